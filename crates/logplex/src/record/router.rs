@@ -1,0 +1,429 @@
+//! Router lines, of the legacy router, Router 2.0 and Private Spaces.
+//!
+//! A line has three parts of different trust:
+//!
+//! ```text
+//! at=error code=H12 desc="Request timeout"                                  the router's words
+//! method=GET path="/…" host=… request_id=… fwd="…"                          the client's words
+//! dyno=web.1 connect=1ms service=30000ms status=503 bytes=0 protocol=…      the router's words
+//! ```
+//!
+//! Router 2.0 decodes the path, and a client writes most of `X-Forwarded-For`, so the middle may hold quotes, blanks, `=` and
+//! whole imitations of the other parts. Hence the first part is read only at the very beginning, and the last only behind
+//! the line's *last* quote, which closes `fwd` and which nothing from the client can follow. What a line does not have there
+//! is unknown; it is never looked for elsewhere.
+//!
+//! The middle is read by [`RouterLine::fields`], for the rare lines that need it. Where it can be read in two ways
+//! ([`RouterFields::ambiguous`]), its fields are unknown too.
+
+use super::code::{Code, Letter};
+use crate::bytes::{find_near, last_token, leading_number, token};
+
+/// A router line. Both ends are read once, when it is made; the middle on demand.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct RouterLine<'a> {
+    text: &'a [u8],
+    code: Option<Code>,
+    /// Where the last part begins.
+    tail_at: usize,
+    tail: Tail<'a>,
+}
+
+/// The fields behind `fwd`.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+struct Tail<'a> {
+    dyno: &'a [u8],
+    protocol: &'a [u8],
+    tls_version: &'a [u8],
+    bytes: Option<u64>,
+    connect_ms: Option<u32>,
+    service_ms: Option<u32>,
+    status: Option<u16>,
+    tls: Option<bool>,
+}
+
+/// The client's part of a router line, and the words before it. Absent fields are `None`; so are those that cannot be
+/// told apart from an imitation.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct RouterFields<'a> {
+    /// Which side broke off: `client` or `backend`.
+    pub sock: Option<&'a [u8]>,
+    /// `info`, `warning` or `error`.
+    pub at: Option<&'a [u8]>,
+    /// The code's title.
+    pub desc: Option<&'a [u8]>,
+    /// H26: what was wrong with the request.
+    pub cause: Option<&'a [u8]>,
+    /// H31: the client's `User-Agent`.
+    pub agent: Option<&'a [u8]>,
+    /// The request's method.
+    pub method: Option<&'a [u8]>,
+    /// The request's path with its query. When the line is ambiguous, a prefix of it.
+    pub path: Option<&'a [u8]>,
+    /// The `Host` header.
+    pub host: Option<&'a [u8]>,
+    /// The id that apps may log as `X-Request-ID`.
+    pub request_id: Option<&'a [u8]>,
+    /// `X-Forwarded-For`; the client controls all but the last address.
+    pub fwd: Option<&'a [u8]>,
+    /// Whether the client's part can be read in more than one way, as when a path holds `" host=`.
+    pub ambiguous: bool,
+}
+
+impl<'a> RouterLine<'a> {
+    /// Reads both ends of a router line. Never fails: what is missing or malformed is unknown.
+    #[inline]
+    pub fn parse(text: &'a [u8]) -> RouterLine<'a> {
+        let code = if text.starts_with(b"at=info method=") { None } else { head_code(text) };
+        let (tail_at, tail) = match memchr::memrchr(b'"', text) {
+            Some(quote) => match usual_tail(&text[quote + 1..]) {
+                Some(tail) => (quote + 1, tail),
+                None => any_tail(text),
+            },
+            None => any_tail(text),
+        };
+        RouterLine { text, code, tail_at, tail }
+    }
+
+    /// The whole text.
+    pub fn text(&self) -> &'a [u8] {
+        self.text
+    }
+
+    /// The H code; `None` for a normal request.
+    pub fn code(&self) -> Option<Code> {
+        self.code
+    }
+
+    /// The status sent to the client. H24 and others have none.
+    pub fn status(&self) -> Option<u16> {
+        self.tail.status
+    }
+
+    /// Time from the dyno's accepting to the end of the answer. H10 and others have none.
+    pub fn service_ms(&self) -> Option<u32> {
+        self.tail.service_ms
+    }
+
+    /// Time to connect to the dyno.
+    pub fn connect_ms(&self) -> Option<u32> {
+        self.tail.connect_ms
+    }
+
+    /// Bytes sent to the client.
+    pub fn bytes(&self) -> Option<u64> {
+        self.tail.bytes
+    }
+
+    /// The dyno (`web.1`); empty when no dyno was reached.
+    pub fn dyno(&self) -> &'a [u8] {
+        self.tail.dyno
+    }
+
+    /// `http`, `https` (legacy router) or `http1.1`, `http2.0` (Router 2.0); empty in old lines.
+    pub fn protocol(&self) -> &'a [u8] {
+        self.tail.protocol
+    }
+
+    /// Whether the request came by TLS. The legacy router says so in `protocol`.
+    pub fn tls(&self) -> Option<bool> {
+        self.tail.tls.or(match self.tail.protocol {
+            b"https" => Some(true),
+            b"http" => Some(false),
+            _ => None,
+        })
+    }
+
+    /// `tls1.3`, `unknown`, …; empty when the line has none.
+    pub fn tls_version(&self) -> &'a [u8] {
+        self.tail.tls_version
+    }
+
+    /// The request's method.
+    pub fn method(&self) -> Option<&'a [u8]> {
+        self.fields().method
+    }
+
+    /// The request's path; see [`RouterFields::path`].
+    pub fn path(&self) -> Option<&'a [u8]> {
+        self.fields().path
+    }
+
+    /// The `Host` header.
+    pub fn host(&self) -> Option<&'a [u8]> {
+        self.fields().host
+    }
+
+    /// The request's id.
+    pub fn request_id(&self) -> Option<&'a [u8]> {
+        self.fields().request_id
+    }
+
+    /// Reads the client's part: the fields from the left as far as their order is strict, `fwd`, `request_id` and `host` from the
+    /// right, and both must agree on where the path ends.
+    pub fn fields(&self) -> RouterFields<'a> {
+        let region = &self.text[..self.tail_at];
+        let (mut fields, rest) = head_fields(region);
+        let Some((method, rest)) = rest.strip_prefix(b"method=").map(token) else { return fields };
+        fields.method = Some(method);
+        let Some(rest) = rest.strip_prefix(b"path=") else { return fields };
+        let (path, after) = match rest.strip_prefix(b"\"") {
+            Some(quoted) => match leftmost_path_end(quoted) {
+                Some(end) => (&quoted[..end], &quoted[end + 1..]),
+                None => return RouterFields { path: Some(quoted), ambiguous: true, ..fields },
+            },
+            None => {
+                let (path, _) = token(rest);
+                (path, &rest[path.len()..])
+            }
+        };
+        fields.path = Some(path);
+        let right = from_the_right(region);
+        // The left reading takes the first end that a path may have, the right reading the last.
+        if right.path_end != region.len() - after.len() || agent_is_unclear(&fields, region) {
+            fields.ambiguous = true;
+            return fields;
+        }
+        RouterFields { host: right.host, request_id: right.request_id, fwd: right.fwd, ..fields }
+    }
+}
+
+/// The code at the very beginning: `[sock=… ]at=… code=Hnn `, or `Error Hnn (` in lines of before 2013.
+#[cold]
+fn head_code(text: &[u8]) -> Option<Code> {
+    if let Some((code, ..)) = super::error_text(text, Letter::H) {
+        return Some(code);
+    }
+    let rest = match text.strip_prefix(b"sock=") {
+        Some(rest) => token(rest).1,
+        None => text,
+    };
+    let (_, rest) = token(rest.strip_prefix(b"at=")?);
+    let (code, _) = token(rest.strip_prefix(b"code=")?);
+    Code::parse(code).filter(|code| code.letter() == Letter::H)
+}
+
+/// A number with or without `ms`, up to the next blank, and what follows the blank. `None` when it is anything else.
+#[inline(always)]
+fn leading_value(b: &[u8]) -> Option<(Option<u64>, &[u8])> {
+    let (n, len) = leading_number(b);
+    let rest = &b[len..];
+    let rest = if len > 0 { rest.strip_prefix(b"ms").unwrap_or(rest) } else { rest };
+    match rest {
+        [b' ', after @ ..] => Some(((len > 0).then_some(n), after)),
+        [] => Some(((len > 0).then_some(n), rest)),
+        _ => None,
+    }
+}
+
+/// The same for a value that is already cut out; anything unreadable is `None`.
+fn value(b: &[u8]) -> Option<u64> {
+    leading_value(b).and_then(|(n, rest)| n.filter(|_| rest.is_empty()))
+}
+
+#[inline(always)]
+fn milliseconds(n: Option<u64>) -> Option<u32> {
+    n.and_then(|n| u32::try_from(n).ok())
+}
+
+#[inline(always)]
+fn status(n: Option<u64>) -> Option<u16> {
+    n.filter(|n| (100..=999).contains(n)).map(|n| n as u16)
+}
+
+fn tls(value: &[u8]) -> Option<bool> {
+    match value {
+        b"true" => Some(true),
+        b"false" => Some(false),
+        _ => None,
+    }
+}
+
+/// The tail as every router of today writes it, in its fixed order. `b` is what follows the line's last quote. `None` for
+/// any other order, unknown keys, repeated keys: [`any_tail`] reads those and must agree on all that pass here.
+#[inline(always)]
+fn usual_tail(b: &[u8]) -> Option<Tail<'_>> {
+    let b = b.strip_prefix(b" dyno=")?;
+    let dyno_len = find_near(b, b' ')?;
+    let (dyno, b) = (&b[..dyno_len], &b[dyno_len + 1..]);
+    let (connect_ms, b) = leading_value(b.strip_prefix(b"connect=")?)?;
+    let (service_ms, b) = leading_value(b.strip_prefix(b"service=")?)?;
+    let (status_code, b) = leading_value(b.strip_prefix(b"status=")?)?;
+    let (bytes, mut b) = leading_value(b.strip_prefix(b"bytes=")?)?;
+    let mut tail = Tail {
+        dyno,
+        bytes,
+        connect_ms: milliseconds(connect_ms),
+        service_ms: milliseconds(service_ms),
+        status: status(status_code),
+        ..Tail::default()
+    };
+    let (mut protocol, mut secure, mut version) = (false, false, false);
+    while !b.is_empty() {
+        let (seen, key_len) = match b {
+            [b'p', b'r', b'o', b't', b'o', b'c', b'o', b'l', b'=', ..] => (&mut protocol, 9),
+            [b't', b'l', b's', b'=', ..] => (&mut secure, 4),
+            [b't', b'l', b's', b'_', b'v', b'e', b'r', b's', b'i', b'o', b'n', b'=', ..] => (&mut version, 12),
+            _ => return None,
+        };
+        if std::mem::replace(seen, true) {
+            return None;
+        }
+        let (value, rest) = token(&b[key_len..]);
+        match key_len {
+            9 => tail.protocol = value,
+            4 => tail.tls = tls(value),
+            _ => tail.tls_version = value,
+        }
+        b = rest;
+    }
+    Some(tail)
+}
+
+/// More trailing fields than any router writes.
+const TAIL_FIELDS_MAX: usize = 64;
+
+/// The tail in any order, read backwards from the end of the line, and where it begins.
+///
+/// The walk passes over `key=value` without quotes, unknown keys included, and ends at the client's part: at a token that
+/// ends in a quote, or at an unquoted `fwd=`, `request_id=`, `host=` or `path=` of old lines. Of a repeated key the rightmost counts,
+/// since the router writes behind everything that a client can. When the walk ends anywhere else the line was cut or
+/// is none, and no field of it is believed.
+#[cold]
+fn any_tail(text: &[u8]) -> (usize, Tail<'_>) {
+    let unknown = (text.len(), Tail::default());
+    let mut tail = Tail::default();
+    let mut seen = [false; 8];
+    let mut end = text.trim_ascii_end().len();
+    for _ in 0..TAIL_FIELDS_MAX {
+        let (before, last) = last_token(&text[..end]);
+        if last.ends_with(b"\"") {
+            return (end, tail);
+        }
+        let eq = last.iter().position(|&c| c == b'=');
+        let Some((key, value)) = eq.map(|eq| (&last[..eq], &last[eq + 1..])).filter(|(key, _)| is_key(key)) else {
+            // `Error H10 (App crashed) -> GET host/ dyno=…`
+            return if text.starts_with(b"Error H") { (end, tail) } else { unknown };
+        };
+        match key {
+            b"fwd" | b"request_id" | b"host" | b"path" => {
+                // An open quote before this point means that it lies inside a client's value.
+                let open = memchr::memchr_iter(b'"', &text[..end]).count() % 2 == 1;
+                return if open { unknown } else { (end, tail) };
+            }
+            b"at" | b"code" | b"desc" | b"sock" | b"method" | b"cause" | b"agent" => return unknown,
+            _ => take(&mut tail, &mut seen, key, value),
+        }
+        let Some(before) = before else { return unknown };
+        end = before.trim_ascii_end().len();
+    }
+    unknown
+}
+
+/// Stores a trailing field unless one of its name stood further right.
+fn take<'a>(tail: &mut Tail<'a>, seen: &mut [bool; 8], key: &[u8], text: &'a [u8]) {
+    let slot = match key {
+        b"dyno" => 0,
+        b"connect" => 1,
+        b"service" => 2,
+        b"status" => 3,
+        b"bytes" => 4,
+        b"protocol" => 5,
+        b"tls" => 6,
+        b"tls_version" => 7,
+        _ => return,
+    };
+    if std::mem::replace(&mut seen[slot], true) {
+        return;
+    }
+    match slot {
+        0 => tail.dyno = text,
+        1 => tail.connect_ms = milliseconds(value(text)),
+        2 => tail.service_ms = milliseconds(value(text)),
+        3 => tail.status = status(value(text)),
+        4 => tail.bytes = value(text),
+        5 => tail.protocol = text,
+        6 => tail.tls = tls(text),
+        _ => tail.tls_version = text,
+    }
+}
+
+fn is_key(b: &[u8]) -> bool {
+    !b.is_empty() && b.iter().all(|&c| c.is_ascii_lowercase() || c.is_ascii_digit() || c == b'_')
+}
+
+/// `sock`, `at`, `code`, `desc`, `cause` and `agent`, strictly in this order, and what follows them.
+fn head_fields(region: &[u8]) -> (RouterFields<'_>, &[u8]) {
+    let mut fields = RouterFields::default();
+    let mut rest = region;
+    if let Some(after) = rest.strip_prefix(b"sock=") {
+        let (sock, after) = token(after);
+        (fields.sock, rest) = (Some(sock), after);
+    }
+    if let Some(after) = rest.strip_prefix(b"at=") {
+        let (at, after) = token(after);
+        (fields.at, rest) = (Some(at), after);
+    }
+    if let Some(after) = rest.strip_prefix(b"code=") {
+        rest = token(after).1;
+    }
+    // The router writes `desc` and `cause` from its own tables, without quotes inside.
+    for (key, slot) in [(&b"desc=\""[..], &mut fields.desc), (b"cause=\"", &mut fields.cause)] {
+        if let Some(after) = rest.strip_prefix(key)
+            && let Some(end) = memchr::memchr(b'"', after)
+        {
+            *slot = Some(&after[..end]);
+            rest = after[end + 1..].strip_prefix(b" ").unwrap_or(&after[end + 1..]);
+        }
+    }
+    if let Some(after) = rest.strip_prefix(b"agent=\"")
+        && let Some(end) = memchr::memmem::find(after, b"\" method=")
+    {
+        (fields.agent, rest) = (Some(&after[..end]), &after[end + 2..]);
+    }
+    (fields, rest)
+}
+
+/// An agent is the client's and stands before everything else of the client's, so a second `" method=` may be the true one.
+fn agent_is_unclear(fields: &RouterFields<'_>, region: &[u8]) -> bool {
+    fields.agent.is_some() && memchr::memmem::find_iter(region, b"\" method=").nth(1).is_some()
+}
+
+/// The first place where a quoted path may end. `b` begins inside the quote.
+fn leftmost_path_end(b: &[u8]) -> Option<usize> {
+    memchr::memmem::find(b, b"\" host=").or_else(|| memchr::memchr(b'"', b))
+}
+
+/// The client's fields as read from the right.
+struct FromTheRight<'a> {
+    fwd: Option<&'a [u8]>,
+    request_id: Option<&'a [u8]>,
+    host: Option<&'a [u8]>,
+    /// Where the path ends, its closing quote included.
+    path_end: usize,
+}
+
+fn from_the_right(region: &[u8]) -> FromTheRight<'_> {
+    let mut right = FromTheRight { fwd: None, request_id: None, host: None, path_end: region.len() };
+    let mut rest = region;
+    if let Some(inner) = rest.strip_suffix(b"\"") {
+        if let Some(open) = memchr::memrchr(b'"', inner)
+            && let Some(before) = inner[..open].strip_suffix(b" fwd=")
+        {
+            (right.fwd, rest) = (Some(&inner[open + 1..]), before);
+        }
+    } else if let (Some(before), last) = last_token(rest)
+        && let Some(fwd) = last.strip_prefix(b"fwd=")
+    {
+        (right.fwd, rest) = (Some(fwd), before);
+    }
+    for (key, slot) in [(&b"request_id="[..], &mut right.request_id), (b"host=", &mut right.host)] {
+        if let (Some(before), last) = last_token(rest)
+            && let Some(value) = last.strip_prefix(key)
+        {
+            (*slot, rest) = (Some(value), before);
+        }
+    }
+    right.path_end = rest.len();
+    right
+}
