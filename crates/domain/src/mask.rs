@@ -1,0 +1,4 @@
+//! .
+/// .
+#[must_use]
+pub fn mask(text: &str) -> std::borrow::Cow<'_, str> { text.into() }
