@@ -1,1 +1,21 @@
-//! .
+//! For tests only: a clock that is moved by hand, databases of one's own, receivers that fail and lie, the real
+//! program as a child process.
+//!
+//! Nothing here sleeps: waiting means waiting for an event, with a deadline that only a failing test meets. What is
+//! needed and missing (the Postgres of `cargo xtask test`) fails the test and says how to get it.
+#![expect(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::disallowed_methods,
+    reason = "test code: a broken expectation ends the test, and the services' addresses come from the environment"
+)]
+
+pub mod clock;
+pub mod http_client;
+pub mod http_fake;
+pub mod postgres;
+pub mod process;
+pub mod proxy;
+pub mod slack;
+pub mod webhook_sink;
