@@ -41,7 +41,7 @@ pub(crate) fn run(options: &Options) -> Result<ExitCode> {
         println!("xtask: cargo nextest run");
         let mut nextest = command::cargo();
         nextest
-            .args(["nextest", "run", "--locked"])
+            .args(["nextest", "run", "--locked", "--no-fail-fast"])
             .args(options.packages())
             .args(&options.filter);
         return command::status(nextest.env(POSTGRES_URL, postgres.url()));
