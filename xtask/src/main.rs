@@ -10,6 +10,7 @@
     reason = "a chore runner talks to the terminal and reads the caller's environment"
 )]
 
+mod bench;
 mod check;
 mod command;
 mod services;
@@ -43,6 +44,8 @@ enum Task {
     Test(test::Options),
     /// That Postgres in the foreground, for testing one crate in seconds
     Services,
+    /// Lines per CPU-second beside what the machine can do, memory, latency (Linux; release builds)
+    Bench(bench::Options),
     /// The demo in a debug build: four simulated apps, alerts within a minute
     Dev,
 }
@@ -54,6 +57,7 @@ fn main() -> ExitCode {
         Some(Task::Tidy) => tidy::run(),
         Some(Task::Test(options)) => test::run(&options),
         Some(Task::Services) => services::run(),
+        Some(Task::Bench(options)) => bench::run(&options),
         Some(Task::Dev) => dev(),
     };
     outcome.unwrap_or_else(|error| {
