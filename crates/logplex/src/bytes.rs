@@ -20,6 +20,24 @@ pub(crate) fn find_near(hay: &[u8], needle: u8) -> Option<usize> {
     hay.get(at..)?.iter().position(|&b| b == needle).map(|i| at + i)
 }
 
+/// Position of the first byte that is either of two, sixteen bytes a step.
+#[inline(always)]
+pub(crate) fn find_near2(hay: &[u8], first: u8, second: u8) -> Option<usize> {
+    const LOW: u128 = u128::from_le_bytes([1; 16]);
+    const HIGH: u128 = LOW << 7;
+    let (p, q) = (LOW * first as u128, LOW * second as u128);
+    let mut at = 0;
+    while let Some(chunk) = hay.get(at..).and_then(|rest| rest.first_chunk::<16>()) {
+        let (x, y) = (u128::from_le_bytes(*chunk) ^ p, u128::from_le_bytes(*chunk) ^ q);
+        let hit = (x.wrapping_sub(LOW) & !x | y.wrapping_sub(LOW) & !y) & HIGH;
+        if hit != 0 {
+            return Some(at + (hit.trailing_zeros() / 8) as usize);
+        }
+        at += 16;
+    }
+    hay.get(at..)?.iter().position(|&b| b == first || b == second).map(|i| at + i)
+}
+
 /// The bytes before the first blank, and those after it (none when there is no blank).
 #[inline(always)]
 pub(crate) fn token(b: &[u8]) -> (&[u8], &[u8]) {
@@ -37,9 +55,37 @@ pub(crate) fn last_token(b: &[u8]) -> (Option<&[u8]>, &[u8]) {
     }
 }
 
+/// The digits at the start of eight bytes: their value, and how many they are. Without a branch that depends on how many,
+/// since a processor cannot guess that.
+#[inline(always)]
+pub(crate) fn digits8(chunk: &[u8; 8]) -> (u64, usize) {
+    let x = u64::from_le_bytes(*chunk) ^ (LOW * b'0' as u64);
+    // A byte above 9 gets its high bit set; carries only reach bytes behind the first such one.
+    let mask = (x.wrapping_add(LOW * 0x76) | x) & HIGH;
+    let len = (mask.trailing_zeros() / 8) as usize;
+    // Moves the digits to the end, with zeros in front of them; in two steps, since a shift by 64 is none.
+    let half = 4 * (8 - len);
+    let x = x << half << half;
+    let pairs = x.wrapping_mul(10).wrapping_add(x >> 8);
+    let low = (pairs & 0x0000_00ff_0000_00ff).wrapping_mul(0x000f_4240_0000_0064);
+    let high = (pairs >> 16 & 0x0000_00ff_0000_00ff).wrapping_mul(0x0000_2710_0000_0001);
+    (low.wrapping_add(high) >> 32, len)
+}
+
 /// Leading decimal digits as a number and how many there were; saturates instead of wrapping.
 #[inline(always)]
 pub(crate) fn leading_number(b: &[u8]) -> (u64, usize) {
+    if let Some(chunk) = b.first_chunk::<8>() {
+        let (n, len) = digits8(chunk);
+        if len < 8 {
+            return (n, len);
+        }
+    }
+    leading_number_slow(b)
+}
+
+/// For numbers of eight digits and more, and at the end of a text.
+fn leading_number_slow(b: &[u8]) -> (u64, usize) {
     let (mut n, mut i) = (0u64, 0);
     while let Some(d) = b.get(i).map(|c| c.wrapping_sub(b'0')).filter(|&d| d <= 9) {
         n = n.saturating_mul(10).saturating_add(d as u64);

@@ -64,6 +64,10 @@ pub fn message<'a>(raw: &'a [u8], cache: &mut StampCache) -> Result<Message<'a>,
 /// `<PRI>1 ` and what follows it.
 #[inline(always)]
 fn pri(line: &[u8]) -> Option<(u16, &[u8])> {
+    if let [b'<', a @ b'0'..=b'9', b @ b'0'..=b'9', c @ b'0'..=b'9', b'>', b'1', b' ', rest @ ..] = line {
+        let digit = |c: &u8| (c - b'0') as u16;
+        return Some((digit(a) * 100 + digit(b) * 10 + digit(c), rest));
+    }
     let (mut n, mut i) = (0u16, 1);
     while let Some(d) = line.get(i).map(|c| c.wrapping_sub(b'0')).filter(|&d| d <= 9) {
         if i > 3 {
@@ -100,11 +104,17 @@ fn syslog<'a>(line: &'a [u8], newline: bool, cache: &mut StampCache) -> Result<M
     let Some(fields) = rest.strip_prefix(b"host ") else {
         return other_layouts(pri, stamp, rest, newline, cache);
     };
-    let (app_name, fields) = field(fields)?;
-    let (proc_id, fields) = field(fields)?;
-    let text = match fields.strip_prefix(b"- ") {
-        Some(text) => text,
-        None => msgid(fields)?,
+    let (app_name, proc_id, text) = match fields.strip_prefix(b"heroku router - ") {
+        // Two lines of three are of this kind, and a fixed prefix is cheaper than looking for blanks.
+        Some(text) => (&fields[..6], &fields[7..13], text),
+        None => {
+            let (app_name, fields) = field(fields)?;
+            let (proc_id, fields) = field(fields)?;
+            match fields.strip_prefix(b"- ") {
+                Some(text) => (app_name, proc_id, text),
+                None => (app_name, proc_id, msgid(fields)?),
+            }
+        }
     };
     let at_us = cache.stamp(stamp).ok_or(Malformed::BadTimestamp)?;
     Ok(Message { at_us, app_name, proc_id, drain_token: None, pri: Some(pri), text, newline })

@@ -3,6 +3,8 @@
 //! Accepted: `YYYY-MM-DDTHH:MM:SS`, a fraction of one to nine digits or none, and `Z` or any `±HH:MM`. Second 60 is
 //! refused as RFC 5424 asks. Years are 0000 to 9999.
 
+use crate::bytes::digits8;
+
 /// Length of `YYYY-MM-DDTHH:MM:SS`.
 const SECOND_LEN: usize = 19;
 
@@ -39,24 +41,13 @@ impl StampCache {
         if let Some(tail) = text[SECOND_LEN..].as_array::<13>()
             && tail[0] == b'.'
             && tail[7..] == *b"+00:00"
-            && let Some(us) = six_digits(tail)
+            && let Some(digits) = tail[1..].first_chunk()
+            && let (us, 6) = digits8(digits)
         {
-            return Some(second + us);
+            return Some(second + us as i64);
         }
         general(second, &text[SECOND_LEN..])
     }
-}
-
-/// Digits 1 to 6 of `.dddddd…`.
-#[inline(always)]
-fn six_digits(tail: &[u8; 13]) -> Option<i64> {
-    let (mut n, mut bad) = (0u32, false);
-    for &c in &tail[1..7] {
-        let d = c.wrapping_sub(b'0');
-        bad |= d > 9;
-        n = n * 10 + d as u32 % 16;
-    }
-    (!bad).then_some(n as i64)
 }
 
 /// Fraction and zone of any accepted form.

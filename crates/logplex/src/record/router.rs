@@ -23,23 +23,63 @@ use crate::bytes::{find_near, last_token, leading_number, token};
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct RouterLine<'a> {
     text: &'a [u8],
+    tail: Tail,
     code: Option<Code>,
-    /// Where the last part begins.
-    tail_at: usize,
-    tail: Tail<'a>,
 }
 
-/// The fields behind `fwd`.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-struct Tail<'a> {
-    dyno: &'a [u8],
-    protocol: &'a [u8],
-    tls_version: &'a [u8],
-    bytes: Option<u64>,
-    connect_ms: Option<u32>,
-    service_ms: Option<u32>,
-    status: Option<u16>,
+/// The fields behind `fwd`. Kept small, since one is written for nearly every line of a busy app.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+struct Tail {
+    /// Where the last part begins.
+    at: u32,
+    /// [`NONE_MS`] for none.
+    connect_ms: u32,
+    /// [`NONE_MS`] for none.
+    service_ms: u32,
+    /// 0 for none.
+    status: u16,
     tls: Option<bool>,
+    /// `u64::MAX` for none.
+    bytes: u64,
+    dyno: Span,
+    protocol: Span,
+    tls_version: Span,
+}
+
+/// A value's place in the text.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+struct Span {
+    at: u32,
+    len: u32,
+}
+
+const NONE_MS: u32 = u32::MAX;
+const NONE_BYTES: u64 = u64::MAX;
+
+impl Span {
+    #[inline(always)]
+    fn new(at: usize, end: usize) -> Span {
+        Span { at: at as u32, len: (end - at) as u32 }
+    }
+
+    #[inline(always)]
+    fn of(self, text: &[u8]) -> &[u8] {
+        text.get(self.at as usize..(self.at + self.len) as usize).unwrap_or(&[])
+    }
+}
+
+impl Tail {
+    const UNKNOWN: Tail = Tail {
+        at: 0,
+        connect_ms: NONE_MS,
+        service_ms: NONE_MS,
+        status: 0,
+        tls: None,
+        bytes: NONE_BYTES,
+        dyno: Span { at: 0, len: 0 },
+        protocol: Span { at: 0, len: 0 },
+        tls_version: Span { at: 0, len: 0 },
+    };
 }
 
 /// The client's part of a router line, and the words before it. Absent fields are `None`; so are those that cannot be
@@ -74,15 +114,15 @@ impl<'a> RouterLine<'a> {
     /// Reads both ends of a router line. Never fails: what is missing or malformed is unknown.
     #[inline]
     pub fn parse(text: &'a [u8]) -> RouterLine<'a> {
+        // Places are kept in 32 bits. A text of 4 GiB is no router line.
+        let text = &text[..text.len().min(u32::MAX as usize)];
         let code = if text.starts_with(b"at=info method=") { None } else { head_code(text) };
-        let (tail_at, tail) = match memchr::memrchr(b'"', text) {
-            Some(quote) => match usual_tail(&text[quote + 1..]) {
-                Some(tail) => (quote + 1, tail),
-                None => any_tail(text),
-            },
+        let usual = memchr::memrchr(b'"', text).and_then(|quote| usual_tail(text, quote + 1));
+        let tail = match usual {
+            Some(tail) => tail,
             None => any_tail(text),
         };
-        RouterLine { text, code, tail_at, tail }
+        RouterLine { text, tail, code }
     }
 
     /// The whole text.
@@ -97,37 +137,37 @@ impl<'a> RouterLine<'a> {
 
     /// The status sent to the client. H24 and others have none.
     pub fn status(&self) -> Option<u16> {
-        self.tail.status
+        Some(self.tail.status).filter(|&status| status != 0)
     }
 
     /// Time from the dyno's accepting to the end of the answer. H10 and others have none.
     pub fn service_ms(&self) -> Option<u32> {
-        self.tail.service_ms
+        Some(self.tail.service_ms).filter(|&ms| ms != NONE_MS)
     }
 
     /// Time to connect to the dyno.
     pub fn connect_ms(&self) -> Option<u32> {
-        self.tail.connect_ms
+        Some(self.tail.connect_ms).filter(|&ms| ms != NONE_MS)
     }
 
     /// Bytes sent to the client.
     pub fn bytes(&self) -> Option<u64> {
-        self.tail.bytes
+        Some(self.tail.bytes).filter(|&bytes| bytes != NONE_BYTES)
     }
 
     /// The dyno (`web.1`); empty when no dyno was reached.
     pub fn dyno(&self) -> &'a [u8] {
-        self.tail.dyno
+        self.tail.dyno.of(self.text)
     }
 
     /// `http`, `https` (legacy router) or `http1.1`, `http2.0` (Router 2.0); empty in old lines.
     pub fn protocol(&self) -> &'a [u8] {
-        self.tail.protocol
+        self.tail.protocol.of(self.text)
     }
 
     /// Whether the request came by TLS. The legacy router says so in `protocol`.
     pub fn tls(&self) -> Option<bool> {
-        self.tail.tls.or(match self.tail.protocol {
+        self.tail.tls.or(match self.protocol() {
             b"https" => Some(true),
             b"http" => Some(false),
             _ => None,
@@ -136,7 +176,7 @@ impl<'a> RouterLine<'a> {
 
     /// `tls1.3`, `unknown`, …; empty when the line has none.
     pub fn tls_version(&self) -> &'a [u8] {
-        self.tail.tls_version
+        self.tail.tls_version.of(self.text)
     }
 
     /// The request's method.
@@ -162,7 +202,7 @@ impl<'a> RouterLine<'a> {
     /// Reads the client's part: the fields from the left as far as their order is strict, `fwd`, `request_id` and `host` from the
     /// right, and both must agree on where the path ends.
     pub fn fields(&self) -> RouterFields<'a> {
-        let region = &self.text[..self.tail_at];
+        let region = &self.text[..self.tail.at as usize];
         let (mut fields, rest) = head_fields(region);
         let Some((method, rest)) = rest.strip_prefix(b"method=").map(token) else { return fields };
         fields.method = Some(method);
@@ -203,32 +243,36 @@ fn head_code(text: &[u8]) -> Option<Code> {
     Code::parse(code).filter(|code| code.letter() == Letter::H)
 }
 
-/// A number with or without `ms`, up to the next blank, and what follows the blank. `None` when it is anything else.
+/// A number with or without `ms`, up to the next blank or the end: the value ([`NONE_BYTES`] for an empty one) and where the next
+/// field begins. `None` when it is anything else.
 #[inline(always)]
-fn leading_value(b: &[u8]) -> Option<(Option<u64>, &[u8])> {
-    let (n, len) = leading_number(b);
-    let rest = &b[len..];
-    let rest = if len > 0 { rest.strip_prefix(b"ms").unwrap_or(rest) } else { rest };
-    match rest {
-        [b' ', after @ ..] => Some(((len > 0).then_some(n), after)),
-        [] => Some(((len > 0).then_some(n), rest)),
-        _ => None,
+fn leading_value(text: &[u8], at: usize) -> Option<(u64, usize)> {
+    let (n, len) = leading_number(text.get(at..)?);
+    let (n, mut at) = (if len == 0 { NONE_BYTES } else { n }, at + len);
+    if len > 0 && text.get(at) == Some(&b'm') && text.get(at + 1) == Some(&b's') {
+        at += 2;
+    }
+    match text.get(at) {
+        Some(b' ') => Some((n, at + 1)),
+        Some(_) => None,
+        None => Some((n, at)),
     }
 }
 
-/// The same for a value that is already cut out; anything unreadable is `None`.
-fn value(b: &[u8]) -> Option<u64> {
-    leading_value(b).and_then(|(n, rest)| n.filter(|_| rest.is_empty()))
+/// The same for a value that is already cut out; anything unreadable is none.
+fn value(b: &[u8]) -> u64 {
+    leading_value(b, 0).filter(|&(_, end)| end == b.len() && !b.ends_with(b" ")).map_or(NONE_BYTES, |(n, _)| n)
+}
+
+/// What does not fit is none.
+#[inline(always)]
+fn milliseconds(n: u64) -> u32 {
+    n.min(NONE_MS as u64) as u32
 }
 
 #[inline(always)]
-fn milliseconds(n: Option<u64>) -> Option<u32> {
-    n.and_then(|n| u32::try_from(n).ok())
-}
-
-#[inline(always)]
-fn status(n: Option<u64>) -> Option<u16> {
-    n.filter(|n| (100..=999).contains(n)).map(|n| n as u16)
+fn status(n: u64) -> u16 {
+    if n.wrapping_sub(100) < 900 { n as u16 } else { 0 }
 }
 
 fn tls(value: &[u8]) -> Option<bool> {
@@ -239,45 +283,104 @@ fn tls(value: &[u8]) -> Option<bool> {
     }
 }
 
-/// The tail as every router of today writes it, in its fixed order. `b` is what follows the line's last quote. `None` for
+/// Steps over `key` at `at`.
+#[inline(always)]
+fn after<const N: usize>(text: &[u8], at: usize, key: &[u8; N]) -> Option<usize> {
+    (text.get(at..)?.first_chunk::<N>()? == key).then_some(at + N)
+}
+
+/// The end of the value at `at`, and where the next field begins.
+#[inline(always)]
+fn value_end(text: &[u8], at: usize) -> (usize, usize) {
+    match find_near(&text[at..], b' ') {
+        Some(len) => (at + len, at + len + 1),
+        None => (text.len(), text.len()),
+    }
+}
+
+// The three below look for the usual form at fixed places first. A guess that the processor gets right costs nothing, while a
+// length that it must compute holds up everything behind it.
+
+/// The length of the dyno's name in front of a blank.
+#[inline(always)]
+fn dyno_len(b: &[u8]) -> Option<usize> {
+    match b {
+        [b'w', b'e', b'b', b'.', b'0'..=b'9', b' ', ..] => Some(5),
+        _ => find_near(b, b' '),
+    }
+}
+
+/// As [`leading_value`]; connecting mostly takes a few milliseconds.
+#[inline(always)]
+fn connect_value(text: &[u8], at: usize) -> Option<(u64, usize)> {
+    match text.get(at..)? {
+        [digit @ b'0'..=b'9', b'm', b's', b' ', ..] => Some(((digit - b'0') as u64, at + 4)),
+        _ => leading_value(text, at),
+    }
+}
+
+/// As [`leading_value`]; a status has three digits.
+#[inline(always)]
+fn status_value(text: &[u8], at: usize) -> Option<(u64, usize)> {
+    match text.get(at..)? {
+        [a @ b'0'..=b'9', b @ b'0'..=b'9', c @ b'0'..=b'9', b' ', ..] => {
+            let digit = |c: &u8| (c - b'0') as u64;
+            Some((digit(a) * 100 + digit(b) * 10 + digit(c), at + 4))
+        }
+        _ => leading_value(text, at),
+    }
+}
+
+/// The tail as every router of today writes it, in its fixed order. `at` is just behind the line's last quote. `None` for
 /// any other order, unknown keys, repeated keys: [`any_tail`] reads those and must agree on all that pass here.
 #[inline(always)]
-fn usual_tail(b: &[u8]) -> Option<Tail<'_>> {
-    let b = b.strip_prefix(b" dyno=")?;
-    let dyno_len = find_near(b, b' ')?;
-    let (dyno, b) = (&b[..dyno_len], &b[dyno_len + 1..]);
-    let (connect_ms, b) = leading_value(b.strip_prefix(b"connect=")?)?;
-    let (service_ms, b) = leading_value(b.strip_prefix(b"service=")?)?;
-    let (status_code, b) = leading_value(b.strip_prefix(b"status=")?)?;
-    let (bytes, mut b) = leading_value(b.strip_prefix(b"bytes=")?)?;
+fn usual_tail(text: &[u8], tail_at: usize) -> Option<Tail> {
+    let dyno_at = after(text, tail_at, b" dyno=")?;
+    let dyno_end = dyno_at + dyno_len(&text[dyno_at..])?;
+    let (connect_ms, at) = connect_value(text, after(text, dyno_end, b" connect=")?)?;
+    let (service_ms, at) = leading_value(text, after(text, at, b"service=")?)?;
+    let (status_code, at) = status_value(text, after(text, at, b"status=")?)?;
+    let (bytes, mut at) = leading_value(text, after(text, at, b"bytes=")?)?;
     let mut tail = Tail {
-        dyno,
-        bytes,
+        at: tail_at as u32,
+        dyno: Span::new(dyno_at, dyno_end),
         connect_ms: milliseconds(connect_ms),
         service_ms: milliseconds(service_ms),
         status: status(status_code),
-        ..Tail::default()
+        bytes,
+        ..Tail::UNKNOWN
     };
-    let (mut protocol, mut secure, mut version) = (false, false, false);
-    while !b.is_empty() {
-        let (seen, key_len) = match b {
-            [b'p', b'r', b'o', b't', b'o', b'c', b'o', b'l', b'=', ..] => (&mut protocol, 9),
-            [b't', b'l', b's', b'=', ..] => (&mut secure, 4),
-            [b't', b'l', b's', b'_', b'v', b'e', b'r', b's', b'i', b'o', b'n', b'=', ..] => (&mut version, 12),
-            _ => return None,
-        };
-        if std::mem::replace(seen, true) {
-            return None;
-        }
-        let (value, rest) = token(&b[key_len..]);
-        match key_len {
-            9 => tail.protocol = value,
-            4 => tail.tls = tls(value),
-            _ => tail.tls_version = value,
-        }
-        b = rest;
+    // The router of Private Spaces writes the version first.
+    let mut version = false;
+    if let Some(value_at) = after(text, at, b"tls_version=") {
+        let end;
+        (end, at) = value_end(text, value_at);
+        (tail.tls_version, version) = (Span::new(value_at, end), true);
     }
-    Some(tail)
+    if let Some(next) = after(text, at, b"protocol=https ") {
+        tail.protocol = Span::new(next - 6, next - 1);
+        at = next;
+    } else if let Some(value_at) = after(text, at, b"protocol=") {
+        let end;
+        (end, at) = value_end(text, value_at);
+        tail.protocol = Span::new(value_at, end);
+    }
+    if let Some(next) = after(text, at, b"tls=true ") {
+        (tail.tls, at) = (Some(true), next);
+    } else if let Some(value_at) = after(text, at, b"tls=") {
+        let end;
+        (end, at) = value_end(text, value_at);
+        tail.tls = tls(&text[value_at..end]);
+    }
+    if !version && let Some(value_at) = after(text, at, b"tls_version=") {
+        let end;
+        (end, at) = match &text[value_at..] {
+            b"tls1.3" | b"tls1.2" | b"unknown" => (text.len(), text.len()),
+            _ => value_end(text, value_at),
+        };
+        tail.tls_version = Span::new(value_at, end);
+    }
+    (at == text.len()).then_some(tail)
 }
 
 /// More trailing fields than any router writes.
@@ -290,29 +393,30 @@ const TAIL_FIELDS_MAX: usize = 64;
 /// since the router writes behind everything that a client can. When the walk ends anywhere else the line was cut or
 /// is none, and no field of it is believed.
 #[cold]
-fn any_tail(text: &[u8]) -> (usize, Tail<'_>) {
-    let unknown = (text.len(), Tail::default());
-    let mut tail = Tail::default();
+fn any_tail(text: &[u8]) -> Tail {
+    let unknown = Tail { at: text.len() as u32, ..Tail::UNKNOWN };
+    let mut tail = Tail::UNKNOWN;
     let mut seen = [false; 8];
     let mut end = text.trim_ascii_end().len();
     for _ in 0..TAIL_FIELDS_MAX {
         let (before, last) = last_token(&text[..end]);
+        let found = Tail { at: end as u32, ..tail };
         if last.ends_with(b"\"") {
-            return (end, tail);
+            return found;
         }
         let eq = last.iter().position(|&c| c == b'=');
-        let Some((key, value)) = eq.map(|eq| (&last[..eq], &last[eq + 1..])).filter(|(key, _)| is_key(key)) else {
+        let Some(eq) = eq.filter(|&eq| is_key(&last[..eq])) else {
             // `Error H10 (App crashed) -> GET host/ dyno=…`
-            return if text.starts_with(b"Error H") { (end, tail) } else { unknown };
+            return if text.starts_with(b"Error H") { found } else { unknown };
         };
-        match key {
+        match &last[..eq] {
             b"fwd" | b"request_id" | b"host" | b"path" => {
                 // An open quote before this point means that it lies inside a client's value.
                 let open = memchr::memchr_iter(b'"', &text[..end]).count() % 2 == 1;
-                return if open { unknown } else { (end, tail) };
+                return if open { unknown } else { found };
             }
             b"at" | b"code" | b"desc" | b"sock" | b"method" | b"cause" | b"agent" => return unknown,
-            _ => take(&mut tail, &mut seen, key, value),
+            key => take(&mut tail, &mut seen, key, text, end - (last.len() - eq - 1)..end),
         }
         let Some(before) = before else { return unknown };
         end = before.trim_ascii_end().len();
@@ -321,7 +425,7 @@ fn any_tail(text: &[u8]) -> (usize, Tail<'_>) {
 }
 
 /// Stores a trailing field unless one of its name stood further right.
-fn take<'a>(tail: &mut Tail<'a>, seen: &mut [bool; 8], key: &[u8], text: &'a [u8]) {
+fn take(tail: &mut Tail, seen: &mut [bool; 8], key: &[u8], text: &[u8], place: std::ops::Range<usize>) {
     let slot = match key {
         b"dyno" => 0,
         b"connect" => 1,
@@ -336,15 +440,16 @@ fn take<'a>(tail: &mut Tail<'a>, seen: &mut [bool; 8], key: &[u8], text: &'a [u8
     if std::mem::replace(&mut seen[slot], true) {
         return;
     }
+    let (span, text) = (Span::new(place.start, place.end), &text[place]);
     match slot {
-        0 => tail.dyno = text,
+        0 => tail.dyno = span,
         1 => tail.connect_ms = milliseconds(value(text)),
         2 => tail.service_ms = milliseconds(value(text)),
         3 => tail.status = status(value(text)),
         4 => tail.bytes = value(text),
-        5 => tail.protocol = text,
+        5 => tail.protocol = span,
         6 => tail.tls = tls(text),
-        _ => tail.tls_version = text,
+        _ => tail.tls_version = span,
     }
 }
 

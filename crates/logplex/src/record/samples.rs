@@ -3,7 +3,7 @@
 //! What a value means is said by its suffix alone, never by its name: `connections-percentage-used=0.25` is a ratio without
 //! a unit, and stays one.
 
-use crate::bytes::{find_near, split_once, token};
+use crate::bytes::{find_near, find_near2, leading_number, split_once, token};
 
 /// Who the values are about.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -56,6 +56,9 @@ pub enum Unit {
     Other,
 }
 
+const KIB: f64 = 1024.0;
+const MIB: f64 = KIB * KIB;
+
 impl Unit {
     /// The unit's name, as stored and shown; empty for [`Unit::None`] and [`Unit::Other`].
     pub const fn as_str(self) -> &'static str {
@@ -79,11 +82,11 @@ impl Unit {
     pub fn of_suffix(suffix: &[u8]) -> (Unit, f64) {
         match suffix {
             b"" => (Unit::None, 1.0),
-            b"MB" | b"MiB" | b"M" => (Unit::Bytes, 1_048_576.0),
-            b"kB" | b"KB" | b"KiB" => (Unit::Bytes, 1_024.0),
+            b"MB" | b"MiB" | b"M" => (Unit::Bytes, MIB),
+            b"kB" | b"KB" | b"KiB" => (Unit::Bytes, KIB),
             b"bytes" | b"byte" | b"B" => (Unit::Bytes, 1.0),
             b"pages" | b"page" => (Unit::Pages, 1.0),
-            b"GB" | b"GiB" => (Unit::Bytes, 1_073_741_824.0),
+            b"GB" | b"GiB" => (Unit::Bytes, KIB * MIB),
             b"ms" => (Unit::Milliseconds, 1.0),
             b"s" => (Unit::Seconds, 1.0),
             b"us" => (Unit::Microseconds, 1.0),
@@ -98,7 +101,7 @@ impl Unit {
 pub struct Sample<'a> {
     /// What stands before the `#`.
     pub kind: SampleKind,
-    /// The metric's name, as written: letters, digits, `_`, `-` and `.`.
+    /// The metric's name as written. Heroku's are letters, digits, `_`, `-` and `.`; an app's can be any bytes without a blank.
     pub name: &'a [u8],
     /// The value in [`Sample::unit`]; finite.
     pub value: f64,
@@ -222,26 +225,37 @@ impl<'a> Iterator for Samples<'a> {
                 self.rest = skip_token(self.rest);
                 continue;
             };
-            let (pair, rest) = token(after);
+            let Some((sample, rest)) = sample(kind, after) else {
+                self.rest = skip_token(after);
+                continue;
+            };
             self.rest = rest;
-            let sample = find_near(pair, b'=').and_then(|eq| sample(kind, &pair[..eq], &pair[eq + 1..]));
-            if sample.is_some() {
-                return sample;
-            }
+            return Some(sample);
         }
         None
     }
 }
 
+/// `name=number[suffix]` up to the next blank, and what follows the blank.
 #[inline(always)]
-fn sample<'a>(kind: SampleKind, name: &'a [u8], value: &[u8]) -> Option<Sample<'a>> {
-    if name.is_empty() {
-        return None;
-    }
-    let (written, len) = decimal(value)?;
-    let (unit, factor) = Unit::of_suffix(&value[len..]);
+fn sample(kind: SampleKind, b: &[u8]) -> Option<(Sample<'_>, &[u8])> {
+    let eq = find_near2(b, b'=', b' ').filter(|&i| i > 0 && b[i] == b'=')?;
+    let (name, rest) = (&b[..eq], &b[eq + 1..]);
+    let (written, len) = decimal(rest)?;
+    // The suffixes of the most frequent lines first, at fixed lengths.
+    let (unit, factor, rest) = match &rest[len..] {
+        [b' ', rest @ ..] => (Unit::None, 1.0, rest),
+        [b'M', b'B', b' ', rest @ ..] => (Unit::Bytes, MIB, rest),
+        [b'k', b'B', b' ', rest @ ..] => (Unit::Bytes, KIB, rest),
+        [b'p', b'a', b'g', b'e', b's', b' ', rest @ ..] => (Unit::Pages, 1.0, rest),
+        rest => {
+            let (suffix, rest) = token(rest);
+            let (unit, factor) = Unit::of_suffix(suffix);
+            (unit, factor, rest)
+        }
+    };
     let value = written * factor;
-    value.is_finite().then_some(Sample { kind, name, value, unit, written })
+    value.is_finite().then_some((Sample { kind, name, value, unit, written }, rest))
 }
 
 /// What follows the first token, a quoted value counting as part of it.
@@ -261,36 +275,48 @@ const POW10: [f64; 23] = [
     1e21, 1e22,
 ];
 
+/// The same as whole numbers.
+const TEN: [u64; 16] = {
+    let mut powers = [1; 16];
+    let mut i = 1;
+    while i < 16 {
+        powers[i] = powers[i - 1] * 10;
+        i += 1;
+    }
+    powers
+};
+
 /// A decimal number at the start of `b` (sign, fraction and exponent optional) and its length. Equal to the standard
 /// library's reading of the same characters: a mantissa below 2^53 divided by an exact power of ten rounds once, correctly;
 /// everything longer goes through the standard library.
 #[inline(always)]
 pub(super) fn decimal(b: &[u8]) -> Option<(f64, usize)> {
-    let mut i = matches!(b.first(), Some(b'-' | b'+')) as usize;
-    let start = i;
-    let mut mantissa = 0u64;
-    while let Some(d) = b.get(i).map(|c| c.wrapping_sub(b'0')).filter(|&d| d <= 9) {
-        mantissa = mantissa.wrapping_mul(10).wrapping_add(d as u64);
-        i += 1;
-    }
-    let (mut digits, mut decimals) = (i - start, 0);
+    let start = matches!(b.first(), Some(b'-' | b'+')) as usize;
+    let (whole, whole_len) = leading_number(&b[start..]);
+    let mut i = start + whole_len;
+    let (mut mantissa, mut decimals) = (whole, 0);
     if b.get(i) == Some(&b'.') {
-        let point = i;
-        i += 1;
-        while let Some(d) = b.get(i).map(|c| c.wrapping_sub(b'0')).filter(|&d| d <= 9) {
-            mantissa = mantissa.wrapping_mul(10).wrapping_add(d as u64);
-            i += 1;
-        }
-        decimals = i - point - 1;
-        digits += decimals;
+        let (fraction, len) = match &b[i + 1..] {
+            [d @ b'0'..=b'9', c @ b'0'..=b'9', after, ..] if !after.is_ascii_digit() => {
+                ((d - b'0') as u64 * 10 + (c - b'0') as u64, 2)
+            }
+            rest => leading_number(rest),
+        };
+        i += 1 + len;
+        decimals = len;
+        // Beyond fifteen digits the result is not used.
+        mantissa = whole.wrapping_mul(TEN[len.min(15)]).wrapping_add(fraction);
     }
+    let digits = whole_len + decimals;
     if digits == 0 {
         return None;
     }
     if digits > 15 || matches!(b.get(i), Some(b'e' | b'E')) {
         return long_decimal(b, i);
     }
-    let value = mantissa as f64 / POW10[decimals];
+    // Below 2^53, so the detour over a signed number, which converts faster, changes nothing.
+    let value = mantissa as i64 as f64;
+    let value = if decimals == 0 { value } else { value / POW10[decimals] };
     Some((if b[0] == b'-' { -value } else { value }, i))
 }
 
