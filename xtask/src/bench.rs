@@ -266,7 +266,7 @@ impl<'a> Bench<'a> {
     }
 
     async fn own_set(&self, set: &Arc<Set>, all: &[Arc<Set>], table: &mut Table) -> Result<()> {
-        let yardstick = discard::spawn().await?;
+        let yardstick = discard::spawn(&self.folder).await?;
         let dynowatch = self.spawn_dynowatch(&set.name, all).await?;
         println!(
             "{}: discard {} (pid {}), dynowatch {} (pid {})",

@@ -2,6 +2,7 @@
 
 use std::convert::Infallible;
 use std::net::SocketAddr;
+use std::path::Path;
 use std::process::Command;
 
 use anyhow::Result;
@@ -16,13 +17,12 @@ use tokio::net::TcpListener;
 
 use super::process::{self, Server};
 
-/// This program again, as the yardstick.
-pub(crate) async fn spawn() -> Result<Server> {
+/// This program again, as the yardstick; its output goes into `folder`.
+pub(crate) async fn spawn(folder: &Path) -> Result<Server> {
     let address = process::free_address()?;
     let mut serve = Command::new(std::env::current_exe()?);
     serve.args(["bench", "discard", "--listen", &address.to_string()]);
-    let log = std::env::temp_dir().join(format!("dynowatch-discard-{}.log", std::process::id()));
-    Server::spawn(&mut serve, address, &log).await
+    Server::spawn(&mut serve, address, &folder.join("discard.log")).await
 }
 
 /// Serves until it is killed.
