@@ -9,6 +9,9 @@ const FILE_LINES_MAX: usize = 700;
 /// Crates that read the environment or files as their job.
 const IO_CRATES: &[&str] = &["dynowatch", "testkit", "xtask"];
 
+/// Files outside of them that write a file as their job, and nothing else.
+const IO_FILES: &[&str] = &["crates/notify/src/log.rs"];
+
 /// Built from halves, so that this file does not break its own rule.
 const MACHINE_PATHS: &[&str] = &[
     concat!("/wo", "rk/"),
@@ -123,9 +126,9 @@ fn input_and_output(file: &SourceFile, findings: &mut Vec<Finding>) {
         return;
     }
     let code = file.production_code();
-    let store = file.crate_name() == "store";
+    let writes_files = file.crate_name() == "store" || IO_FILES.contains(&file.path.as_str());
     let mut words = vec!["std::env", "env::var"];
-    if !store {
+    if !writes_files {
         words.extend(["std::fs", "tokio::fs", "File::open", "File::create"]);
     }
     let mut hits: Vec<(usize, &str)> = words
@@ -134,7 +137,7 @@ fn input_and_output(file: &SourceFile, findings: &mut Vec<Finding>) {
         .collect();
     for at in find_words(&code, "std::{") {
         let group = code[at..].split(';').next().unwrap_or_default();
-        for (name, allowed) in [("env", false), ("fs", store)] {
+        for (name, allowed) in [("env", false), ("fs", writes_files)] {
             if !allowed && find_words(group, name).any(|at| !continues(group, at + name.len())) {
                 hits.push((at, if name == "env" { "std::env" } else { "std::fs" }));
             }
