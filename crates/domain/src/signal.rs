@@ -96,6 +96,8 @@ kinds! {
     App = "app",
     /// Any other line of the platform.
     HerokuOther = "heroku_other",
+    /// Not a line: dynowatch itself refused a delivery whose token was wrong or missing.
+    DrainRejected = "drain_rejected",
 }
 
 impl Kind {
