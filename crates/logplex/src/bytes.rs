@@ -119,3 +119,33 @@ pub(crate) fn rsplit_once<'a>(b: &'a [u8], needle: &[u8]) -> Option<(&'a [u8], &
     let i = memchr::memmem::rfind(b, needle)?;
     Some((&b[..i], &b[i + needle.len()..]))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    proptest! {
+        #[test]
+        fn searches_equal_plain_ones(hay in prop::collection::vec(prop::sample::select(b"ab =\xa0\x80".to_vec()), 0..60)) {
+            prop_assert_eq!(find_near(&hay, b' '), hay.iter().position(|&b| b == b' '));
+            prop_assert_eq!(find_near2(&hay, b'=', b' '), hay.iter().position(|&b| b == b' ' || b == b'='));
+        }
+
+        #[test]
+        fn numbers_equal_plain_ones(digits in "[0-9]{0,12}", rest in prop::collection::vec(any::<u8>(), 0..12)) {
+            prop_assume!(!rest.first().is_some_and(u8::is_ascii_digit));
+            let text = [digits.as_bytes(), &rest].concat();
+            prop_assert_eq!(leading_number(&text), (digits.parse().unwrap_or(0), digits.len()));
+        }
+    }
+
+    #[test]
+    fn a_number_too_great_saturates() {
+        assert_eq!(leading_number(b"99999999999999999999999 "), (u64::MAX, 23));
+        assert_eq!(number(b"99999999999999999999999"), None);
+        assert_eq!(number(b"18"), Some(18));
+        assert_eq!(number(b"18ms"), None);
+        assert_eq!(number(b""), None);
+    }
+}
