@@ -53,7 +53,9 @@ pub fn detect(first_bytes: &[u8]) -> Format {
 
 /// `<PRI>1 `.
 fn begins_with_pri(b: &[u8]) -> bool {
-    let Some(b) = b.strip_prefix(b"<") else { return false };
+    let Some(b) = b.strip_prefix(b"<") else {
+        return false;
+    };
     let digits = b.iter().take(4).take_while(|c| c.is_ascii_digit()).count();
     (1..=3).contains(&digits) && b[digits..].starts_with(b">1 ")
 }
@@ -74,7 +76,12 @@ pub struct Entries<'a> {
 ///
 /// To walk a file in chunks, give [`complete_prefix`] of what is at hand and carry the remainder over.
 pub fn entries(format: Format, data: &[u8]) -> Entries<'_> {
-    Entries { format, data, at: 0, lost: false }
+    Entries {
+        format,
+        data,
+        at: 0,
+        lost: false,
+    }
 }
 
 /// How many bytes at the start of `data` are whole entries. Whatever follows must be offered again with more data behind it;

@@ -1,5 +1,5 @@
 //! Octet framing of one POST body: `COUNT SP MESSAGE`, no separators. Owns where a frame begins and ends and the names of
-//! what can be wrong with one; what is inside a frame belongs to [`crate::message`].
+//! what can be wrong with one; what is inside a frame belongs to [`mod@crate::message`].
 //!
 //! The walk never looks for newlines: they occur inside messages, and the loss notes that Logplex writes itself have none.
 //! A broken count makes everything after it unreadable, because whatever looks like the next frame may be text that an
@@ -89,7 +89,9 @@ pub(crate) enum Step {
 pub(crate) fn step(body: &[u8], at: usize) -> Step {
     let (mut count, mut i) = (0usize, at);
     loop {
-        let Some(&c) = body.get(i) else { return Step::Lost(Malformed::Truncated) };
+        let Some(&c) = body.get(i) else {
+            return Step::Lost(Malformed::Truncated);
+        };
         let digit = c.wrapping_sub(b'0');
         if digit > 9 {
             break;
@@ -109,10 +111,16 @@ pub(crate) fn step(body: &[u8], at: usize) -> Step {
         return Step::Lost(Malformed::Truncated);
     }
     if count == 0 {
-        return Step::Skip { reason: Malformed::Empty, end };
+        return Step::Skip {
+            reason: Malformed::Empty,
+            end,
+        };
     }
     if count > FRAME_BYTES_MAX {
-        return Step::Skip { reason: Malformed::Oversized, end };
+        return Step::Skip {
+            reason: Malformed::Oversized,
+            end,
+        };
     }
     Step::Whole { start, end }
 }
@@ -131,7 +139,11 @@ pub struct Frames<'a> {
 /// one per newline: people test a drain by posting one. That is decided by the body's first bytes alone, which Logplex
 /// writes and no app can, so the text of a framed message is never read as lines of its own.
 pub fn frames(body: &[u8]) -> Frames<'_> {
-    Frames { body, at: 0, bare: looks_bare(body) }
+    Frames {
+        body,
+        at: 0,
+        bare: looks_bare(body),
+    }
 }
 
 impl<'a> Frames<'a> {

@@ -30,9 +30,15 @@ pub fn body(data: &[u8]) {
     for format in [detect(data), Format::Logplex, Format::HerokuLogs, Format::Syslog] {
         let whole = complete_prefix(format, data);
         let mut walk = entries(format, &data[..whole]);
-        let bad = walk.by_ref().filter(|frame| *frame == Frame::Bad(crate::Malformed::Truncated)).count();
+        let bad = walk
+            .by_ref()
+            .filter(|frame| *frame == Frame::Bad(crate::Malformed::Truncated))
+            .count();
         assert_eq!(bad, 0, "a complete prefix ends between entries");
-        let (all, head) = (entries(format, data).count(), entries(format, &data[..whole]).count());
+        let (all, head) = (
+            entries(format, data).count(),
+            entries(format, &data[..whole]).count(),
+        );
         assert!(all - head <= 1, "at most one entry is incomplete");
     }
 }
@@ -41,7 +47,11 @@ pub fn body(data: &[u8]) {
 pub fn line(data: &[u8]) {
     let mut warm = StampCache::default();
     let first = message(data, &mut warm);
-    assert_eq!(first, message(data, &mut warm), "what the cache holds changes nothing");
+    assert_eq!(
+        first,
+        message(data, &mut warm),
+        "what the cache holds changes nothing"
+    );
     assert_eq!(first, message(data, &mut StampCache::default()));
     if let Ok(m) = first {
         assert!(!m.app_name.is_empty() && !m.proc_id.is_empty());
@@ -90,13 +100,26 @@ fn visit(m: &Message<'_>) {
     }
     router(m.text);
     samples(m.text);
-    let _ = (AppLine::parse(m.text), LogLoss::parse(m.text), PostgresLine::parse(m.text));
+    let _ = (
+        AppLine::parse(m.text),
+        LogLoss::parse(m.text),
+        PostgresLine::parse(m.text),
+    );
     match ApiLine::parse(m.text).event {
         ApiEvent::ConfigSet { names } => drop(config_names(names).count()),
         ApiEvent::Scaled { formation: text } => drop(formation(text).count()),
         _ => {}
     }
-    for (app_name, proc_id) in [(&b"heroku"[..], &b"web.1"[..]), (b"heroku", b"router"), (b"app", b"run.1")] {
-        let _ = record(&Message { app_name, proc_id, ..*m }).kind();
+    for (app_name, proc_id) in [
+        (&b"heroku"[..], &b"web.1"[..]),
+        (b"heroku", b"router"),
+        (b"app", b"run.1"),
+    ] {
+        let _ = record(&Message {
+            app_name,
+            proc_id,
+            ..*m
+        })
+        .kind();
     }
 }

@@ -4,8 +4,8 @@
 //! The walk of one POST body is three steps, each of which borrows from the body and allocates nothing:
 //!
 //! 1. [`frames`] cuts the body by octet count into frames and names what is broken;
-//! 2. [`message`] reads a frame's header (stamp, source, process) and finds its text;
-//! 3. [`record`] decides by source and process which grammar may apply, and only then looks at the text.
+//! 2. [`message()`] reads a frame's header (stamp, source, process) and finds its text;
+//! 3. [`record()`] decides by source and process which grammar may apply, and only then looks at the text.
 //!
 //! The order of step 3 is the crate's one security rule: everything in a text was possibly written by an attacker
 //! (a request's path, a `User-Agent`, an app's output), while source and process were written by Heroku. An app line that

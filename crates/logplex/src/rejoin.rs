@@ -100,7 +100,10 @@ impl Rejoiner {
     pub fn push(&mut self, m: &Message<'_>) -> Pushed<'_> {
         let is_piece = m.text.len() == PIECE_BYTES && !m.newline;
         if self.open.is_empty() && !is_piece {
-            return Pushed { given_up: None, now: Now::Whole };
+            return Pushed {
+                given_up: None,
+                now: Now::Whole,
+            };
         }
         self.push_slow(m, is_piece)
     }

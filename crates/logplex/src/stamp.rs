@@ -19,7 +19,10 @@ pub struct StampCache {
 
 impl Default for StampCache {
     fn default() -> Self {
-        StampCache { text: *b"1970-01-01T00:00:00", us: 0 }
+        StampCache {
+            text: *b"1970-01-01T00:00:00",
+            us: 0,
+        }
     }
 }
 
@@ -117,9 +120,13 @@ fn days_since_1970(year: i64, month: i64, day: i64) -> i64 {
 
 /// Whether `b` begins with the outline `dddd-dd-ddT`, valid or not.
 pub(crate) fn begins_like_stamp(b: &[u8]) -> bool {
-    let Some(b) = b.first_chunk::<11>() else { return false };
+    let Some(b) = b.first_chunk::<11>() else {
+        return false;
+    };
     b[4] == b'-'
         && b[7] == b'-'
         && b[10] == b'T'
-        && b.iter().enumerate().all(|(i, c)| matches!(i, 4 | 7 | 10) || c.is_ascii_digit())
+        && b.iter()
+            .enumerate()
+            .all(|(i, c)| matches!(i, 4 | 7 | 10) || c.is_ascii_digit())
 }

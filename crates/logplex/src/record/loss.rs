@@ -26,7 +26,11 @@ impl LogLoss {
             rest = &titled[memchr::memchr(b')', titled)? + 1..];
         }
         let detail = rest.strip_prefix(b":").or(rest.strip_prefix(b" ->"))?;
-        Some(LogLoss { code, dropped: dropped(detail), since_us: since(detail) })
+        Some(LogLoss {
+            code,
+            dropped: dropped(detail),
+            since_us: since(detail),
+        })
     }
 }
 

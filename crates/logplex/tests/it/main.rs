@@ -1,5 +1,7 @@
 //! The formats, by table and by property.
 
+#![expect(clippy::unwrap_used, reason = "helpers of tests may end a test as tests may")]
+
 mod corpus;
 mod entries;
 mod frame;

@@ -24,6 +24,7 @@ fn check(name: &str, raw: &str, expected: &str) {
 }
 
 #[test]
+#[rustfmt::skip] // a table reads by rows
 fn layouts() {
     let t = |raw: &str| raw.replace("TS", TS).replace("TOKEN", TOKEN);
     let cases = [
@@ -76,6 +77,7 @@ fn us(stamp: &str) -> Result<i64, Malformed> {
 }
 
 #[test]
+#[rustfmt::skip] // a table reads by rows
 fn stamps() {
     const SECOND: i64 = 1_741_082_400; // 2025-03-04T10:00:00Z
     let at = |micros: i64| Ok(SECOND * 1_000_000 + micros);

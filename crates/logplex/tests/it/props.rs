@@ -51,8 +51,26 @@ fn bodies() -> impl Strategy<Value = Vec<u8>> {
 /// Text that a client may put into a path, a host, an address list.
 fn hostile() -> impl Strategy<Value = String> {
     let words = [
-        "/", "\"", " ", "=", "status=503", "dyno=web.9", "service=99999ms", "bytes=1", "protocol=evil", " host=", "\" host=evil",
-        " fwd=\"", "fwd=6.6.6.6", "request_id=x", "at=error code=H12", "code=H99", "\" dyno=web.9 connect=0ms service=1ms status=503 bytes=0", "é", "\\", "&",
+        "/",
+        "\"",
+        " ",
+        "=",
+        "status=503",
+        "dyno=web.9",
+        "service=99999ms",
+        "bytes=1",
+        "protocol=evil",
+        " host=",
+        "\" host=evil",
+        " fwd=\"",
+        "fwd=6.6.6.6",
+        "request_id=x",
+        "at=error code=H12",
+        "code=H99",
+        "\" dyno=web.9 connect=0ms service=1ms status=503 bytes=0",
+        "é",
+        "\\",
+        "&",
     ];
     prop::collection::vec(prop::sample::select(words.to_vec()), 0..12).prop_map(|words| words.concat())
 }
@@ -60,7 +78,8 @@ fn hostile() -> impl Strategy<Value = String> {
 /// Whole days since 1970 by counting them.
 fn naive_days(year: i64, month: i64, day: i64) -> i64 {
     let leap = |y: i64| (y % 4 == 0 && y % 100 != 0) || y % 400 == 0;
-    let month_days = |y: i64, m: i64| [31, 28 + leap(y) as i64, 31, 30, 31, 30, 31, 31, 30, 31, 30, 31][m as usize - 1];
+    let month_days =
+        |y: i64, m: i64| [31, 28 + leap(y) as i64, 31, 30, 31, 30, 31, 31, 30, 31, 30, 31][m as usize - 1];
     let years: i64 = if year >= 1970 {
         (1970..year).map(|y| 365 + leap(y) as i64).sum()
     } else {

@@ -4,6 +4,7 @@ use crate::support::{of, shown};
 use dynowatch_logplex::{Code, Kind, Letter, LogLoss, PostgresLine, Record, config_names, formation, record};
 
 #[test]
+#[rustfmt::skip] // a table reads by rows
 fn kinds_by_place() {
     for (name, proc, text, expected) in [
         // R codes: on dyno lines of the platform, at the start, in full shape.
@@ -111,6 +112,7 @@ fn kinds_by_place() {
 }
 
 #[test]
+#[rustfmt::skip] // a table reads by rows
 fn lifecycle_values() {
     for (text, expected) in [
         ("State changed from up to crashed", r#"DynoState { from: "up", to: "crashed" }"#),
@@ -137,7 +139,10 @@ fn readable(debug: &str) -> String {
     let mut rest = debug;
     while let Some(open) = rest.find('[') {
         let close = open + rest[open..].find(']').unwrap();
-        let bytes: Vec<u8> = rest[open + 1..close].split(", ").filter_map(|n| n.parse().ok()).collect();
+        let bytes: Vec<u8> = rest[open + 1..close]
+            .split(", ")
+            .filter_map(|n| n.parse().ok())
+            .collect();
         out += &format!("{}{:?}", &rest[..open], String::from_utf8_lossy(&bytes));
         rest = &rest[close + 1..];
     }
@@ -145,6 +150,7 @@ fn readable(debug: &str) -> String {
 }
 
 #[test]
+#[rustfmt::skip] // a table reads by rows
 fn api_values() {
     for (text, expected) in [
         ("Release v42 created by user dev@example.com", r#"Release { version: 42 } by "dev@example.com""#),
@@ -184,6 +190,7 @@ fn api_values() {
 }
 
 #[test]
+#[rustfmt::skip] // a table reads by rows
 fn losses() {
     let since = Some(1_741_082_380_000_000);
     for (text, expected) in [
@@ -205,6 +212,7 @@ fn losses() {
 }
 
 #[test]
+#[rustfmt::skip] // a table reads by rows
 fn postgres_lines() {
     for (text, expected) in [
         (
@@ -212,6 +220,7 @@ fn postgres_lines() {
             r#"YELLOW 12-1 00000 Log duration: 3100.000 ms  statement: SELECT 1"#,
         ),
         ("[YELLOW] [12-2] \tFROM orders", "YELLOW 12-2 - - FROM orders"),
+        ("[YELLOW] [12-2] \tERROR:  a word in a statement", "YELLOW 12-2 - - ERROR:  a word in a statement"),
         ("[GREEN] [16-1]  sql_error_code = 55P03 ERROR:  could not obtain lock", "GREEN 16-1 55P03 Error could not obtain lock"),
         ("[GREEN] [16-2]  sql_error_code = 55P03 STATEMENT:  SELECT x", "GREEN 16-2 55P03 Statement SELECT x"),
         ("[15521-1]  [CHARCOAL] LOG:  checkpoint starting", "CHARCOAL 15521-1 - Log checkpoint starting"),
@@ -244,7 +253,9 @@ fn codes() {
         assert_eq!(Code::from_index(parsed.index()), Some(parsed));
         assert_eq!(Code::new(parsed.letter(), parsed.number()), Some(parsed));
     }
-    for text in ["", "H", "H1", "H1x", "h12", "X12", "H1234", "H012", " H12", "H12 ", "H\u{b2}3"] {
+    for text in [
+        "", "H", "H1", "H1x", "h12", "X12", "H1234", "H012", " H12", "H12 ", "H\u{b2}3",
+    ] {
         assert_eq!(Code::parse(text.as_bytes()), None, "{text}");
     }
     assert_eq!(Code::new(Letter::H, 1000), None);

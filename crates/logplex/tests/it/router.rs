@@ -7,7 +7,13 @@ use dynowatch_logplex::RouterLine;
 fn shown(line: &str) -> String {
     let r = RouterLine::parse(line.as_bytes());
     let o = |value: Option<String>| value.unwrap_or_else(|| "-".into());
-    let t = |value: &[u8]| if value.is_empty() { "-".to_string() } else { text(value) };
+    let t = |value: &[u8]| {
+        if value.is_empty() {
+            "-".to_string()
+        } else {
+            text(value)
+        }
+    };
     [
         o(r.code().map(|v| v.to_string())),
         o(r.status().map(|v| v.to_string())),
@@ -29,6 +35,7 @@ fn check(name: &str, line: &str, expected: &str) {
 }
 
 #[test]
+#[rustfmt::skip] // a table reads by rows
 fn shapes() {
     for (name, line, expected) in [
         ("legacy", r#"at=info method=GET path="/orders?id=7" host=shop.example.com request_id=ID fwd="198.51.100.7, 203.0.113.9" dyno=web.1 connect=1ms service=18ms status=200 bytes=1742 protocol=https"#, "- 200 18 1 1742 web.1 https true -"),
@@ -63,6 +70,7 @@ fn shapes() {
 }
 
 #[test]
+#[rustfmt::skip] // a table reads by rows
 fn forgeries() {
     const TAIL: &str = "dyno=web.1 connect=1ms service=18ms status=200 bytes=7 protocol=http1.1 tls=true tls_version=tls1.3";
     const TRUE: &str = "- 200 18 1 7 web.1 http1.1 true tls1.3";
@@ -119,6 +127,7 @@ fn forgeries() {
 }
 
 #[test]
+#[rustfmt::skip] // a table reads by rows
 fn fields_of_the_client() {
     let shown = |line: &str| {
         let line = line.replace("ID", ID);

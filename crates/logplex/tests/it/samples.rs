@@ -11,6 +11,7 @@ fn shown(line: &str) -> String {
 }
 
 #[test]
+#[rustfmt::skip] // a table reads by rows
 fn lines() {
     for (line, expected) in [
         ("source=web.1 dyno=heroku.1.a sample#load_avg_1m=2.46 sample#load_avg_15m=0.99", "Sample load_avg_1m=2.46, Sample load_avg_15m=0.99"),
@@ -35,11 +36,20 @@ fn lines() {
 #[test]
 fn whose() {
     let line = Samples::parse(Feed::Runtime, b"source=web.1 dyno=heroku.2808254.d97d sample#a=1");
-    assert_eq!((line.source(), line.dyno_id(), line.addon()), (&b"web.1"[..], Some(&b"heroku.2808254.d97d"[..]), None));
+    assert_eq!(
+        (line.source(), line.dyno_id(), line.addon()),
+        (&b"web.1"[..], Some(&b"heroku.2808254.d97d"[..]), None)
+    );
     let line = Samples::parse(Feed::Postgres, b"source=DATABASE addon=pg-1 sample#a=1");
-    assert_eq!((line.source(), line.dyno_id(), line.addon()), (&b"DATABASE"[..], None, Some(&b"pg-1"[..])));
+    assert_eq!(
+        (line.source(), line.dyno_id(), line.addon()),
+        (&b"DATABASE"[..], None, Some(&b"pg-1"[..]))
+    );
     let line = Samples::parse(Feed::Postgres, b"source=DATABASE sample#a=1");
-    assert_eq!((line.source(), line.addon(), line.count()), (&b"DATABASE"[..], None, 1));
+    assert_eq!(
+        (line.source(), line.addon(), line.count()),
+        (&b"DATABASE"[..], None, 1)
+    );
     let line = Samples::parse(Feed::Custom, b"measure#a=1ms source=web.2 x=1");
     assert_eq!((line.source(), line.count()), (&b"web.2"[..], 1));
     assert_eq!(Samples::parse(Feed::Custom, b"measure#a=1ms").source(), b"");
@@ -47,6 +57,7 @@ fn whose() {
 
 /// The lines of the project that first asked for this, with other addresses and ids.
 #[test]
+#[rustfmt::skip] // a table reads by rows
 fn lines_seen_in_the_wild() {
     let of_kind = |proc: &str, line: &str| {
         let m = of(if proc.starts_with("heroku-") { "app" } else { "heroku" }, proc, line);

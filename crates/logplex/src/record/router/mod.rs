@@ -16,6 +16,10 @@
 //! The middle is read by [`RouterLine::fields`], for the rare lines that need it. Where it can be read in two ways
 //! ([`RouterFields::ambiguous`]), its fields are unknown too.
 
+mod fields;
+
+pub use fields::RouterFields;
+
 use super::code::{Code, Letter};
 use crate::bytes::{find_near, last_token, leading_number, token};
 
@@ -59,12 +63,16 @@ const NONE_BYTES: u64 = u64::MAX;
 impl Span {
     #[inline(always)]
     fn new(at: usize, end: usize) -> Span {
-        Span { at: at as u32, len: (end - at) as u32 }
+        Span {
+            at: at as u32,
+            len: (end - at) as u32,
+        }
     }
 
     #[inline(always)]
     fn of(self, text: &[u8]) -> &[u8] {
-        text.get(self.at as usize..(self.at + self.len) as usize).unwrap_or(&[])
+        text.get(self.at as usize..(self.at + self.len) as usize)
+            .unwrap_or(&[])
     }
 }
 
@@ -82,41 +90,17 @@ impl Tail {
     };
 }
 
-/// The client's part of a router line, and the words before it. Absent fields are `None`; so are those that cannot be
-/// told apart from an imitation.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub struct RouterFields<'a> {
-    /// Which side broke off: `client` or `backend`.
-    pub sock: Option<&'a [u8]>,
-    /// `info`, `warning` or `error`.
-    pub at: Option<&'a [u8]>,
-    /// The code's title.
-    pub desc: Option<&'a [u8]>,
-    /// H26: what was wrong with the request.
-    pub cause: Option<&'a [u8]>,
-    /// H31: the client's `User-Agent`.
-    pub agent: Option<&'a [u8]>,
-    /// The request's method.
-    pub method: Option<&'a [u8]>,
-    /// The request's path with its query. When the line is ambiguous, a prefix of it.
-    pub path: Option<&'a [u8]>,
-    /// The `Host` header.
-    pub host: Option<&'a [u8]>,
-    /// The id that apps may log as `X-Request-ID`.
-    pub request_id: Option<&'a [u8]>,
-    /// `X-Forwarded-For`; the client controls all but the last address.
-    pub fwd: Option<&'a [u8]>,
-    /// Whether the client's part can be read in more than one way, as when a path holds `" host=`.
-    pub ambiguous: bool,
-}
-
 impl<'a> RouterLine<'a> {
     /// Reads both ends of a router line. Never fails: what is missing or malformed is unknown.
     #[inline]
     pub fn parse(text: &'a [u8]) -> RouterLine<'a> {
         // Places are kept in 32 bits. A text of 4 GiB is no router line.
         let text = &text[..text.len().min(u32::MAX as usize)];
-        let code = if text.starts_with(b"at=info method=") { None } else { head_code(text) };
+        let code = if text.starts_with(b"at=info method=") {
+            None
+        } else {
+            head_code(text)
+        };
         let usual = memchr::memrchr(b'"', text).and_then(|quote| usual_tail(text, quote + 1));
         let tail = match usual {
             Some(tail) => tail,
@@ -202,29 +186,7 @@ impl<'a> RouterLine<'a> {
     /// Reads the client's part: the fields from the left as far as their order is strict, `fwd`, `request_id` and `host` from the
     /// right, and both must agree on where the path ends.
     pub fn fields(&self) -> RouterFields<'a> {
-        let region = &self.text[..self.tail.at as usize];
-        let (mut fields, rest) = head_fields(region);
-        let Some((method, rest)) = rest.strip_prefix(b"method=").map(token) else { return fields };
-        fields.method = Some(method);
-        let Some(rest) = rest.strip_prefix(b"path=") else { return fields };
-        let (path, after) = match rest.strip_prefix(b"\"") {
-            Some(quoted) => match leftmost_path_end(quoted) {
-                Some(end) => (&quoted[..end], &quoted[end + 1..]),
-                None => return RouterFields { path: Some(quoted), ambiguous: true, ..fields },
-            },
-            None => {
-                let (path, _) = token(rest);
-                (path, &rest[path.len()..])
-            }
-        };
-        fields.path = Some(path);
-        let right = from_the_right(region);
-        // The left reading takes the first end that a path may have, the right reading the last.
-        if right.path_end != region.len() - after.len() || agent_is_unclear(&fields, region) {
-            fields.ambiguous = true;
-            return fields;
-        }
-        RouterFields { host: right.host, request_id: right.request_id, fwd: right.fwd, ..fields }
+        fields::read(&self.text[..self.tail.at as usize])
     }
 }
 
@@ -261,7 +223,9 @@ fn leading_value(text: &[u8], at: usize) -> Option<(u64, usize)> {
 
 /// The same for a value that is already cut out; anything unreadable is none.
 fn value(b: &[u8]) -> u64 {
-    leading_value(b, 0).filter(|&(_, end)| end == b.len() && !b.ends_with(b" ")).map_or(NONE_BYTES, |(n, _)| n)
+    leading_value(b, 0)
+        .filter(|&(_, end)| end == b.len() && !b.ends_with(b" "))
+        .map_or(NONE_BYTES, |(n, _)| n)
 }
 
 /// What does not fit is none.
@@ -394,20 +358,30 @@ const TAIL_FIELDS_MAX: usize = 64;
 /// is none, and no field of it is believed.
 #[cold]
 fn any_tail(text: &[u8]) -> Tail {
-    let unknown = Tail { at: text.len() as u32, ..Tail::UNKNOWN };
+    let unknown = Tail {
+        at: text.len() as u32,
+        ..Tail::UNKNOWN
+    };
     let mut tail = Tail::UNKNOWN;
     let mut seen = [false; 8];
     let mut end = text.trim_ascii_end().len();
     for _ in 0..TAIL_FIELDS_MAX {
         let (before, last) = last_token(&text[..end]);
-        let found = Tail { at: end as u32, ..tail };
+        let found = Tail {
+            at: end as u32,
+            ..tail
+        };
         if last.ends_with(b"\"") {
             return found;
         }
         let eq = last.iter().position(|&c| c == b'=');
         let Some(eq) = eq.filter(|&eq| is_key(&last[..eq])) else {
             // `Error H10 (App crashed) -> GET host/ dyno=…`
-            return if text.starts_with(b"Error H") { found } else { unknown };
+            return if text.starts_with(b"Error H") {
+                found
+            } else {
+                unknown
+            };
         };
         match &last[..eq] {
             b"fwd" | b"request_id" | b"host" | b"path" => {
@@ -454,81 +428,7 @@ fn take(tail: &mut Tail, seen: &mut [bool; 8], key: &[u8], text: &[u8], place: s
 }
 
 fn is_key(b: &[u8]) -> bool {
-    !b.is_empty() && b.iter().all(|&c| c.is_ascii_lowercase() || c.is_ascii_digit() || c == b'_')
-}
-
-/// `sock`, `at`, `code`, `desc`, `cause` and `agent`, strictly in this order, and what follows them.
-fn head_fields(region: &[u8]) -> (RouterFields<'_>, &[u8]) {
-    let mut fields = RouterFields::default();
-    let mut rest = region;
-    if let Some(after) = rest.strip_prefix(b"sock=") {
-        let (sock, after) = token(after);
-        (fields.sock, rest) = (Some(sock), after);
-    }
-    if let Some(after) = rest.strip_prefix(b"at=") {
-        let (at, after) = token(after);
-        (fields.at, rest) = (Some(at), after);
-    }
-    if let Some(after) = rest.strip_prefix(b"code=") {
-        rest = token(after).1;
-    }
-    // The router writes `desc` and `cause` from its own tables, without quotes inside.
-    for (key, slot) in [(&b"desc=\""[..], &mut fields.desc), (b"cause=\"", &mut fields.cause)] {
-        if let Some(after) = rest.strip_prefix(key)
-            && let Some(end) = memchr::memchr(b'"', after)
-        {
-            *slot = Some(&after[..end]);
-            rest = after[end + 1..].strip_prefix(b" ").unwrap_or(&after[end + 1..]);
-        }
-    }
-    if let Some(after) = rest.strip_prefix(b"agent=\"")
-        && let Some(end) = memchr::memmem::find(after, b"\" method=")
-    {
-        (fields.agent, rest) = (Some(&after[..end]), &after[end + 2..]);
-    }
-    (fields, rest)
-}
-
-/// An agent is the client's and stands before everything else of the client's, so a second `" method=` may be the true one.
-fn agent_is_unclear(fields: &RouterFields<'_>, region: &[u8]) -> bool {
-    fields.agent.is_some() && memchr::memmem::find_iter(region, b"\" method=").nth(1).is_some()
-}
-
-/// The first place where a quoted path may end. `b` begins inside the quote.
-fn leftmost_path_end(b: &[u8]) -> Option<usize> {
-    memchr::memmem::find(b, b"\" host=").or_else(|| memchr::memchr(b'"', b))
-}
-
-/// The client's fields as read from the right.
-struct FromTheRight<'a> {
-    fwd: Option<&'a [u8]>,
-    request_id: Option<&'a [u8]>,
-    host: Option<&'a [u8]>,
-    /// Where the path ends, its closing quote included.
-    path_end: usize,
-}
-
-fn from_the_right(region: &[u8]) -> FromTheRight<'_> {
-    let mut right = FromTheRight { fwd: None, request_id: None, host: None, path_end: region.len() };
-    let mut rest = region;
-    if let Some(inner) = rest.strip_suffix(b"\"") {
-        if let Some(open) = memchr::memrchr(b'"', inner)
-            && let Some(before) = inner[..open].strip_suffix(b" fwd=")
-        {
-            (right.fwd, rest) = (Some(&inner[open + 1..]), before);
-        }
-    } else if let (Some(before), last) = last_token(rest)
-        && let Some(fwd) = last.strip_prefix(b"fwd=")
-    {
-        (right.fwd, rest) = (Some(fwd), before);
-    }
-    for (key, slot) in [(&b"request_id="[..], &mut right.request_id), (b"host=", &mut right.host)] {
-        if let (Some(before), last) = last_token(rest)
-            && let Some(value) = last.strip_prefix(key)
-        {
-            (*slot, rest) = (Some(value), before);
-        }
-    }
-    right.path_end = rest.len();
-    right
+    !b.is_empty()
+        && b.iter()
+            .all(|&c| c.is_ascii_lowercase() || c.is_ascii_digit() || c == b'_')
 }
