@@ -1,1 +1,41 @@
-//! .
+//! Where dynowatch keeps what it must not forget: the only crate that knows SQL. SQLite and Postgres stand behind one
+//! contract; one suite of tests runs on both.
+//!
+//! [`Store::open`] migrates and hands out a [`Store`], a cheap handle. The heart is [`Store::evaluate`]: one
+//! transaction that loads what a batch concerns, lets the caller decide, and saves state, alerts and messages together.
+//! Everything else is one module per concept: [`apps`], [`alerts`], [`deliveries`] (the outbox), [`levels`] (buckets of
+//! ratios and absences), [`tracks`], [`releases`], [`blinds`], [`tokens`], [`rules`], [`leases`], [`housekeeping`], [`backup`].
+//!
+//! Not here: any decision. Rules, windows, retries and texts are `domain`'s; who calls when is `engine`'s. No clock is
+//! read either, `now` comes in.
+//!
+//! Values of columns: times are microseconds since 1970 (UTC), ids version 7 UUIDs, what has a shape of its own is JSON.
+
+pub mod alerts;
+pub mod apps;
+pub mod backup;
+pub mod blinds;
+mod db;
+pub mod deliveries;
+mod error;
+pub mod evaluate;
+pub mod housekeeping;
+pub mod leases;
+pub mod levels;
+mod open;
+mod packed;
+pub mod releases;
+mod rows;
+pub mod rules;
+mod schema;
+mod text;
+pub mod tokens;
+pub mod tracks;
+
+pub use db::Engine;
+pub use error::{Result, StoreError};
+pub use evaluate::{
+    AlertDetails, AlertUpdate, Changes, EvaluateRequest, FiredAlert, Loaded, LoadedTrack, NewDelivery,
+    ResolveNotice, ResolvedAlert, TrackChange,
+};
+pub use open::{Store, StoreOptions};

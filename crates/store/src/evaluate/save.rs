@@ -1,0 +1,288 @@
+//! What an evaluation saves: one statement per table, see [`crate::rows`].
+
+use std::collections::{BTreeMap, HashMap};
+
+use dynowatch_domain::alert::Phase;
+use dynowatch_domain::evidence::EVIDENCE_LINES_MAX;
+use dynowatch_domain::release::Release;
+use dynowatch_domain::{AlertId, Timestamp};
+use sqlx::QueryBuilder;
+use uuid::Uuid;
+
+use super::{AlertUpdate, Changes, FiredAlert, ResolvedAlert, TrackChange};
+use crate::db::{Tx, on};
+use crate::error::Result;
+use crate::rows::pieces;
+use crate::text::{JsonText, clean, int, json};
+use crate::{blinds, deliveries, packed, releases};
+
+pub(super) async fn save(tx: &mut Tx, now: Timestamp, changes: &Changes) -> Result<()> {
+    consume(tx, now, &changes.tracks).await?;
+    save_tracks(tx, now, &changes.tracks).await?;
+    save_matches(tx, now, &changes.tracks).await?;
+    save_fired(tx, &changes.fired).await?;
+    save_updates(tx, &changes.updates).await?;
+    save_resolved(tx, &changes.resolved).await?;
+    save_decisions(tx, changes).await?;
+    deliveries::insert(tx, &changes.deliveries).await?;
+    deliveries::insert_resolve_notices(tx, &changes.resolve_notices).await?;
+    save_releases(tx, changes).await?;
+    blinds::insert(tx, &changes.blinds).await
+}
+
+/// Deletes rows that are wholly consumed; what is left of others is skipped when loading.
+async fn consume(tx: &mut Tx, now: Timestamp, tracks: &[TrackChange]) -> Result<()> {
+    let consumed: Vec<(&TrackChange, i64)> = tracks
+        .iter()
+        .filter_map(|t| Some((t, t.consumed_before?.as_micros())))
+        .collect();
+    for piece in pieces(&consumed) {
+        on!(tx, Engine, conn, {
+            let mut query = QueryBuilder::<Engine>::new("DELETE FROM matches WHERE ");
+            let mut or = query.separated(" OR ");
+            for (track, before) in piece {
+                or.push("(app_id = ").push_bind_unseparated(track.key.app.0);
+                or.push_unseparated(" AND rule = ")
+                    .push_bind_unseparated(track.key.rule.as_str());
+                or.push_unseparated(" AND grp = ")
+                    .push_bind_unseparated(track.key.group.0.as_str());
+                or.push_unseparated(" AND last_at <= ")
+                    .push_bind_unseparated(*before);
+                or.push_unseparated(" AND arrived_at < ")
+                    .push_bind_unseparated(now.as_micros())
+                    .push_unseparated(")");
+            }
+            query.build().execute(conn).await?;
+        });
+    }
+    Ok(())
+}
+
+fn phase(phase: &Phase) -> &'static str {
+    match phase {
+        Phase::Quiet => "quiet",
+        Phase::Pending { .. } => "pending",
+        Phase::Firing(_) => "firing",
+    }
+}
+
+async fn save_tracks(tx: &mut Tx, now: Timestamp, tracks: &[TrackChange]) -> Result<()> {
+    let now = now.as_micros();
+    let rows = tracks
+        .iter()
+        .map(|change| Ok((change, json(&change.track)?)))
+        .collect::<Result<Vec<_>>>()?;
+    for piece in pieces(&rows) {
+        on!(tx, Engine, conn, {
+            let mut query = QueryBuilder::<Engine>::new(
+                "INSERT INTO tracks (app_id, rule, grp, version, track, phase, alert_id, next_wake_at, changed_at, consumed_stamp, consumed_at) ",
+            );
+            query.push_values(piece, |mut row, (change, track)| {
+                row.push_bind(change.key.app.0)
+                    .push_bind(change.key.rule.as_str())
+                    .push_bind(change.key.group.0.as_str());
+                row.push_bind(change.version)
+                    .push_bind(track.clone())
+                    .push_bind(phase(&change.track.phase));
+                row.push_bind(change.track.firing().map(|firing| firing.alert.0));
+                row.push_bind(change.next_wake_at.map(Timestamp::as_micros))
+                    .push_bind(now);
+                row.push_bind(change.consumed_before.map(Timestamp::as_micros))
+                    .push_bind(change.consumed_before.map(|_| now));
+            });
+            query.push(
+                " ON CONFLICT (app_id, rule, grp) DO UPDATE SET version = excluded.version, track = excluded.track, phase = excluded.phase, \
+                 alert_id = excluded.alert_id, next_wake_at = excluded.next_wake_at, changed_at = excluded.changed_at, \
+                 consumed_stamp = COALESCE(excluded.consumed_stamp, tracks.consumed_stamp), \
+                 consumed_at = COALESCE(excluded.consumed_at, tracks.consumed_at)",
+            );
+            query.build().execute(conn).await?;
+        });
+    }
+    Ok(())
+}
+
+async fn save_matches(tx: &mut Tx, now: Timestamp, tracks: &[TrackChange]) -> Result<()> {
+    let counted = tracks
+        .iter()
+        .filter(|change| !change.events.is_empty() || !change.lines.is_empty());
+    let rows = counted
+        .map(|change| {
+            let kept = change.lines.len().saturating_sub(EVIDENCE_LINES_MAX);
+            Ok((change, json(change.lines.get(kept..).unwrap_or_default())?))
+        })
+        .collect::<Result<Vec<_>>>()?;
+    for piece in pieces(&rows) {
+        on!(tx, Engine, conn, {
+            let mut query = QueryBuilder::<Engine>::new(
+                "INSERT INTO matches (app_id, rule, grp, arrived_at, last_at, count, events, lines) ",
+            );
+            query.push_values(piece, |mut row, (change, lines)| {
+                let newest =
+                    |stamps: &mut dyn Iterator<Item = Timestamp>| stamps.max().unwrap_or(now).as_micros();
+                row.push_bind(change.key.app.0)
+                    .push_bind(change.key.rule.as_str())
+                    .push_bind(change.key.group.0.as_str());
+                row.push_bind(newest(&mut change.events.iter().map(|event| event.arrived)));
+                row.push_bind(newest(&mut change.events.iter().map(|event| event.at)));
+                row.push_bind(int(change.events.len() as u64))
+                    .push_bind(packed::pack(&change.events))
+                    .push_bind(lines.clone());
+            });
+            query.build().execute(conn).await?;
+        });
+    }
+    Ok(())
+}
+
+async fn save_fired(tx: &mut Tx, fired: &[FiredAlert]) -> Result<()> {
+    let rows = fired
+        .iter()
+        .map(|alert| {
+            Ok((
+                alert,
+                json(&alert.facts)?,
+                json(&alert.details)?,
+                json(&alert.evidence)?,
+            ))
+        })
+        .collect::<Result<Vec<_>>>()?;
+    for piece in pieces(&rows) {
+        on!(tx, Engine, conn, {
+            let mut query = QueryBuilder::<Engine>::new(
+                "INSERT INTO alerts (id, app_id, rule, grp, severity, fired_at, previous_id, told, facts, details, evidence) ",
+            );
+            query.push_values(piece, |mut row, (alert, facts, details, evidence)| {
+                row.push_bind(alert.id.0)
+                    .push_bind(alert.key.app.0)
+                    .push_bind(alert.key.rule.as_str())
+                    .push_bind(alert.key.group.0.as_str());
+                row.push_bind(alert.severity.as_str())
+                    .push_bind(alert.fired_at.as_micros())
+                    .push_bind(alert.previous.map(|id| id.0));
+                row.push_bind(alert.told)
+                    .push_bind(facts.clone())
+                    .push_bind(details.clone())
+                    .push_bind(evidence.clone());
+            });
+            query.build().execute(conn).await?;
+        });
+    }
+    Ok(())
+}
+
+async fn save_updates(tx: &mut Tx, updates: &[AlertUpdate]) -> Result<()> {
+    let rows = updates
+        .iter()
+        .map(|update| {
+            Ok((
+                update,
+                json(&update.facts)?,
+                update.evidence.as_deref().map(json).transpose()?,
+            ))
+        })
+        .collect::<Result<Vec<(&AlertUpdate, JsonText, Option<JsonText>)>>>()?;
+    for piece in pieces(&rows) {
+        on!(tx, Engine, conn, {
+            let mut query = QueryBuilder::<Engine>::new(
+                "UPDATE alerts SET told = v.column2, facts = v.column3, evidence = COALESCE(v.column4, evidence) FROM (",
+            );
+            query.push_values(piece, |mut row, (update, facts, evidence)| {
+                row.push_bind(update.alert.0)
+                    .push_bind(update.told)
+                    .push_bind(facts.clone())
+                    .push_bind(evidence.clone());
+            });
+            query.push(") AS v WHERE alerts.id = v.column1");
+            query.build().execute(conn).await?;
+        });
+    }
+    Ok(())
+}
+
+async fn save_resolved(tx: &mut Tx, resolved: &[ResolvedAlert]) -> Result<()> {
+    let rows = resolved
+        .iter()
+        .map(|alert| Ok((alert, json(&alert.reason)?, json(&alert.facts)?)))
+        .collect::<Result<Vec<_>>>()?;
+    for piece in pieces(&rows) {
+        on!(tx, Engine, conn, {
+            let mut query = QueryBuilder::<Engine>::new(
+                "UPDATE alerts SET resolved_at = v.column2, resolve_reason = v.column3, facts = v.column4 FROM (",
+            );
+            query.push_values(piece, |mut row, (alert, reason, facts)| {
+                row.push_bind(alert.alert.0)
+                    .push_bind(alert.at.as_micros())
+                    .push_bind(reason.clone())
+                    .push_bind(facts.clone());
+            });
+            query.push(") AS v WHERE alerts.id = v.column1 AND alerts.resolved_at IS NULL");
+            query.build().execute(conn).await?;
+        });
+    }
+    Ok(())
+}
+
+/// Numbers go on from what the alert has.
+async fn save_decisions(tx: &mut Tx, changes: &Changes) -> Result<()> {
+    let mut places: HashMap<AlertId, i64> = HashMap::new();
+    let mut rows = Vec::with_capacity(changes.decisions.len());
+    for (alert, at, effect) in &changes.decisions {
+        rows.push((alert.0, at.as_micros(), json(effect)?));
+    }
+    for piece in pieces(&rows) {
+        places.clear();
+        on!(tx, Engine, conn, {
+            let mut query = QueryBuilder::<Engine>::new(
+                "INSERT INTO decisions (alert_id, number, at, effect) SELECT v.column1, v.column2 + \
+                 (SELECT COALESCE(MAX(d.number), 0) FROM decisions AS d WHERE d.alert_id = v.column1), v.column3, v.column4 FROM (",
+            );
+            query.push_values(piece, |mut row, (alert, at, effect)| {
+                let place = places.entry(AlertId(*alert)).or_default();
+                *place += 1;
+                row.push_bind(*alert)
+                    .push_bind(*place)
+                    .push_bind(*at)
+                    .push_bind(effect.clone());
+            });
+            query.push(") AS v");
+            query.build().execute(conn).await?;
+        });
+    }
+    Ok(())
+}
+
+/// Two lines tell of one release; whichever comes second adds to the first (`Release::merge`).
+async fn save_releases(tx: &mut Tx, changes: &Changes) -> Result<()> {
+    let mut merged: BTreeMap<(Uuid, i64), Release> = BTreeMap::new();
+    for (app, release) in &changes.releases {
+        let key = (app.0, release.at.as_micros());
+        let known = merged.remove(&key);
+        merged.insert(
+            key,
+            known.map_or_else(|| release.clone(), |known| known.merge(release.clone())),
+        );
+    }
+    let rows: Vec<_> = merged.into_iter().collect();
+    for piece in pieces(&rows) {
+        on!(tx, Engine, conn, {
+            let mut query =
+                QueryBuilder::<Engine>::new("INSERT INTO releases (app_id, at, version, kind, actor, what) ");
+            query.push_values(piece, |mut row, ((app, at), release)| {
+                row.push_bind(*app)
+                    .push_bind(*at)
+                    .push_bind(release.version.map(i64::from))
+                    .push_bind(releases::kind_name(release.kind));
+                row.push_bind(release.actor.as_deref().map(clean))
+                    .push_bind(release.what.as_deref().map(clean));
+            });
+            query.push(
+                " ON CONFLICT (app_id, at) DO UPDATE SET version = COALESCE(releases.version, excluded.version), \
+                 kind = CASE WHEN releases.kind = 'unknown' THEN excluded.kind ELSE releases.kind END, \
+                 actor = COALESCE(releases.actor, excluded.actor), what = COALESCE(releases.what, excluded.what)",
+            );
+            query.build().execute(conn).await?;
+        });
+    }
+    Ok(())
+}

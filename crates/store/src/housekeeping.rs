@@ -1,0 +1,140 @@
+//! What is forgotten, and when: everything here is bounded. Deletes go in slices of 5,000 rows, each a statement of its own,
+//! so that no lock is held for long.
+
+use std::sync::atomic::Ordering;
+use std::time::Duration;
+
+use dynowatch_domain::Timestamp;
+
+use crate::db::{Db, change, read};
+use crate::error::Result;
+use crate::open::Store;
+
+const HOUR: Duration = Duration::from_secs(3_600);
+const DAY: Duration = Duration::from_secs(86_400);
+
+/// Frames count once for at least an hour (C3).
+pub const FRAMES_KEPT: Duration = Duration::from_secs(2 * 3_600);
+/// What rules counted: enough to try a rule against last week.
+pub const MATCHES_KEPT: Duration = Duration::from_secs(8 * 86_400);
+/// At most this many rows of what rules counted, the newest.
+pub const MATCHES_MAX: i64 = 500_000;
+/// At most this many of them with their lines: lines are most of the bytes, alerts keep their own.
+pub const MATCHES_WITH_LINES_MAX: i64 = 50_000;
+/// Alerts, from their end, with their decisions and deliveries.
+pub const ALERTS_KEPT: Duration = Duration::from_secs(400 * 86_400);
+/// Messages, from their end; those given up stay with their alert.
+pub const DELIVERIES_KEPT: Duration = Duration::from_secs(90 * 86_400);
+
+const SLICE: i64 = 5_000;
+/// A run that finds more leaves it to the next.
+const SLICES_MAX: u32 = 200;
+
+/// How many rows a run removed, by what they were.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Swept {
+    /// Frames.
+    pub frames: u64,
+    /// Rows of what rules counted.
+    pub matches: u64,
+    /// Keys at rest.
+    pub tracks: u64,
+    /// Alerts.
+    pub alerts: u64,
+    /// Deliveries.
+    pub deliveries: u64,
+    /// Releases, blind times, processes, quieted rules.
+    pub others: u64,
+}
+
+impl Store {
+    /// Forgets what is old. Meant to run every few minutes, in one process at a time; a run that breaks off goes on the
+    /// next time.
+    ///
+    /// # Errors
+    /// When the store is away; what was removed stays removed.
+    pub async fn sweep(&self, now: Timestamp) -> Result<Swept> {
+        let before = |age: Duration| (now - age).as_micros();
+        let month = before(30 * DAY);
+        let mut swept = Swept {
+            frames: self
+                .slices("DELETE FROM frames WHERE (app_id, frame_id) IN (SELECT app_id, frame_id FROM frames WHERE seen_at < $1 LIMIT $2)", before(FRAMES_KEPT))
+                .await?,
+            matches: self.sweep_matches(before(MATCHES_KEPT)).await?,
+            // A key at rest for a week has no window and no cool-down any more; it starts anew.
+            tracks: self
+                .slices(
+                    "DELETE FROM tracks WHERE (app_id, rule, grp) IN (SELECT app_id, rule, grp FROM tracks \
+                     WHERE phase = 'quiet' AND next_wake_at IS NULL AND changed_at < $1 LIMIT $2)",
+                    before(7 * DAY),
+                )
+                .await?,
+            alerts: self.slices("DELETE FROM alerts WHERE id IN (SELECT id FROM alerts WHERE resolved_at < $1 LIMIT $2)", before(ALERTS_KEPT)).await?,
+            deliveries: self
+                .slices(
+                    "DELETE FROM deliveries WHERE id IN (SELECT id FROM deliveries WHERE (state = 'sent' OR (state = 'failed' AND alert_id IS NULL)) \
+                     AND finished_at < $1 LIMIT $2)",
+                    before(DELIVERIES_KEPT),
+                )
+                .await?,
+            others: 0,
+        };
+        let old_releases = "DELETE FROM releases WHERE (app_id, at) IN (SELECT app_id, at FROM releases WHERE at < $1 LIMIT $2)";
+        swept.others += self.slices(old_releases, before(ALERTS_KEPT)).await?;
+        swept.others += self
+            .slices(
+                "DELETE FROM blinds WHERE id IN (SELECT id FROM blinds WHERE until_at < $1 LIMIT $2)",
+                month,
+            )
+            .await?;
+        swept.others += self
+            .slices(
+                "DELETE FROM processes WHERE id IN (SELECT id FROM processes WHERE seen_at < $1 LIMIT $2)",
+                month,
+            )
+            .await?;
+        let old_overrides = "DELETE FROM rule_overrides WHERE rule IN (SELECT rule FROM rule_overrides WHERE disabled_until < $1 LIMIT $2)";
+        swept.others += self.slices(old_overrides, before(HOUR)).await?;
+        if let Db::Lite { .. } = &self.state {
+            let _done = change!(&self.state, sqlx::query("PRAGMA optimize"))?;
+        }
+        Ok(swept)
+    }
+
+    async fn slices(&self, sql: &'static str, before: i64) -> Result<u64> {
+        let mut total = 0;
+        for _ in 0..SLICES_MAX {
+            let done = change!(&self.state, sqlx::query(sql).bind(before).bind(SLICE))?;
+            total += done;
+            if done < SLICE.unsigned_abs() {
+                break;
+            }
+        }
+        Ok(total)
+    }
+
+    /// By age and by number; the lines go earlier than the counts.
+    async fn sweep_matches(&self, before: i64) -> Result<u64> {
+        let newest: Option<i64> = read!(&self.state, |pool| sqlx::query_scalar(
+            "SELECT MAX(id) FROM matches"
+        )
+        .fetch_one(pool))?;
+        let Some(newest) = newest else { return Ok(0) };
+        let old = "DELETE FROM matches WHERE id IN (SELECT id FROM matches WHERE arrived_at < $1 LIMIT $2)";
+        let surplus = "DELETE FROM matches WHERE id IN (SELECT id FROM matches WHERE id <= $1 LIMIT $2)";
+        let removed = self.slices(old, before).await? + self.slices(surplus, newest - MATCHES_MAX).await?;
+        let (from, until) = (
+            self.lines_swept.load(Ordering::Relaxed).max(newest - MATCHES_MAX),
+            newest - MATCHES_WITH_LINES_MAX,
+        );
+        let mut at = from;
+        while at < until {
+            let end = until.min(at + SLICE);
+            let sql = "UPDATE matches SET lines = '[]' WHERE id > $1 AND id <= $2 AND lines <> '[]'";
+            let _done: u64 = change!(&self.state, sqlx::query(sql).bind(at).bind(end))?;
+            at = end;
+        }
+        self.lines_swept.fetch_max(at, Ordering::Relaxed);
+        Ok(removed)
+    }
+}

@@ -1,0 +1,115 @@
+//! Who does what only one process may do, and which processes live. A lease has a fence: a number that grows with every
+//! owner, so that work begun under an older one can be told from the present owner's.
+
+use std::time::Duration;
+
+use dynowatch_domain::Timestamp;
+use uuid::Uuid;
+
+use crate::db::{CALL_MAX, change, on, read, run, within};
+use crate::error::Result;
+use crate::open::Store;
+use crate::text::time;
+
+impl Store {
+    /// Takes a lease that is free, over, or the holder's own; `None` when someone else has it. Returns the fence.
+    ///
+    /// # Errors
+    /// When the store is away.
+    pub async fn acquire_lease(
+        &self,
+        name: &str,
+        holder: &str,
+        now: Timestamp,
+        length: Duration,
+    ) -> Result<Option<i64>> {
+        let sql = "INSERT INTO leases (name, holder, until_at, fence) VALUES ($1, $2, $3, 1) ON CONFLICT (name) DO UPDATE \
+                   SET holder = excluded.holder, until_at = excluded.until_at, fence = leases.fence + 1 \
+                   WHERE leases.until_at <= $4 OR leases.holder = excluded.holder RETURNING fence";
+        let until = (now + length).as_micros();
+        run!(&self.state, |pool| sqlx::query_scalar(sql)
+            .bind(name)
+            .bind(holder)
+            .bind(until)
+            .bind(now.as_micros())
+            .fetch_optional(pool))
+    }
+
+    /// Holds a lease for longer. `false`: it was lost; whoever held it must stop.
+    ///
+    /// # Errors
+    /// When the store is away.
+    pub async fn renew_lease(
+        &self,
+        name: &str,
+        holder: &str,
+        fence: i64,
+        now: Timestamp,
+        length: Duration,
+    ) -> Result<bool> {
+        let sql = "UPDATE leases SET until_at = $1 WHERE name = $2 AND holder = $3 AND fence = $4";
+        let until = (now + length).as_micros();
+        let done = change!(
+            &self.state,
+            sqlx::query(sql).bind(until).bind(name).bind(holder).bind(fence)
+        )?;
+        Ok(done == 1)
+    }
+
+    /// Gives a lease back, so that another need not wait for its end.
+    ///
+    /// # Errors
+    /// When the store is away.
+    pub async fn release_lease(&self, name: &str, holder: &str, fence: i64) -> Result<()> {
+        let sql = "UPDATE leases SET until_at = 0 WHERE name = $1 AND holder = $2 AND fence = $3";
+        let _done = change!(&self.state, sqlx::query(sql).bind(name).bind(holder).bind(fence))?;
+        Ok(())
+    }
+
+    /// Records that a process starts. Returns when any process was last seen alive before: what lies between, nobody saw.
+    ///
+    /// # Errors
+    /// When the store is away.
+    pub async fn start_process(&self, id: Uuid, now: Timestamp) -> Result<Option<Timestamp>> {
+        within(CALL_MAX, async {
+            let mut tx = self.begin().await?;
+            let last = "SELECT MAX(seen_at) FROM processes WHERE id <> $1";
+            let last: Option<i64> = on!(&mut tx, Engine, conn, sqlx::query_scalar(last).bind(id).fetch_one(conn).await?);
+            let new = "INSERT INTO processes (id, started_at, seen_at) VALUES ($1, $2, $2) ON CONFLICT (id) DO UPDATE SET seen_at = excluded.seen_at";
+            on!(&mut tx, Engine, conn, sqlx::query(new).bind(id).bind(now.as_micros()).execute(conn).await.map(|_done| ())?);
+            tx.commit().await?;
+            Ok(last.map(time))
+        })
+        .await
+    }
+
+    /// Records that a process lives. A clock that goes backwards changes nothing (C27).
+    ///
+    /// # Errors
+    /// When the store is away.
+    pub async fn beat_process(&self, id: Uuid, now: Timestamp) -> Result<()> {
+        let sql = "UPDATE processes SET seen_at = $1 WHERE id = $2 AND seen_at < $1";
+        let _done = change!(&self.state, sqlx::query(sql).bind(now.as_micros()).bind(id))?;
+        Ok(())
+    }
+
+    /// Records that a process ends in order. It saw everything until now, so this is a last beat.
+    ///
+    /// # Errors
+    /// When the store is away.
+    pub async fn end_process(&self, id: Uuid, now: Timestamp) -> Result<()> {
+        self.beat_process(id, now).await
+    }
+
+    /// When any process was last seen alive.
+    ///
+    /// # Errors
+    /// When the store is away.
+    pub async fn last_seen(&self) -> Result<Option<Timestamp>> {
+        let at: Option<i64> = read!(&self.state, |pool| sqlx::query_scalar(
+            "SELECT MAX(seen_at) FROM processes"
+        )
+        .fetch_one(pool))?;
+        Ok(at.map(time))
+    }
+}

@@ -1,0 +1,41 @@
+//! Many rows in one statement. Every statement to SQLite crosses to its thread and every one to Postgres the network,
+//! so a commit writes one statement per table. Each number of rows is a statement of its own to prepare, so few numbers
+//! are used: up to [`EXACT_MAX`] rows exactly that many, beyond that pieces of 64, 16 and the rest.
+
+/// Up to here a statement has exactly the rows at hand.
+const EXACT_MAX: usize = 8;
+
+/// Cuts rows into the pieces that become one statement each.
+pub(crate) fn pieces<T>(rows: &[T]) -> impl Iterator<Item = &[T]> {
+    pieces_of(rows, &[64, 16])
+}
+
+/// The same with other sizes, the greatest first.
+pub(crate) fn pieces_of<'a, T>(mut rows: &'a [T], sizes: &'static [usize]) -> impl Iterator<Item = &'a [T]> {
+    std::iter::from_fn(move || {
+        let fits = sizes.iter().copied().find(|&size| rows.len() >= size);
+        let (piece, rest) = rows.split_at(fits.unwrap_or(rows.len().min(EXACT_MAX)));
+        rows = rest;
+        (!piece.is_empty()).then_some(piece)
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn few_sizes_and_every_row() {
+        for (rows, want) in [
+            (0, &[][..]),
+            (3, &[3]),
+            (8, &[8]),
+            (9, &[8, 1]),
+            (100, &[64, 16, 16, 4]),
+        ] {
+            let rows: Vec<usize> = (0..rows).collect();
+            assert_eq!(pieces(&rows).map(<[usize]>::len).collect::<Vec<_>>(), want);
+            assert_eq!(pieces(&rows).flatten().copied().collect::<Vec<_>>(), rows);
+        }
+    }
+}

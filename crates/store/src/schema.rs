@@ -1,0 +1,339 @@
+//! Schema: migrations of both engines, the refusal of a newer one, and the list of tables that backup and tests use.
+//!
+//! Migrations only go forward and are never edited once released. Postgres holds all tables in one database; on SQLite
+//! the metrics tables lie in a second file with migrations of its own.
+
+use sqlx::SqlSafeStr;
+use sqlx::migrate::{MigrateError, Migration, MigrationType, Migrator};
+
+use crate::db::{Db, read};
+use crate::error::{Result, StoreError};
+
+/// Which set of migrations a database gets.
+#[derive(Clone, Copy)]
+pub(crate) enum Set {
+    SqliteState,
+    SqliteMetrics,
+    Postgres,
+}
+
+impl Set {
+    /// Version, what it does, SQL.
+    fn steps(self) -> &'static [(i64, &'static str, &'static str)] {
+        match self {
+            Self::SqliteState => &[(1, "state", include_str!("../migrations/sqlite/0001_state.sql"))],
+            Self::SqliteMetrics => &[(
+                1,
+                "metrics",
+                include_str!("../migrations/sqlite_metrics/0001_metrics.sql"),
+            )],
+            Self::Postgres => &[(1, "state", include_str!("../migrations/postgres/0001_state.sql"))],
+        }
+    }
+
+    pub(crate) fn newest(self) -> i64 {
+        self.steps()
+            .iter()
+            .map(|(version, ..)| *version)
+            .max()
+            .unwrap_or(0)
+    }
+
+    fn migrator(self) -> Migrator {
+        let steps = self.steps().iter();
+        Migrator::with_migrations(
+            steps
+                .map(|&(version, what, sql)| {
+                    Migration::new(
+                        version,
+                        what.into(),
+                        MigrationType::Simple,
+                        sql.into_sql_str(),
+                        false,
+                    )
+                })
+                .collect(),
+        )
+    }
+}
+
+/// Brings a database to the newest schema; refuses one that is newer.
+pub(crate) async fn migrate(db: &Db, set: Set) -> Result<()> {
+    let found = version(db).await?;
+    if found == set.newest() {
+        return Ok(());
+    }
+    refuse_newer(found, set)?;
+    let done = match db {
+        Db::Lite { w, .. } => set.migrator().run(w).await,
+        Db::Pg(pool) => {
+            let mut conn = pool.acquire().await.map_err(StoreError::from)?;
+            // A migration of filled tables may take long.
+            sqlx::query("SET statement_timeout = 0")
+                .execute(&mut *conn)
+                .await?;
+            sqlx::query("SET lock_timeout = 0").execute(&mut *conn).await?;
+            let done = set.migrator().run(&mut *conn).await;
+            // This connection's limits are gone; the pool makes a new one.
+            let _closed = conn.close().await;
+            done
+        }
+    };
+    match done {
+        Ok(()) => Ok(()),
+        // Another process may have migrated at the same time (SQLite has no lock for that).
+        Err(error) => {
+            let found = version(db).await?;
+            if found == set.newest() {
+                Ok(())
+            } else {
+                refuse_newer(found, set).and(Err(explain(error)))
+            }
+        }
+    }
+}
+
+fn refuse_newer(found: i64, set: Set) -> Result<()> {
+    if found > set.newest() {
+        Err(StoreError::NewerSchema {
+            found,
+            known: set.newest(),
+        })
+    } else {
+        Ok(())
+    }
+}
+
+fn explain(error: MigrateError) -> StoreError {
+    match error {
+        MigrateError::Execute(error) | MigrateError::ExecuteMigration(error, _) => error.into(),
+        MigrateError::VersionMismatch(version) => {
+            StoreError::corrupt(format!("migration {version} was another when it ran here"))
+        }
+        MigrateError::Dirty(version) => StoreError::corrupt(format!("migration {version} stopped half-way")),
+        other => StoreError::corrupt(format!("migration: {other}")),
+    }
+}
+
+/// The schema version of a database; 0 for an empty one.
+pub(crate) async fn version(db: &Db) -> Result<i64> {
+    let there: i64 = match db {
+        Db::Lite { w, .. } => {
+            sqlx::query_scalar("SELECT COUNT(*) FROM sqlite_master WHERE name = '_sqlx_migrations'")
+                .fetch_one(w)
+                .await?
+        }
+        Db::Pg(pool) => {
+            sqlx::query_scalar("SELECT COUNT(to_regclass('_sqlx_migrations'))")
+                .fetch_one(pool)
+                .await?
+        }
+    };
+    if there == 0 {
+        return Ok(0);
+    }
+    read!(db, |pool| sqlx::query_scalar(
+        "SELECT COALESCE(MAX(version), 0) FROM _sqlx_migrations"
+    )
+    .fetch_one(pool))
+}
+
+/// What a column holds, in either engine's type.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum Column {
+    Uuid,
+    Text,
+    Int,
+    /// An integer that the database counts up by itself.
+    Serial,
+    Bool,
+    Json,
+    Bytes,
+}
+
+/// A table, as backup and restore see it.
+pub(crate) struct Table {
+    pub(crate) name: &'static str,
+    pub(crate) columns: &'static [(&'static str, Column)],
+}
+
+use Column::{Bool, Bytes, Int, Json, Serial, Text, Uuid};
+
+/// The state tables, each after those it refers to.
+pub(crate) const STATE_TABLES: &[Table] = &[
+    Table {
+        name: "apps",
+        columns: &[
+            ("id", Uuid),
+            ("name", Text),
+            ("origin", Text),
+            ("host_hint", Text),
+            ("created_at", Int),
+            ("last_line_at", Int),
+        ],
+    },
+    Table {
+        name: "drain_tokens",
+        columns: &[
+            ("token", Text),
+            ("app_id", Uuid),
+            ("origin", Text),
+            ("created_at", Int),
+        ],
+    },
+    Table {
+        name: "frames",
+        columns: &[("app_id", Uuid), ("frame_id", Text), ("seen_at", Int)],
+    },
+    Table {
+        name: "tracks",
+        columns: &[
+            ("app_id", Uuid),
+            ("rule", Text),
+            ("grp", Text),
+            ("version", Int),
+            ("track", Json),
+            ("phase", Text),
+            ("alert_id", Uuid),
+            ("next_wake_at", Int),
+            ("changed_at", Int),
+            ("consumed_stamp", Int),
+            ("consumed_at", Int),
+        ],
+    },
+    Table {
+        name: "matches",
+        columns: &[
+            ("id", Serial),
+            ("app_id", Uuid),
+            ("rule", Text),
+            ("grp", Text),
+            ("arrived_at", Int),
+            ("last_at", Int),
+            ("count", Int),
+            ("events", Bytes),
+            ("lines", Json),
+        ],
+    },
+    Table {
+        name: "alerts",
+        columns: &[
+            ("id", Uuid),
+            ("app_id", Uuid),
+            ("rule", Text),
+            ("grp", Text),
+            ("severity", Text),
+            ("fired_at", Int),
+            ("resolved_at", Int),
+            ("resolve_reason", Json),
+            ("previous_id", Uuid),
+            ("told", Bool),
+            ("facts", Json),
+            ("details", Json),
+            ("evidence", Json),
+        ],
+    },
+    Table {
+        name: "decisions",
+        columns: &[("alert_id", Uuid), ("number", Int), ("at", Int), ("effect", Json)],
+    },
+    Table {
+        name: "deliveries",
+        columns: &[
+            ("id", Uuid),
+            ("alert_id", Uuid),
+            ("receiver", Text),
+            ("kind", Text),
+            ("notice", Json),
+            ("state", Text),
+            ("attempts", Int),
+            ("intended_at", Int),
+            ("next_attempt_at", Int),
+            ("lease_until", Int),
+            ("send_resolved", Bool),
+            ("finished_at", Int),
+            ("detail", Text),
+        ],
+    },
+    Table {
+        name: "attempts",
+        columns: &[
+            ("delivery_id", Uuid),
+            ("number", Int),
+            ("worker", Text),
+            ("started_at", Int),
+            ("said_resolved", Bool),
+            ("finished_at", Int),
+            ("outcome", Text),
+            ("detail", Text),
+        ],
+    },
+    Table {
+        name: "releases",
+        columns: &[
+            ("app_id", Uuid),
+            ("at", Int),
+            ("version", Int),
+            ("kind", Text),
+            ("actor", Text),
+            ("what", Text),
+        ],
+    },
+    Table {
+        name: "blinds",
+        columns: &[
+            ("id", Serial),
+            ("app_id", Uuid),
+            ("reason", Text),
+            ("from_at", Int),
+            ("until_at", Int),
+            ("lines_lost", Int),
+        ],
+    },
+    Table {
+        name: "rule_overrides",
+        columns: &[
+            ("rule", Text),
+            ("disabled_until", Int),
+            ("by_whom", Text),
+            ("created_at", Int),
+        ],
+    },
+    Table {
+        name: "api_tokens",
+        columns: &[
+            ("id", Uuid),
+            ("name", Text),
+            ("token_hash", Bytes),
+            ("created_at", Int),
+            ("last_used_at", Int),
+            ("revoked_at", Int),
+        ],
+    },
+    Table {
+        name: "leases",
+        columns: &[
+            ("name", Text),
+            ("holder", Text),
+            ("until_at", Int),
+            ("fence", Int),
+        ],
+    },
+    Table {
+        name: "processes",
+        columns: &[("id", Uuid), ("started_at", Int), ("seen_at", Int)],
+    },
+];
+
+/// The metrics tables.
+pub(crate) const METRICS_TABLES: &[Table] = &[Table {
+    name: "level_buckets",
+    columns: &[
+        ("rule", Text),
+        ("app_id", Uuid),
+        ("grp", Text),
+        ("at", Int),
+        ("total", Int),
+        ("matched", Int),
+    ],
+}];
