@@ -1,0 +1,88 @@
+//! Every key that a configuration file may hold. The readers refuse what is not here, and tests hold the example file
+//! and the documentation against it.
+
+pub(super) const FILE: &[&str] = &[
+    "server",
+    "store",
+    "drain",
+    "defaults",
+    "rule_pack",
+    "limits",
+    "apps",
+    "receivers",
+    "rules",
+];
+pub(super) const SERVER: &[&str] = &["listen", "public_url"];
+pub(super) const STORE: &[&str] = &["url", "metrics_bytes_max"];
+pub(super) const DRAIN: &[&str] = &["enabled", "body_bytes_max"];
+pub(super) const DEFAULTS: &[&str] = &[
+    "receivers",
+    "cooldown",
+    "resolve_after",
+    "severity",
+    "send_resolved",
+];
+pub(super) const RULE_PACK: &[&str] = &["enabled", "disable", "receivers", "rules"];
+pub(super) const LIMITS: &[&str] = &["apps", "groups_per_rule", "drain_requests"];
+pub(super) const APP: &[&str] = &["name", "drain_tokens"];
+pub(super) const RECEIVER: &[&str] = &["name", "slack", "webhook", "log"];
+pub(super) const SLACK: &[&str] = &["channel", "token_env"];
+pub(super) const WEBHOOK: &[&str] = &["url", "url_env", "secret_env"];
+pub(super) const LOG: &[&str] = &["path"];
+pub(super) const RULE: &[&str] = &[
+    "name",
+    "match",
+    "count",
+    "ratio",
+    "absence",
+    "window",
+    "requests_min",
+    "lively",
+    "group_by",
+    "for",
+    "cooldown",
+    "resolve_after",
+    "severity",
+    "runbook",
+    "receivers",
+    "send_resolved",
+    "apps",
+    "enabled",
+];
+pub(super) const MATCH: &[&str] = &[
+    "code",
+    "kind",
+    "source",
+    "process",
+    "dyno",
+    "text",
+    "regex",
+    "status",
+    "path_prefix",
+];
+pub(super) const LIVELY: &[&str] = &["lines", "within"];
+
+/// Keys that hold a table or a list of tables, with what may stand in it.
+const TABLES: &[(&str, &[&str])] = &[
+    ("server", SERVER),
+    ("store", STORE),
+    ("drain", DRAIN),
+    ("defaults", DEFAULTS),
+    ("rule_pack", RULE_PACK),
+    ("limits", LIMITS),
+    ("apps", APP),
+    ("receivers", RECEIVER),
+    ("receivers.slack", SLACK),
+    ("receivers.webhook", WEBHOOK),
+    ("receivers.log", LOG),
+    ("rules", RULE),
+    ("rules.match", MATCH),
+    ("rules.lively", LIVELY),
+];
+
+/// Every key with the table it belongs to: `("rules.match", "code")`. Keys that hold such a table stand in it, too.
+pub fn known_keys() -> impl Iterator<Item = (&'static str, &'static str)> {
+    TABLES
+        .iter()
+        .flat_map(|(table, keys)| keys.iter().map(move |key| (*table, *key)))
+}
