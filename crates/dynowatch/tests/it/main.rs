@@ -1,0 +1,5 @@
+//! Integration tests of the binary's crate, as one program.
+
+#![cfg(test)]
+
+mod config;
