@@ -107,6 +107,12 @@ fn forgeries() {
     ] {
         check("cut", cut, "- - - - - - - - -");
     }
+    check(
+        "very old",
+        "Error H10 (App crashed) -> GET h/ status=200 protocol=evil service=7ms dyno=web.1 queue=0 wait=0ms service=0ms bytes=0",
+        "H10 - 0 - 0 web.1 - - -",
+    );
+    check("an old beginning, a new end", "Error H10 (App crashed) -> GET \"h\" x dyno=web.9 status=503", "H10 - - - - - - - -");
     // A code stands at the very beginning or nowhere, and is an H code.
     for line in [
         "method=GET at=error code=H12",

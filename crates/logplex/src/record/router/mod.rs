@@ -376,9 +376,8 @@ fn any_tail(text: &[u8]) -> Tail {
         }
         let eq = last.iter().position(|&c| c == b'=');
         let Some(eq) = eq.filter(|&eq| is_key(&last[..eq])) else {
-            // `Error H10 (App crashed) -> GET host/ dyno=…`
-            return if text.starts_with(b"Error H") {
-                found
+            return if is_very_old(text) {
+                very_old(found)
             } else {
                 unknown
             };
@@ -396,6 +395,22 @@ fn any_tail(text: &[u8]) -> Tail {
         end = before.trim_ascii_end().len();
     }
     unknown
+}
+
+/// `Error H10 (App crashed) -> GET host/ dyno=web.1 queue=0 wait=0ms service=0ms bytes=0`: no quotes anywhere.
+fn is_very_old(text: &[u8]) -> bool {
+    text.starts_with(b"Error H") && memchr::memchr(b'"', text).is_none()
+}
+
+/// That layout has three of our fields. Others of their names are part of the client's path.
+fn very_old(found: Tail) -> Tail {
+    Tail {
+        at: found.at,
+        dyno: found.dyno,
+        service_ms: found.service_ms,
+        bytes: found.bytes,
+        ..Tail::UNKNOWN
+    }
 }
 
 /// Stores a trailing field unless one of its name stood further right.
