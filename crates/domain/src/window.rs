@@ -101,6 +101,12 @@ impl Window {
         self.events.retain(|e| e.at > now - length);
     }
 
+    /// The oldest kept stamp after `from`.
+    #[must_use]
+    pub fn first_after(&self, from: Timestamp) -> Option<Timestamp> {
+        self.events.get(self.events.partition_point(|e| e.at <= from)).map(|e| e.at)
+    }
+
     /// Events kept, oldest stamp first.
     pub fn events(&self) -> impl ExactSizeIterator<Item = &Counted> {
         self.events.iter()

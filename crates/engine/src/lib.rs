@@ -1,1 +1,302 @@
-//! .
+//! Everything between bytes and the store: reading batches, evaluating rules, sending messages, and the timers of all
+//! that. Decisions are `domain`'s, SQL is `store`'s, HTTP is `web`'s and the receivers' is `notify`'s.
+//!
+//! One [`Engine`] per process. A batch enters through [`Engine::take`] ([`ingest`]); if something in it must be kept it
+//! waits for the group commit ([`commit`]), where rules meet keys ([`evaluate`]) inside the store's transaction. Timers,
+//! ratios and absences come round in [`timers`], messages leave by [`sender`], operators speak through [`operate`].
+//! [`replay`] runs the same rules over a file, with its stamps as the clock.
+
+mod adapter;
+pub mod apps;
+mod commit;
+mod evaluate;
+mod findings;
+mod frames;
+pub mod ingest;
+mod notices;
+pub mod operate;
+pub mod random;
+pub mod replay;
+mod ring;
+pub mod rules;
+mod run;
+mod samples;
+pub mod sender;
+pub mod stats;
+pub mod timers;
+pub mod totals;
+
+use std::collections::{HashMap, VecDeque};
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use arc_swap::ArcSwap;
+use dynowatch_domain::blind::Blind;
+use dynowatch_domain::mask::Masker;
+use dynowatch_domain::release::Release;
+use dynowatch_domain::rule::Rule;
+use dynowatch_domain::{AppId, Clock, Timestamp};
+use dynowatch_notify::Receivers;
+use dynowatch_store::{Store, StoreError};
+use tokio::sync::{Notify, mpsc};
+
+pub use apps::{App, Directory};
+pub use commit::COMMIT_PAUSE_MAX;
+pub use ingest::{PendingBatch, Refused, Taken};
+pub use notices::test_notice;
+pub use run::{Loops, StartError};
+pub use samples::{SERIES_MAX, SampleValue};
+
+use apps::{Apps, lock};
+use commit::{Evaluator, Submission};
+use frames::FrameRing;
+use ingest::Reader;
+use rules::RuleBook;
+use stats::Stats;
+
+/// How long blind times are looked back at in memory: the longest window and the longest lateness.
+const BLINDS_KEPT: Duration = Duration::from_secs(26 * 3_600);
+/// Blind times kept in memory. The store has them all.
+const BLINDS_MAX: usize = 2_000;
+/// Two blind times of one reason and app this close are one.
+const BLINDS_JOIN: Duration = Duration::from_secs(10);
+/// Releases kept in memory for each app.
+const RELEASES_PER_APP_MAX: usize = 8;
+
+/// What may grow only so far.
+#[derive(Debug, Clone, Copy)]
+pub struct Limits {
+    /// Groups of one rule in one app. Later ones are counted in the group "other".
+    pub groups_per_rule: usize,
+    /// Apps. Lines of later ones are counted for the app "other".
+    pub apps: usize,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self { groups_per_rule: 1_000, apps: 10_000 }
+    }
+}
+
+/// The part of the configuration that may change while running.
+pub struct Settings {
+    /// All rules, built-in and from the file.
+    pub rules: Vec<Rule>,
+    /// Apps of the file with their drain tokens.
+    pub apps: Vec<(String, Vec<String>)>,
+    /// Where messages go.
+    pub receivers: Receivers,
+    /// What must never leave.
+    pub masker: Masker,
+    /// The address people reach this instance at, for links.
+    pub public_url: Option<String>,
+}
+
+/// What an engine is made of.
+pub struct EngineOptions {
+    /// Where the time comes from.
+    pub clock: Arc<dyn Clock>,
+    /// Where things are kept.
+    pub store: Store,
+    /// What may change while running.
+    pub settings: Settings,
+    /// What may grow only so far.
+    pub limits: Limits,
+}
+
+/// The running engine. Cheap to clone.
+#[derive(Clone)]
+pub struct Engine {
+    pub(crate) shared: Arc<Shared>,
+}
+
+pub(crate) struct Shared {
+    pub(crate) clock: Arc<dyn Clock>,
+    pub(crate) store: Store,
+    pub(crate) limits: Limits,
+    /// This process, among those on the same store.
+    pub(crate) process: uuid::Uuid,
+    pub(crate) started_at: Timestamp,
+    pub(crate) book: ArcSwap<RuleBook>,
+    pub(crate) apps: Apps,
+    pub(crate) receivers: ArcSwap<Receivers>,
+    pub(crate) masker: ArcSwap<Masker>,
+    pub(crate) public_url: ArcSwap<Option<String>>,
+    pub(crate) evaluator: tokio::sync::Mutex<Evaluator>,
+    pub(crate) submissions: mpsc::Sender<Submission>,
+    pub(crate) reader: Mutex<Reader>,
+    pub(crate) frames: Mutex<FrameRing>,
+    pub(crate) releases: Mutex<HashMap<AppId, VecDeque<Release>>>,
+    pub(crate) blinds: Mutex<Vec<(Option<AppId>, Blind)>>,
+    /// Refused batches that are still to be written down.
+    pub(crate) gaps: Mutex<Vec<(Option<AppId>, Blind)>>,
+    /// Hosts of adopted apps that are still to be written down.
+    pub(crate) hints: Mutex<HashMap<AppId, String>>,
+    pub(crate) deliveries_due: Notify,
+    pub(crate) sending: sender::Sending,
+    pub(crate) timers: timers::TimerState,
+    pub(crate) rejected_noted_at: Mutex<Timestamp>,
+    pub(crate) stats: Stats,
+}
+
+impl Engine {
+    /// The rules in force.
+    #[must_use]
+    pub fn rules(&self) -> Arc<RuleBook> {
+        self.shared.book.load_full()
+    }
+
+    /// The apps known.
+    #[must_use]
+    pub fn apps(&self) -> arc_swap::Guard<Arc<Directory>> {
+        self.shared.apps.load()
+    }
+
+    /// The store, for reading.
+    #[must_use]
+    pub fn store(&self) -> &Store {
+        &self.shared.store
+    }
+
+    /// The present moment, by the engine's clock.
+    #[must_use]
+    pub fn now(&self) -> Timestamp {
+        self.shared.clock.now()
+    }
+
+    /// When this process began.
+    #[must_use]
+    pub fn started_at(&self) -> Timestamp {
+        self.shared.started_at
+    }
+
+    /// Numbers about ourselves.
+    #[must_use]
+    pub fn stats(&self) -> &Stats {
+        &self.shared.stats
+    }
+
+    /// The receivers in force.
+    #[must_use]
+    pub fn receivers(&self) -> Arc<Receivers> {
+        self.shared.receivers.load_full()
+    }
+
+    /// What must never leave, for pages and the API.
+    #[must_use]
+    pub fn masker(&self) -> Arc<Masker> {
+        self.shared.masker.load_full()
+    }
+
+    /// The counts of one app since the process began.
+    pub fn totals<T>(&self, app: &App, read: impl FnOnce(&totals::AppTotals) -> T) -> T {
+        read(&lock(&app.live.totals))
+    }
+
+    /// The newest value of every metric of one app.
+    #[must_use]
+    pub fn samples(&self, app: &App) -> Vec<SampleValue> {
+        lock(&app.live.samples).sorted()
+    }
+}
+
+impl Shared {
+    /// Says that the store failed, at most once for each kind of work until it works again.
+    pub(crate) fn store_failed(&self, work: &'static str, error: &StoreError) {
+        tracing::error!(work, %error, retryable = error.is_retryable(), "the store did not take it");
+    }
+
+    /// Notes a host of an app that was named after its token.
+    pub(crate) fn hint(&self, app: &App, host: String) {
+        if app.origin == dynowatch_store::apps::AppOrigin::Adopted {
+            let mut hints = lock(&self.hints);
+            if hints.len() < 1_000 {
+                hints.entry(app.id).or_insert(host);
+            }
+        }
+    }
+
+    /// Keeps a gap until it can be written, joined with its neighbour.
+    pub(crate) fn remember_gap(&self, app: AppId, gap: Blind) {
+        let mut gaps = lock(&self.gaps);
+        let room = gaps.len() < BLINDS_MAX;
+        match gaps.iter_mut().find(|(of, known)| *of == Some(app) && joins(known, &gap)) {
+            Some((_, known)) => join(known, &gap),
+            None if room => gaps.push((Some(app), gap.clone())),
+            None => tracing::warn!("too many gaps to remember them all; counts may miss their mark of being lower bounds"),
+        }
+        drop(gaps);
+        self.learn(Vec::new(), vec![(Some(app), gap)], self.clock.now());
+    }
+
+    /// Takes over what was stored about releases and blind times.
+    pub(crate) fn learn(&self, releases: Vec<(AppId, Release)>, blinds: Vec<(Option<AppId>, Blind)>, now: Timestamp) {
+        if !releases.is_empty() {
+            let mut known = lock(&self.releases);
+            for (app, release) in releases {
+                merge_release(known.entry(app).or_default(), release);
+            }
+        }
+        if !blinds.is_empty() {
+            let mut known = lock(&self.blinds);
+            for (app, blind) in blinds {
+                match known.iter_mut().rev().find(|(of, known)| *of == app && joins(known, &blind)) {
+                    Some((_, known)) => join(known, &blind),
+                    None => known.push((app, blind)),
+                }
+            }
+            known.retain(|(_, blind)| now.since(blind.until) < BLINDS_KEPT);
+            let surplus = known.len().saturating_sub(BLINDS_MAX);
+            known.drain(..surplus);
+        }
+    }
+
+    /// Of new blind times, those the store does not cover yet, and all of them for memory. A storm of losses writes one
+    /// row each ten seconds, not one each batch.
+    pub(crate) fn unwritten(&self, blinds: Vec<(Option<AppId>, Blind)>) -> (Vec<(Option<AppId>, Blind)>, Vec<(Option<AppId>, Blind)>) {
+        let known = lock(&self.blinds);
+        let written = blinds
+            .iter()
+            .filter(|(app, blind)| !known.iter().any(|(of, k)| of == app && k.reason == blind.reason && k.from <= blind.from && k.until >= blind.until && k.until.since(blind.until) > Duration::ZERO))
+            .cloned()
+            .collect();
+        (blinds, written)
+    }
+
+    /// Whether a refused delivery may be written down now: one a second is enough to know.
+    pub(crate) fn may_note_rejected(&self, now: Timestamp) -> bool {
+        let mut at = lock(&self.rejected_noted_at);
+        let may = now.since(*at) >= Duration::from_secs(1) || now < *at;
+        if may {
+            *at = now;
+        }
+        may
+    }
+}
+
+fn joins(a: &Blind, b: &Blind) -> bool {
+    a.reason == b.reason && b.from <= a.until + BLINDS_JOIN && a.from <= b.until + BLINDS_JOIN
+}
+
+fn join(into: &mut Blind, other: &Blind) {
+    into.from = into.from.min(other.from);
+    into.until = into.until.max(other.until);
+    into.lines_lost = into.lines_lost.zip(other.lines_lost).map(|(a, b)| a.saturating_add(b));
+}
+
+/// Adds what a line told of a release to those known.
+pub(crate) fn merge_release(known: &mut VecDeque<Release>, release: Release) {
+    match known.iter().position(|k| k.at == release.at) {
+        Some(i) => {
+            if let Some(k) = known.get_mut(i) {
+                *k = k.clone().merge(release);
+            }
+        }
+        None => {
+            if known.len() == RELEASES_PER_APP_MAX {
+                known.pop_front();
+            }
+            known.push_back(release);
+        }
+    }
+}

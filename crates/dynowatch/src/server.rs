@@ -1,0 +1,149 @@
+//! A running instance, wired together: store, engine, drain endpoint, API and pages, on one port. Owns the order of starting
+//! and stopping, and what a new configuration replaces. `serve` runs one until a signal, `demo` beside its traffic.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::thread::JoinHandle;
+use std::time::Duration;
+
+use anyhow::{Context as _, bail};
+use dynowatch_domain::Clock;
+use dynowatch_domain::mask::Masker;
+use dynowatch_engine::{Engine, EngineOptions, Loops, Settings};
+use dynowatch_notify::Receivers;
+use dynowatch_store::{Store, StoreOptions};
+use dynowatch_web::drain::{Drain, DrainSettings};
+use dynowatch_web::{ReloadRequest, WebOptions};
+use secrecy::{ExposeSecret, SecretString};
+use tokio::sync::{mpsc, watch};
+
+use crate::config::Config;
+
+/// How often what the drain took is summed up in the log.
+const SUMMARY_EVERY: Duration = Duration::from_secs(10);
+
+/// A running instance.
+pub struct Server {
+    /// Where it listens.
+    pub address: SocketAddr,
+    /// Its engine.
+    pub engine: Engine,
+    /// Requests to read the configuration again, from the API.
+    pub reloads: mpsc::Receiver<ReloadRequest>,
+    drain: Arc<Drain>,
+    loops: Loops,
+    stop: watch::Sender<bool>,
+    ingest: JoinHandle<anyhow::Result<()>>,
+}
+
+impl Server {
+    /// Opens the store, starts the engine and listens.
+    ///
+    /// # Errors
+    /// When the configuration forbids it, the store is away or newer, or the address is taken.
+    pub async fn start(config: &Config, clock: Arc<dyn Clock>) -> anyhow::Result<Self> {
+        let problems = config.serve_problems();
+        if !problems.is_empty() {
+            bail!("dynowatch cannot serve: {}", problems.join("; "));
+        }
+        let store = open_store(config, true).await?;
+        let settings = settings(config)?;
+        let limits = dynowatch_engine::Limits { groups_per_rule: config.limits.groups_per_rule, apps: config.limits.apps };
+        let (engine, mut loops) = Engine::start(EngineOptions { clock, store, settings, limits }).await.context("the engine did not start")?;
+        let drain = Arc::new(Drain::new(engine.clone(), drain_settings(config)));
+        let (reload, reloads) = mpsc::channel(1);
+        let router = dynowatch_web::router(WebOptions { engine: engine.clone(), drain: Arc::clone(&drain), api_tokens: config.api_tokens.clone(), reload });
+        let listener = std::net::TcpListener::bind(config.listen).with_context(|| format!("cannot listen on {}", config.listen))?;
+        listener.set_nonblocking(true)?;
+        let address = listener.local_addr()?;
+        let (stop, stopped) = watch::channel(false);
+        let ingest = ingest_thread(listener, Arc::clone(&drain), router, stopped.clone())?;
+        tokio::spawn(summaries(Arc::clone(&drain), stopped));
+        loops.run();
+        Ok(Self { address, engine, reloads, drain, loops, stop, ingest })
+    }
+
+    /// Takes a new configuration. What cannot change while running is named in the answer.
+    ///
+    /// # Errors
+    /// When a rule or a receiver cannot be built; what was in force stays.
+    pub async fn reconfigure(&self, config: &Config) -> anyhow::Result<()> {
+        self.engine.reconfigure(settings(config)?).await?;
+        self.drain.reconfigure(drain_settings(config));
+        Ok(())
+    }
+
+    /// Stops in order: no new connection, requests in progress end, timers and messages end, buckets are flushed.
+    ///
+    /// # Errors
+    /// When the listener had broken.
+    pub async fn stop(self) -> anyhow::Result<()> {
+        self.stop.send_replace(true);
+        let ingest = self.ingest;
+        let served = tokio::task::spawn_blocking(move || ingest.join()).await?;
+        self.loops.stop().await;
+        self.drain.log_summary();
+        self.engine.store().close().await;
+        served.map_err(|_| anyhow::anyhow!("the accept loop panicked"))?
+    }
+}
+
+/// Opens the store of a configuration. `exclusive` is for the one server of a SQLite file.
+///
+/// # Errors
+/// When it cannot be reached, or a newer dynowatch wrote it.
+pub async fn open_store(config: &Config, exclusive: bool) -> anyhow::Result<Store> {
+    let mut options = StoreOptions::new(config.database_url.expose());
+    options.exclusive = exclusive;
+    options.metrics_bytes_max = config.metrics_bytes_max;
+    Store::open(&options).await.with_context(|| format!("the store {} does not open", config.database_url))
+}
+
+/// The engine's part of a configuration.
+///
+/// # Errors
+/// When a receiver cannot be built.
+pub fn settings(config: &Config) -> anyhow::Result<Settings> {
+    let secrets = known_secrets(config);
+    Ok(Settings {
+        rules: config.rules.clone(),
+        apps: config.apps.iter().map(|app| (app.name.clone(), app.drain_tokens.clone())).collect(),
+        receivers: Receivers::build(&config.receivers, &secrets)?,
+        masker: Masker::with_values(secrets.iter().map(|secret| secret.expose_secret().to_owned())),
+        public_url: config.public_url.clone(),
+    })
+}
+
+/// The instance's own secrets, which must never leave in a message.
+fn known_secrets(config: &Config) -> Vec<SecretString> {
+    config.drain.secrets.iter().chain(&config.api_tokens).cloned().collect()
+}
+
+fn drain_settings(config: &Config) -> DrainSettings {
+    DrainSettings { enabled: config.drain.enabled, secrets: config.drain.secrets.clone(), body_bytes_max: config.drain.body_bytes_max, on_dyno: config.on_dyno }
+}
+
+/// Deliveries have a thread and a runtime of their own: one core takes millions of lines a second, and no page, query or
+/// message can get in their way.
+fn ingest_thread(listener: std::net::TcpListener, drain: Arc<Drain>, router: axum::Router, stopped: watch::Receiver<bool>) -> anyhow::Result<JoinHandle<anyhow::Result<()>>> {
+    let general = tokio::runtime::Handle::current();
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+    let thread = std::thread::Builder::new().name("ingest".to_owned()).spawn(move || {
+        runtime.block_on(async move {
+            let listener = tokio::net::TcpListener::from_std(listener)?;
+            dynowatch_web::server::serve(listener, drain, router, general, stopped).await?;
+            anyhow::Ok(())
+        })
+    })?;
+    Ok(thread)
+}
+
+async fn summaries(drain: Arc<Drain>, mut stopped: watch::Receiver<bool>) {
+    let mut ticks = tokio::time::interval(SUMMARY_EVERY);
+    loop {
+        tokio::select! {
+            _ = stopped.changed() => return,
+            _ = ticks.tick() => drain.log_summary(),
+        }
+    }
+}

@@ -1,0 +1,120 @@
+//! The apps in memory: which drain token is whose, what each app counts, and its newest lines. Owns no identity: that is
+//! the store's; this is a directory that is replaced whole when an app is adopted, renamed or configured.
+
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, PoisonError};
+
+use arc_swap::ArcSwap;
+use dynowatch_domain::AppId;
+use dynowatch_domain::matcher::AppRules;
+use dynowatch_store::apps::{AppOrigin, DrainToken};
+
+use crate::ring::Ring;
+use crate::rules::RuleBook;
+use crate::samples::SampleTable;
+use crate::totals::AppTotals;
+
+/// An app, as one configuration sees it.
+pub struct App {
+    /// Its id.
+    pub id: AppId,
+    /// Its name.
+    pub name: String,
+    /// Where it was named.
+    pub origin: AppOrigin,
+    /// A host seen in its router lines, as a hint for naming an adopted app.
+    pub host_hint: Option<String>,
+    /// Which rules are for it.
+    pub(crate) rules: AppRules,
+    /// What lives on when the directory is replaced.
+    pub(crate) live: Arc<Live>,
+}
+
+/// What one app accumulates in memory.
+#[derive(Default)]
+pub(crate) struct Live {
+    pub(crate) totals: Mutex<AppTotals>,
+    pub(crate) ring: Mutex<Ring>,
+    pub(crate) samples: Mutex<SampleTable>,
+}
+
+/// The data behind a lock, even if a holder panicked: counters and rings are sound after every step.
+pub(crate) fn lock<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// All apps, for one moment.
+#[derive(Default)]
+pub struct Directory {
+    by_token: HashMap<String, Arc<App>>,
+    by_name: HashMap<String, Arc<App>>,
+    by_id: HashMap<AppId, Arc<App>>,
+}
+
+impl Directory {
+    /// The app that a drain token belongs to.
+    #[must_use]
+    pub fn by_token(&self, token: &str) -> Option<&Arc<App>> {
+        self.by_token.get(token)
+    }
+
+    /// The app of that name.
+    #[must_use]
+    pub fn by_name(&self, name: &str) -> Option<&Arc<App>> {
+        self.by_name.get(name)
+    }
+
+    /// The app of that id.
+    #[must_use]
+    pub fn by_id(&self, id: AppId) -> Option<&Arc<App>> {
+        self.by_id.get(&id)
+    }
+
+    /// Every app, in no order.
+    pub fn iter(&self) -> impl Iterator<Item = &Arc<App>> {
+        self.by_id.values()
+    }
+
+    /// How many apps there are.
+    #[must_use]
+    pub fn len(&self) -> usize {
+        self.by_id.len()
+    }
+
+    /// Whether there is none.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.by_id.is_empty()
+    }
+}
+
+/// The directory that requests read and changes replace.
+#[derive(Default)]
+pub(crate) struct Apps {
+    current: ArcSwap<Directory>,
+}
+
+impl Apps {
+    pub(crate) fn load(&self) -> arc_swap::Guard<Arc<Directory>> {
+        self.current.load()
+    }
+
+    /// Replaces the directory. What an app has accumulated stays with its id.
+    pub(crate) fn replace(&self, rows: Vec<dynowatch_store::apps::App>, tokens: Vec<DrainToken>, book: &RuleBook) {
+        let before = self.current.load();
+        let mut next = Directory::default();
+        for row in rows {
+            let live = before.by_id(row.id).map_or_else(Arc::default, |app| Arc::clone(&app.live));
+            let rules = book.matcher.for_app(&row.name);
+            let app = Arc::new(App { id: row.id, name: row.name, origin: row.origin, host_hint: row.host_hint, rules, live });
+            next.by_name.insert(app.name.clone(), Arc::clone(&app));
+            next.by_id.insert(app.id, app);
+        }
+        for DrainToken { token, app, .. } in tokens {
+            if let Some(app) = next.by_id.get(&app) {
+                next.by_token.insert(token, Arc::clone(app));
+            }
+        }
+        self.current.store(Arc::new(next));
+    }
+}

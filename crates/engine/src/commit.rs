@@ -1,0 +1,369 @@
+//! The group commit. Batches in which something matched wait here together: what they changed is worked out and stored in
+//! one transaction, and only then are they answered. At once when it is quiet; under load at most one commit per
+//! [`COMMIT_PAUSE_MAX`], unless every request in flight is waiting for it anyway.
+//!
+//! Owns the keys held in memory. They are a cache: each carries the version it had in the store, and the store returns
+//! what another process has written since.
+
+use std::collections::{BTreeMap, HashMap};
+use std::sync::Arc;
+use std::time::Duration;
+
+use dynowatch_domain::blind::Blind;
+use dynowatch_domain::evidence::EvidenceLine;
+use dynowatch_domain::key::{Group, Key};
+use dynowatch_domain::release::Release;
+use dynowatch_domain::rule::{Condition, Rule};
+use dynowatch_domain::window::{Counted, Window};
+use dynowatch_domain::{AppId, Timestamp};
+use dynowatch_store::{Changes, EvaluateRequest, Loaded, LoadedTrack, StoreError};
+use tokio::sync::{mpsc, oneshot};
+use tokio::time::Instant;
+
+use crate::Shared;
+use crate::apps::{App, lock};
+use crate::evaluate::{self, Held, Input, NewMatches, Scene};
+use crate::findings::KeyMatches;
+use crate::ingest::{COMMIT_WAIT_MAX, Refused};
+use crate::random::RandomIds;
+use crate::ring::Wanted;
+use crate::rules::RuleBook;
+use crate::totals::BatchTotals;
+
+/// The longest pause between two commits under load.
+pub const COMMIT_PAUSE_MAX: Duration = Duration::from_millis(20);
+/// Batches in one commit.
+const COMMIT_BATCHES_MAX: usize = 256;
+/// Batches that may wait. More are refused.
+pub(crate) const SUBMISSIONS_MAX: usize = 1_024;
+/// The pause before a commit is tried again.
+const RETRY_PAUSE: Duration = Duration::from_millis(100);
+/// Keys kept in memory while nothing is open on them.
+const IDLE_KEYS_MAX: usize = 20_000;
+
+/// A batch that must be kept.
+pub(crate) struct Submission {
+    pub(crate) app: Arc<App>,
+    pub(crate) book: Arc<RuleBook>,
+    pub(crate) frame_id: Option<String>,
+    pub(crate) keys: Vec<KeyMatches>,
+    pub(crate) releases: Vec<Release>,
+    pub(crate) losses: Vec<Blind>,
+    pub(crate) totals: BatchTotals,
+    pub(crate) arrived: Timestamp,
+    pub(crate) reply: oneshot::Sender<Result<(), Refused>>,
+}
+
+/// The keys in memory.
+#[derive(Default)]
+pub(crate) struct Evaluator {
+    held: HashMap<Key, Held>,
+    /// How many groups each (app, rule) has.
+    groups: HashMap<(AppId, String), usize>,
+}
+
+/// What one transaction did, besides what it stored.
+struct Done {
+    held: Vec<(Key, Held)>,
+    duplicates: Vec<bool>,
+    releases: Vec<(AppId, Release)>,
+    blinds: Vec<(Option<AppId>, Blind)>,
+    deliveries: bool,
+}
+
+/// Takes batches from the queue until it is closed, then returns.
+pub(crate) async fn run(shared: Arc<Shared>, mut queue: mpsc::Receiver<Submission>) {
+    let mut last_commit: Option<Instant> = None;
+    while let Some(first) = queue.recv().await {
+        let mut batch = vec![first];
+        let pause_until = last_commit.map(|at| at + COMMIT_PAUSE_MAX);
+        loop {
+            while batch.len() < COMMIT_BATCHES_MAX && let Ok(next) = queue.try_recv() {
+                batch.push(next);
+            }
+            let all_wait = batch.len() as u64 >= shared.stats.batches_in_progress.get();
+            let Some(until) = pause_until.filter(|until| !all_wait && batch.len() < COMMIT_BATCHES_MAX && Instant::now() < *until) else { break };
+            match tokio::time::timeout_at(until, queue.recv()).await {
+                Ok(Some(next)) => batch.push(next),
+                Ok(None) | Err(_) => break,
+            }
+        }
+        commit_until_kept(&shared, batch).await;
+        last_commit = Some(Instant::now());
+    }
+}
+
+/// Commits a batch, again and again while the store is away, for as long as anyone waits for it.
+async fn commit_until_kept(shared: &Shared, mut batch: Vec<Submission>) {
+    let begun = Instant::now();
+    loop {
+        batch.retain(|submission| !submission.reply.is_closed());
+        if batch.is_empty() {
+            return;
+        }
+        let mut evaluator = shared.evaluator.lock().await;
+        let outcome = evaluator.commit(shared, &batch).await;
+        drop(evaluator);
+        match outcome {
+            Ok(duplicates) => {
+                shared.stats.committed(begun.elapsed());
+                for (submission, duplicate) in batch.into_iter().zip(duplicates) {
+                    settle(shared, submission, duplicate);
+                }
+                return;
+            }
+            Err(error) => {
+                shared.stats.commit_failures.up();
+                shared.store_failed("commit", &error);
+                if !error.is_retryable() || begun.elapsed() > COMMIT_WAIT_MAX {
+                    for submission in batch {
+                        let _gone = submission.reply.send(Err(Refused::StoreAway));
+                    }
+                    return;
+                }
+                tokio::time::sleep(RETRY_PAUSE).await;
+            }
+        }
+    }
+}
+
+/// Counts a committed batch and lets it be answered.
+fn settle(shared: &Shared, submission: Submission, duplicate: bool) {
+    let mut totals = lock(&submission.app.live.totals);
+    if duplicate {
+        shared.stats.batches_duplicate.up();
+        totals.counts.duplicates += 1;
+    } else {
+        totals.merge(&submission.totals, &submission.book.matcher);
+    }
+    drop(totals);
+    if let Some(id) = &submission.frame_id {
+        lock(&shared.frames).insert(submission.app.id, id);
+    }
+    // A requester that gave up meanwhile will send the batch again, and it will be known.
+    let _gone = submission.reply.send(Ok(()));
+}
+
+impl Evaluator {
+    /// Works out and stores what a group of batches changes. Returns which of them had been counted before.
+    async fn commit(&mut self, shared: &Shared, batch: &[Submission]) -> Result<Vec<bool>, StoreError> {
+        let now = shared.clock.now();
+        let mut inputs: BTreeMap<Key, (Arc<Rule>, Vec<(usize, &KeyMatches)>)> = BTreeMap::new();
+        for (i, submission) in batch.iter().enumerate() {
+            for matches in &submission.keys {
+                let rule = submission.book.matcher.rule(matches.rule);
+                let key = self.admit(shared, Key { app: submission.app.id, rule: rule.name.clone(), group: matches.group.clone() });
+                inputs.entry(key).or_insert_with(|| (Arc::clone(rule), Vec::new())).1.push((i, matches));
+            }
+        }
+        let frames: Vec<(usize, (AppId, String))> = batch.iter().enumerate().filter_map(|(i, s)| Some((i, (s.app.id, s.frame_id.clone()?)))).collect();
+        let request = self.request(now, frames.iter().map(|(_, frame)| frame.clone()).collect(), inputs.keys().cloned().collect());
+        let view = View::of(shared, now, batch);
+        let held = &self.held;
+        let done = shared
+            .store
+            .evaluate(request, |loaded| {
+                let mut duplicates = vec![false; batch.len()];
+                for ((i, _), new) in frames.iter().zip(&loaded.new_frames) {
+                    if let Some(duplicate) = duplicates.get_mut(*i) {
+                        *duplicate = !new;
+                    }
+                }
+                let mut work = Work::new(held, loaded, &view);
+                for (key, (rule, matches)) in &inputs {
+                    let fresh = matches.iter().filter(|(i, _)| !duplicates.get(*i).copied().unwrap_or(false)).map(|(_, m)| *m);
+                    if let Some(matches) = gather(fresh) {
+                        work.apply(key, rule, Input::Matches(matches));
+                    }
+                }
+                for submission in batch.iter().zip(&duplicates).filter(|(_, duplicate)| !**duplicate).map(|(submission, _)| submission) {
+                    work.changes.releases.extend(submission.releases.iter().map(|release| (submission.app.id, release.clone())));
+                    work.blinds.extend(submission.losses.iter().map(|loss| (Some(submission.app.id), loss.clone())));
+                }
+                work.finish(shared, duplicates)
+            })
+            .await?;
+        let duplicates = done.duplicates.clone();
+        self.keep(shared, done, now);
+        Ok(duplicates)
+    }
+
+    /// Gives each key one input and stores what follows.
+    pub(crate) async fn apply(&mut self, shared: &Shared, inputs: Vec<(Key, Arc<Rule>, Input)>) -> Result<usize, StoreError> {
+        if inputs.is_empty() {
+            return Ok(0);
+        }
+        let (now, count) = (shared.clock.now(), inputs.len());
+        let request = self.request(now, Vec::new(), inputs.iter().map(|(key, ..)| key.clone()).collect());
+        let view = View::of(shared, now, &[]);
+        let held = &self.held;
+        let done = shared
+            .store
+            .evaluate(request, |loaded| {
+                let mut work = Work::new(held, loaded, &view);
+                for (key, rule, input) in inputs {
+                    work.apply(&key, &rule, input);
+                }
+                work.finish(shared, Vec::new())
+            })
+            .await?;
+        self.keep(shared, done, now);
+        Ok(count)
+    }
+
+    fn request(&self, now: Timestamp, frames: Vec<(AppId, String)>, mut keys: Vec<Key>) -> EvaluateRequest {
+        keys.sort_unstable();
+        keys.dedup();
+        let known = keys.iter().filter_map(|key| Some((key.clone(), self.held.get(key)?.version))).collect();
+        EvaluateRequest { now, frames, keys, known }
+    }
+
+    /// The key itself, or the rule's "other" group when the app has too many groups under that rule.
+    fn admit(&mut self, shared: &Shared, key: Key) -> Key {
+        if key.group.0.is_empty() || self.held.contains_key(&key) {
+            return key;
+        }
+        let groups = self.groups.entry((key.app, key.rule.clone())).or_default();
+        if *groups >= shared.limits.groups_per_rule {
+            shared.stats.groups_overflowed.up();
+            return Key { group: Group::other(), ..key };
+        }
+        key
+    }
+
+    /// Takes over what was stored.
+    fn keep(&mut self, shared: &Shared, done: Done, now: Timestamp) {
+        for (key, held) in done.held {
+            let group = (key.app, key.rule.clone());
+            if self.held.insert(key, held).is_none() {
+                *self.groups.entry(group).or_default() += 1;
+            }
+        }
+        shared.learn(done.releases, done.blinds, now);
+        if done.deliveries {
+            shared.deliveries_due.notify_one();
+        }
+        if self.held.len() > IDLE_KEYS_MAX {
+            self.forget_idle(now);
+        }
+    }
+
+    /// Drops keys with nothing open and nothing in their window; the store still has what matters.
+    pub(crate) fn forget_idle(&mut self, now: Timestamp) {
+        let groups = &mut self.groups;
+        self.held.retain(|key, held| {
+            let newest = held.window.events().map(|event| event.arrived).max();
+            let keep = !held.track.is_idle(now) || newest.is_some_and(|at| now.since(at) < Duration::from_secs(3_600));
+            if !keep && let Some(count) = groups.get_mut(&(key.app, key.rule.clone())) {
+                *count = count.saturating_sub(1);
+            }
+            keep
+        });
+        self.groups.retain(|_, count| *count > 0);
+    }
+}
+
+/// What a decision may look at, copied out of locks before the transaction begins.
+struct View<'a> {
+    shared: &'a Shared,
+    now: Timestamp,
+    releases: HashMap<AppId, std::collections::VecDeque<Release>>,
+    blinds: Vec<(Option<AppId>, Blind)>,
+}
+
+impl<'a> View<'a> {
+    fn of(shared: &'a Shared, now: Timestamp, batch: &[Submission]) -> Self {
+        let mut releases = lock(&shared.releases).clone();
+        let mut blinds = lock(&shared.blinds).clone();
+        for submission in batch {
+            blinds.extend(submission.losses.iter().map(|loss| (Some(submission.app.id), loss.clone())));
+            let known = releases.entry(submission.app.id).or_default();
+            submission.releases.iter().for_each(|release| crate::merge_release(known, release.clone()));
+        }
+        Self { shared, now, releases, blinds }
+    }
+}
+
+/// One transaction's work.
+struct Work<'a> {
+    cache: &'a HashMap<Key, Held>,
+    loaded: Loaded,
+    view: &'a View<'a>,
+    held: HashMap<Key, Held>,
+    changes: Changes,
+    blinds: Vec<(Option<AppId>, Blind)>,
+}
+
+impl<'a> Work<'a> {
+    fn new(cache: &'a HashMap<Key, Held>, loaded: Loaded, view: &'a View<'a>) -> Self {
+        Self { cache, loaded, view, held: HashMap::new(), changes: Changes::default(), blinds: Vec::new() }
+    }
+
+    fn apply(&mut self, key: &Key, rule: &Rule, input: Input) {
+        let (cache, loaded) = (self.cache, &mut self.loaded);
+        let held = self.held.entry(key.clone()).or_insert_with(|| match loaded.tracks.remove(key) {
+            Some(LoadedTrack { version, track: Some(track), events, lines }) => restore(rule, version, track, events, lines),
+            Some(LoadedTrack { version, track: None, .. }) => cache.get(key).cloned().unwrap_or(Held { version, ..Held::default() }),
+            None => Held::default(),
+        });
+        let shared = self.view.shared;
+        let directory = shared.apps.load();
+        let masker = shared.masker.load();
+        let public_url = shared.public_url.load();
+        let scene = Scene {
+            now: self.view.now,
+            app_names: &|app| directory.by_id(app).map_or_else(|| app.to_string(), |app| app.name.clone()),
+            releases: &self.view.releases,
+            blinds: &self.view.blinds,
+            context: &|app, matches, evidence| context(shared, app, matches, evidence),
+            masker: &masker,
+            public_url: public_url.as_deref(),
+        };
+        evaluate::apply(held, key, rule, input, &scene, &mut RandomIds, &mut self.changes);
+    }
+
+    fn finish(mut self, shared: &Shared, duplicates: Vec<bool>) -> (Changes, Done) {
+        self.blinds.extend(std::mem::take(&mut *lock(&shared.gaps)));
+        let (known, written) = shared.unwritten(self.blinds);
+        self.changes.blinds = written;
+        let done = Done {
+            held: self.held.into_iter().collect(),
+            duplicates,
+            releases: self.changes.releases.clone(),
+            blinds: known,
+            deliveries: !self.changes.deliveries.is_empty() || !self.changes.resolve_notices.is_empty(),
+        };
+        (self.changes, done)
+    }
+}
+
+fn restore(rule: &Rule, version: i64, track: dynowatch_domain::alert::Track, events: Vec<Counted>, lines: Vec<EvidenceLine>) -> Held {
+    let needed = match &rule.condition {
+        Condition::Count { threshold, .. } => threshold.needed(),
+        Condition::Ratio { .. } | Condition::Absence { .. } => 1,
+    };
+    Held { version, track, window: Window::restore(events, needed), lines: lines.into() }
+}
+
+/// One input from the matches of several batches.
+fn gather<'a>(matches: impl Iterator<Item = &'a KeyMatches>) -> Option<NewMatches> {
+    let mut all: Option<NewMatches> = None;
+    for one in matches {
+        let all = all.get_or_insert_with(|| NewMatches { events: Vec::new(), lines: Vec::new(), request_id: Vec::new(), dyno: Vec::new() });
+        all.events.extend_from_slice(&one.events);
+        all.lines.extend_from_slice(&one.lines);
+        all.request_id.clone_from(&one.request_id);
+        all.dyno.clone_from(&one.dyno);
+    }
+    if let Some(all) = &mut all {
+        let surplus = all.lines.len().saturating_sub(dynowatch_domain::evidence::EVIDENCE_LINES_MAX);
+        all.lines.drain(..surplus);
+    }
+    all
+}
+
+fn context(shared: &Shared, app: AppId, matches: &NewMatches, evidence: &[EvidenceLine]) -> Vec<EvidenceLine> {
+    let directory = shared.apps.load();
+    let Some(app) = directory.by_id(app) else { return Vec::new() };
+    lock(&app.live.ring).context(&Wanted { request_id: &matches.request_id, dyno: &matches.dyno, matches: evidence })
+}

@@ -1,0 +1,255 @@
+//! Rules at work on keys: events, verdicts, timers and operators' words go in, changes for the store come out. No input or
+//! output here: `serve` calls it inside the store's transaction, `replay` calls it alone, and both get the same answers.
+
+use std::collections::{HashMap, VecDeque};
+use std::sync::Arc;
+
+use dynowatch_domain::alert::{Effect, Facts, NoticeKind, ResolveReason, Track, Verdict};
+use dynowatch_domain::blind::Blind;
+use dynowatch_domain::evidence::{EVIDENCE_LINES_MAX, EvidenceLine};
+use dynowatch_domain::key::Key;
+use dynowatch_domain::mask::Masker;
+use dynowatch_domain::release::Release;
+use dynowatch_domain::rule::{Condition, Rule};
+use dynowatch_domain::window::{Counted, Window};
+use dynowatch_domain::{AlertId, AppId, DeliveryId, NewId, Timestamp};
+use dynowatch_store::{AlertDetails, AlertUpdate, Changes, FiredAlert, NewDelivery, ResolveNotice, ResolvedAlert, TrackChange};
+
+use crate::notices::{NoticeParts, notice};
+
+/// A key's state in memory, as of `version` in the store.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Held {
+    pub(crate) version: i64,
+    pub(crate) track: Track,
+    pub(crate) window: Window,
+    /// The newest matched lines, which become evidence.
+    pub(crate) lines: VecDeque<EvidenceLine>,
+}
+
+/// New matches of one key.
+pub(crate) struct NewMatches {
+    pub(crate) events: Vec<Counted>,
+    pub(crate) lines: Vec<EvidenceLine>,
+    pub(crate) request_id: Vec<u8>,
+    pub(crate) dyno: Vec<u8>,
+}
+
+/// What happens to a key.
+pub(crate) enum Input {
+    /// Lines its count rule took.
+    Matches(NewMatches),
+    /// Its ratio or absence was judged.
+    Verdict(Verdict),
+    /// A timer may be due.
+    Wake,
+    /// Close what is open.
+    Close(ResolveReason),
+}
+
+/// What lines stood around a match.
+pub(crate) type Context<'a> = &'a (dyn Fn(AppId, &NewMatches, &[EvidenceLine]) -> Vec<EvidenceLine> + Sync);
+
+/// Everything a decision may look at, besides the key itself.
+pub(crate) struct Scene<'a> {
+    pub(crate) now: Timestamp,
+    pub(crate) app_names: &'a (dyn Fn(AppId) -> String + Sync),
+    pub(crate) releases: &'a HashMap<AppId, VecDeque<Release>>,
+    pub(crate) blinds: &'a [(Option<AppId>, Blind)],
+    pub(crate) context: Context<'a>,
+    pub(crate) masker: &'a Masker,
+    pub(crate) public_url: Option<&'a str>,
+}
+
+impl Scene<'_> {
+    fn blinds(&self, app: AppId, from: Timestamp, until: Timestamp) -> Vec<&Blind> {
+        self.blinds.iter().filter(|(of, blind)| of.is_none_or(|of| of == app) && blind.meets(from, until)).map(|(_, blind)| blind).collect()
+    }
+
+    fn newest_release(&self, app: AppId, before: Timestamp) -> Option<&Release> {
+        self.releases.get(&app)?.iter().filter(|release| release.at <= before).max_by_key(|release| release.at)
+    }
+}
+
+/// Takes `input` for one key and adds what must be stored to `changes`.
+pub(crate) fn apply(held: &mut Held, key: &Key, rule: &Rule, input: Input, scene: &Scene<'_>, ids: &mut dyn NewId, changes: &mut Changes) {
+    let before = held.track.clone();
+    let (mut events, mut lines, mut consumed_before) = (Vec::new(), Vec::new(), None);
+    let mut context = Vec::new();
+    let effects = match input {
+        Input::Wake => held.track.wake(rule, scene.now, ids),
+        Input::Close(reason) => held.track.close(reason),
+        Input::Verdict(verdict) => held.track.observe(rule, with_blinds(verdict, key, rule, scene), scene.now, ids),
+        Input::Matches(matches) => {
+            let effects = observe_matches(held, key, rule, &matches, scene, ids);
+            if effects.iter().any(|effect| matches!(effect, Effect::Fired { .. })) {
+                context = (scene.context)(key.app, &matches, held.lines.make_contiguous());
+            }
+            (events, lines) = (matches.events, matches.lines);
+            effects
+        }
+    };
+    if effects.iter().any(|effect| matches!(effect, Effect::Resolved { .. })) {
+        let window = rule.condition.window();
+        held.window.consume(scene.now, window);
+        consumed_before = Some(scene.now - window);
+    }
+    if effects.is_empty() && events.is_empty() && held.track == before {
+        return;
+    }
+    record(held, key, rule, &effects, context, scene, ids, changes);
+    held.version += 1;
+    let next_wake_at = held.track.next_wake(rule);
+    changes.tracks.push(TrackChange { key: key.clone(), version: held.version, track: held.track.clone(), next_wake_at, events, lines, consumed_before });
+}
+
+fn observe_matches(held: &mut Held, key: &Key, rule: &Rule, matches: &NewMatches, scene: &Scene<'_>, ids: &mut dyn NewId) -> Vec<Effect> {
+    let Condition::Count { threshold, window } = &rule.condition else { return Vec::new() };
+    for line in &matches.lines {
+        if held.lines.len() == EVIDENCE_LINES_MAX {
+            held.lines.pop_front();
+        }
+        held.lines.push_back(line.clone());
+    }
+    let mut effects = Vec::new();
+    for event in &matches.events {
+        let reading = held.window.push(*event, threshold.needed(), *window);
+        let from = event.at - *window;
+        let facts = Facts {
+            count: reading.count as u64,
+            of: None,
+            lower_bound: reading.lower_bound || !scene.blinds(key.app, from, event.at).is_empty(),
+            at: event.at,
+            first_at: held.window.first_after(from).unwrap_or(event.at),
+            last_at: event.at,
+        };
+        let verdict = match reading.holds_until {
+            Some(until) => Verdict::Holds { facts, until, fresh: true },
+            None => Verdict::Fails { matched: Some(facts) },
+        };
+        effects.extend(held.track.observe(rule, verdict, scene.now, ids));
+    }
+    effects
+}
+
+/// Marks a verdict's count as a lower bound where lines are known to be missing.
+fn with_blinds(verdict: Verdict, key: &Key, rule: &Rule, scene: &Scene<'_>) -> Verdict {
+    match verdict {
+        Verdict::Holds { facts, until, fresh } => {
+            let blind = !scene.blinds(key.app, scene.now - rule.condition.window(), scene.now).is_empty();
+            Verdict::Holds { facts: Facts { lower_bound: facts.lower_bound || blind, ..facts }, until, fresh }
+        }
+        other => other,
+    }
+}
+
+#[expect(clippy::too_many_arguments, reason = "one step of `apply`, split off to be read alone")]
+fn record(held: &Held, key: &Key, rule: &Rule, effects: &[Effect], context: Vec<EvidenceLine>, scene: &Scene<'_>, ids: &mut dyn NewId, changes: &mut Changes) {
+    let mut context = Some(context);
+    for effect in effects {
+        if let Some(alert) = effect.alert() {
+            changes.decisions.push((alert, scene.now, effect.clone()));
+        }
+        match effect {
+            Effect::Fired { alert, previous, facts, silent_until } => {
+                let mut evidence: Vec<EvidenceLine> = held.lines.iter().cloned().collect();
+                evidence.extend(context.take().unwrap_or_default());
+                changes.fired.push(FiredAlert {
+                    id: *alert,
+                    key: key.clone(),
+                    severity: rule.severity,
+                    fired_at: scene.now,
+                    previous: *previous,
+                    facts: facts.clone(),
+                    told: silent_until.is_none(),
+                    details: details(key, rule, facts, scene),
+                    evidence,
+                });
+            }
+            Effect::Notify { alert, kind, facts, suppressed, .. } => {
+                let parts = parts(held, key, rule, *alert, *kind, facts, *suppressed, scene);
+                changes.updates.push(AlertUpdate { alert: *alert, facts: facts.clone(), told: true, evidence: None });
+                for receiver in &rule.receivers {
+                    changes.deliveries.push(NewDelivery {
+                        id: DeliveryId(ids.new_id(scene.now)),
+                        alert: Some(*alert),
+                        receiver: receiver.clone(),
+                        kind: *kind,
+                        notice: notice(&parts),
+                        send_resolved: rule.send_resolved,
+                        intended_at: scene.now,
+                    });
+                }
+            }
+            Effect::Resolved { alert, reason, facts, told } => {
+                changes.resolved.push(ResolvedAlert { alert: *alert, at: scene.now, reason: reason.clone(), facts: facts.clone() });
+                // A rule that is gone, or was switched off for the night, tells nobody.
+                if rule.send_resolved && *told && *reason != ResolveReason::RuleGone {
+                    let parts = parts(held, key, rule, *alert, NoticeKind::Resolved, facts, 0, scene);
+                    changes.resolve_notices.push(ResolveNotice { alert: *alert, notice: notice(&parts), at: scene.now });
+                }
+            }
+            Effect::PendingBegan { .. } | Effect::PendingDropped { .. } | Effect::CooldownHeld { .. } | Effect::Merged { .. } | Effect::HeldUnknown { .. } => {}
+        }
+    }
+}
+
+fn details(key: &Key, rule: &Rule, facts: &Facts, scene: &Scene<'_>) -> AlertDetails {
+    let app_name = (scene.app_names)(key.app);
+    let release = scene.newest_release(key.app, facts.first_at);
+    AlertDetails {
+        condition: rule.condition.name().to_owned(),
+        matches: serde_json::to_string(&rule.matches).unwrap_or_default(),
+        threshold: rule.condition.threshold(),
+        window: dynowatch_domain::parse::show_duration(rule.condition.window()),
+        measured: crate::notices::measured(&rule.condition, facts),
+        meaning: rule.guidance.meaning.clone(),
+        first_command: rule.guidance.first_command.replace("{app}", &app_name),
+        usual_causes: rule.guidance.usual_causes.clone(),
+        runbook: rule.runbook.clone(),
+        release_sentence: dynowatch_domain::release::sentence(release, facts.first_at),
+        release: release.filter(|release| facts.first_at.since(release.at) <= dynowatch_domain::release::LOOK_BACK).cloned(),
+        lower_bound: lower_bounds(key, rule, facts, scene),
+        receivers: rule.receivers.clone(),
+        send_resolved: rule.send_resolved,
+        app_name,
+    }
+}
+
+fn lower_bounds(key: &Key, rule: &Rule, facts: &Facts, scene: &Scene<'_>) -> Vec<String> {
+    if !facts.lower_bound {
+        return Vec::new();
+    }
+    let from = facts.last_at - rule.condition.window();
+    let mut reasons: Vec<String> = scene.blinds(key.app, from, facts.last_at).into_iter().map(Blind::show).collect();
+    if reasons.is_empty() {
+        reasons.push("the window held more events than are kept".to_owned());
+    }
+    reasons.truncate(5);
+    reasons
+}
+
+#[expect(clippy::too_many_arguments, reason = "the parts of one notice, collected once, here")]
+fn parts<'a>(held: &'a Held, key: &'a Key, rule: &'a Rule, alert: AlertId, kind: NoticeKind, facts: &'a Facts, suppressed: u64, scene: &'a Scene<'_>) -> NoticeParts<'a> {
+    NoticeParts {
+        kind,
+        alert,
+        key,
+        rule,
+        app_name: (scene.app_names)(key.app),
+        facts,
+        suppressed,
+        lower_bound: lower_bounds(key, rule, facts, scene),
+        evidence: [held.lines.front(), held.lines.back().filter(|_| held.lines.len() > 1)].into_iter().flatten().collect(),
+        release: dynowatch_domain::release::sentence(scene.newest_release(key.app, facts.first_at), facts.first_at),
+        masker: scene.masker,
+        public_url: scene.public_url,
+        resolved_at: (kind == NoticeKind::Resolved).then_some(scene.now),
+    }
+}
+
+/// A rule that stands in for one that is gone, so that its open alert can still be closed.
+pub(crate) fn gone(key: &Key) -> Arc<Rule> {
+    let condition = Condition::Absence { fewer_than: 1, window: std::time::Duration::from_secs(60), lively: None };
+    Arc::new(Rule::new(&key.rule, dynowatch_domain::rule::MatchSpec::default(), condition))
+}

@@ -1,0 +1,210 @@
+//! From a POST body to what it means. Reads a batch without allocating per line, answers at once when nothing in it must be
+//! kept, and otherwise hands it to the group commit. The HTTP side is `web`'s; what rules do with matches is
+//! [`crate::evaluate`]'s.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use dynowatch_domain::blind::{Blind, BlindReason};
+use dynowatch_domain::signal::Kind;
+use dynowatch_logplex::rejoin::PIECE_BYTES;
+use dynowatch_logplex::{Frame, Joined, Message, Now, Rejoiner, StampCache, frames, message};
+use tokio::sync::oneshot;
+
+use crate::Engine;
+use crate::apps::{App, lock};
+use crate::commit::Submission;
+use crate::findings::{Findings, Reading};
+use crate::rules::RuleBook;
+
+/// How long a batch may wait for its commit. Logplex waits five seconds in all.
+pub const COMMIT_WAIT_MAX: Duration = Duration::from_secs(4);
+/// Lines longer than one piece are put together up to this length, and this many at once, within one batch.
+const JOINED_BYTES_MAX: usize = 128 * 1024;
+const JOINED_OPEN_MAX: usize = 16;
+
+/// Why a batch was not taken. Nothing of it was counted.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub enum Refused {
+    /// Too many batches wait for their commit.
+    #[error("too many batches wait to be committed")]
+    Overloaded,
+    /// The store did not take it in time.
+    #[error("the store did not answer within {} s", COMMIT_WAIT_MAX.as_secs())]
+    StoreAway,
+}
+
+/// What became of a batch.
+pub enum Taken {
+    /// It is counted and may be answered.
+    Done {
+        /// Lines in it.
+        lines: u64,
+    },
+    /// It must be committed before it is answered: see [`Engine::keep`].
+    Pending(PendingBatch),
+}
+
+/// A batch that waits for its commit.
+pub struct PendingBatch {
+    submission: Submission,
+    done: oneshot::Receiver<Result<(), Refused>>,
+    lines: u64,
+}
+
+/// Scratch room for reading batches, kept between them.
+#[derive(Default)]
+pub(crate) struct Reader {
+    findings: Findings,
+    cache: StampCache,
+}
+
+impl Engine {
+    /// Reads one batch of `app`. `frame_id` is what makes a repetition of it known.
+    #[must_use]
+    pub fn take(&self, app: &Arc<App>, frame_id: Option<&str>, body: &[u8]) -> Taken {
+        let shared = &*self.shared;
+        if frame_id.is_some_and(|id| lock(&shared.frames).contains(app.id, id)) {
+            shared.stats.batches_duplicate.up();
+            lock(&app.live.totals).counts.duplicates += 1;
+            return Taken::Done { lines: 0 };
+        }
+        let book = shared.book.load_full();
+        let now = shared.clock.now();
+        let mut reader = lock(&shared.reader);
+        let Reader { findings, cache } = &mut *reader;
+        findings.clear();
+        findings.want_host = app.host_hint.is_none();
+        findings.totals.counts.batches = 1;
+        {
+            let mut samples = lock(&app.live.samples);
+            let mut with = Reading { matcher: &book.matcher, app: &app.rules, now, samples: &mut samples };
+            read_body(body, findings, cache, &mut with, app);
+        }
+        if let Some(host) = findings.host.take() {
+            shared.hint(app, host);
+        }
+        let lines = findings.totals.counts.lines();
+        if !findings.must_commit() {
+            lock(&app.live.totals).merge(&findings.totals, &book.matcher);
+            if let Some(id) = frame_id {
+                lock(&shared.frames).insert(app.id, id);
+            }
+            return Taken::Done { lines };
+        }
+        Taken::Pending(pending(findings, app, &book, frame_id, now, lines))
+    }
+
+    /// Waits until a batch is committed.
+    ///
+    /// # Errors
+    /// When it is not, within [`COMMIT_WAIT_MAX`]; the gap is remembered, so that counts over it are lower bounds.
+    pub async fn keep(&self, pending: PendingBatch) -> Result<u64, Refused> {
+        let PendingBatch { submission, done, lines } = pending;
+        let shared = &*self.shared;
+        let (app, arrived) = (submission.app.id, submission.arrived);
+        let outcome = if shared.submissions.try_send(submission).is_err() {
+            Err(Refused::Overloaded)
+        } else {
+            shared.stats.commit_queue.up();
+            let outcome = tokio::time::timeout(COMMIT_WAIT_MAX, done).await;
+            shared.stats.commit_queue.down();
+            outcome.map_or(Err(Refused::StoreAway), |done| done.unwrap_or(Err(Refused::StoreAway)))
+        };
+        if outcome.is_err() {
+            shared.remember_gap(app, Blind { reason: BlindReason::Refused, from: arrived, until: shared.clock.now(), lines_lost: Some(lines) });
+        }
+        outcome.map(|()| lines)
+    }
+
+    /// Takes note of a delivery that was refused with 401, for the rule that watches for it. At most one a second is kept.
+    pub async fn note_rejected(&self, app: &Arc<App>, why: &str) {
+        let shared = &*self.shared;
+        let now = shared.clock.now();
+        if !shared.may_note_rejected(now) {
+            return;
+        }
+        let book = shared.book.load_full();
+        let pending = {
+            let mut findings = Findings::default();
+            let mut samples = crate::samples::SampleTable::default();
+            let with = Reading { matcher: &book.matcher, app: &app.rules, now, samples: &mut samples };
+            findings.own(&with, Kind::DrainRejected, &format!("a log delivery was refused: {why}"));
+            findings.must_commit().then(|| pending(&mut findings, app, &book, None, now, 0))
+        };
+        if let Some(pending) = pending
+            && let Err(refused) = self.keep(pending).await
+        {
+            tracing::warn!(%refused, "a refused log delivery could not be recorded");
+        }
+    }
+}
+
+fn pending(findings: &mut Findings, app: &Arc<App>, book: &Arc<RuleBook>, frame_id: Option<&str>, now: dynowatch_domain::Timestamp, lines: u64) -> PendingBatch {
+    let (reply, done) = oneshot::channel();
+    let submission = Submission {
+        app: Arc::clone(app),
+        book: Arc::clone(book),
+        frame_id: frame_id.map(str::to_owned),
+        keys: std::mem::take(&mut findings.keys),
+        releases: std::mem::take(&mut findings.releases),
+        losses: std::mem::take(&mut findings.losses),
+        totals: std::mem::take(&mut findings.totals),
+        arrived: now,
+        reply,
+    };
+    PendingBatch { submission, done, lines }
+}
+
+/// Walks a body. The ring gets it whole when it is sound, else message by message.
+fn read_body(body: &[u8], findings: &mut Findings, cache: &mut StampCache, with: &mut Reading<'_>, app: &App) {
+    let mut sound = true;
+    let mut rejoiner = None;
+    let walk = frames(body);
+    let bare = walk.is_bare();
+    for frame in walk {
+        let raw = match frame {
+            Frame::Message(raw) => raw,
+            Frame::Bad(reason) => {
+                findings.malformed(reason);
+                sound = false;
+                continue;
+            }
+        };
+        match message(raw, cache) {
+            Ok(message) if message.text.len() < PIECE_BYTES && rejoiner.is_none() => findings.line(with, &message),
+            Ok(message) => long_line(rejoiner.get_or_insert_with(|| Rejoiner::new(JOINED_BYTES_MAX, JOINED_OPEN_MAX)), &message, findings, with),
+            Err(reason) => findings.malformed(reason),
+        }
+    }
+    // Heroku sends the pieces of a line together; what has not ended by now is looked at as it is, since it must be
+    // kept before the batch is answered.
+    while let Some(joined) = rejoiner.as_mut().and_then(|rejoiner| rejoiner.give_up(i64::MAX)) {
+        findings.joined(with, &whole(&joined));
+    }
+    let mut ring = lock(&app.live.ring);
+    if sound && !bare {
+        ring.push_body(body);
+    } else {
+        frames(body).filter_map(|frame| if let Frame::Message(raw) = frame { Some(raw) } else { None }).for_each(|raw| ring.push_message(raw));
+    }
+}
+
+fn long_line(rejoiner: &mut Rejoiner, message: &Message<'_>, findings: &mut Findings, with: &mut Reading<'_>) {
+    let pushed = rejoiner.push(message);
+    if let Some(joined) = pushed.given_up {
+        findings.joined(with, &whole(&joined));
+    }
+    match pushed.now {
+        Now::Whole => findings.line(with, message),
+        Now::Kept => findings.piece(with, message),
+        Now::Ended(joined) => {
+            findings.piece(with, message);
+            findings.joined(with, &whole(&joined));
+        }
+    }
+}
+
+fn whole<'a>(joined: &Joined<'a>) -> Message<'a> {
+    Message { at_us: joined.at_us, app_name: joined.app_name, proc_id: joined.proc_id, drain_token: None, pri: None, text: joined.text, newline: joined.ended }
+}

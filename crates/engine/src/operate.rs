@@ -1,0 +1,192 @@
+//! What operators and drains ask of the engine outside the flow of lines: apps are adopted and renamed, alerts closed, rules
+//! switched off for a while, receivers tried out. The CLI and the API say the same things through here.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use dynowatch_domain::alert::ResolveReason;
+use dynowatch_domain::key::Key;
+use dynowatch_domain::rule::NAME_BYTES_MAX;
+use dynowatch_domain::{AppId, DeliveryId, NewId, Timestamp};
+use dynowatch_store::StoreError;
+use dynowatch_store::apps::AppOrigin;
+use dynowatch_store::rules::RuleOverride;
+
+use crate::apps::App;
+use crate::evaluate::{Input, gone};
+use crate::random::RandomIds;
+use crate::{Engine, test_notice};
+
+/// Where lines of apps beyond the limit are counted.
+pub const OTHER_APP: &str = "other";
+
+/// What an operator asked for and cannot have.
+#[derive(Debug, thiserror::Error)]
+pub enum OperateError {
+    /// No app of that name.
+    #[error("no app is named {name:?}; known are: {known}")]
+    NoApp {
+        /// The name.
+        name: String,
+        /// Some names that exist.
+        known: String,
+    },
+    /// No rule of that name.
+    #[error("no rule is named {name:?}; `dynowatch rules list` shows all")]
+    NoRule {
+        /// The name.
+        name: String,
+    },
+    /// No receiver of that name.
+    #[error("no receiver is named {name:?}; known are: {known}")]
+    NoReceiver {
+        /// The name.
+        name: String,
+        /// The names that exist.
+        known: String,
+    },
+    /// Not a name.
+    #[error("{0}")]
+    BadName(String),
+    /// Not a key.
+    #[error("{0:?} is not a key: write rule/app or rule/app/group, as `dynowatch alerts list` prints it")]
+    BadKey(String),
+    /// The store did not do it.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+}
+
+impl Engine {
+    /// The app of a drain token whose delivery was authentic. A token not seen before makes an app named after it.
+    ///
+    /// # Errors
+    /// When the store does not answer.
+    pub async fn app_of_token(&self, token: &str) -> Result<Arc<App>, StoreError> {
+        if let Some(app) = self.apps().by_token(token) {
+            return Ok(Arc::clone(app));
+        }
+        let shared = &*self.shared;
+        let now = shared.clock.now();
+        if self.apps().len() >= shared.limits.apps {
+            shared.stats.apps_overflowed.up();
+            return self.app_named(OTHER_APP).await;
+        }
+        let app = shared.store.adopt_app(AppId(RandomIds.new_id(now)), token, token, AppOrigin::Adopted, now).await?;
+        tracing::info!(app = app.name, "a drain not seen before delivers; its app is named after its token until it is renamed");
+        self.load_apps().await?;
+        let directory = self.apps();
+        directory.by_id(app.id).cloned().ok_or_else(|| StoreError::NotFound(format!("app {}", app.name)))
+    }
+
+    /// The app of that name, made on first use. For drains whose URL names the app.
+    ///
+    /// # Errors
+    /// When the store does not answer.
+    pub async fn app_named(&self, name: &str) -> Result<Arc<App>, StoreError> {
+        if let Some(app) = self.apps().by_name(name) {
+            return Ok(Arc::clone(app));
+        }
+        let shared = &*self.shared;
+        let now = shared.clock.now();
+        let name = if self.apps().len() > shared.limits.apps {
+            shared.stats.apps_overflowed.up();
+            OTHER_APP
+        } else {
+            name
+        };
+        let app = shared.store.ensure_app(AppId(RandomIds.new_id(now)), name, AppOrigin::Url, now).await?;
+        self.load_apps().await?;
+        let directory = self.apps();
+        directory.by_id(app.id).cloned().ok_or_else(|| StoreError::NotFound(format!("app {}", app.name)))
+    }
+
+    /// Gives an app another name. Its alerts, windows and drains stay its own.
+    ///
+    /// # Errors
+    /// When there is no such app, the name is taken or no name, or the store does not answer.
+    pub async fn rename_app(&self, from: &str, to: &str) -> Result<(), OperateError> {
+        let app = self.find_app(from)?;
+        if to.is_empty() || to.len() > NAME_BYTES_MAX || !to.bytes().all(|b| b.is_ascii_alphanumeric() || b"-_.".contains(&b)) {
+            return Err(OperateError::BadName(format!("{to:?} is not a name for an app: use 1 to {NAME_BYTES_MAX} letters, digits, -, _ or .")));
+        }
+        self.shared.store.rename_app(app.id, to).await?;
+        self.load_apps().await?;
+        Ok(())
+    }
+
+    fn find_app(&self, name: &str) -> Result<Arc<App>, OperateError> {
+        let apps = self.apps();
+        apps.by_name(name).cloned().ok_or_else(|| {
+            let mut known: Vec<&str> = apps.iter().map(|app| app.name.as_str()).collect();
+            known.sort_unstable();
+            known.truncate(10);
+            OperateError::NoApp { name: name.to_owned(), known: known.join(", ") }
+        })
+    }
+
+    /// Closes the alert that is open under a key such as `h12/shop-web`. Closing what is not open does nothing.
+    /// Returns whether something was open.
+    ///
+    /// # Errors
+    /// When the key is not one or names no app, or the store does not answer.
+    pub async fn close_alert(&self, key: &str, by: &str) -> Result<bool, OperateError> {
+        let mut parts = key.splitn(3, '/');
+        let (Some(rule), Some(app)) = (parts.next(), parts.next()) else { return Err(OperateError::BadKey(key.to_owned())) };
+        let group = parts.next().unwrap_or_default().to_owned();
+        let key = Key { app: self.find_app(app)?.id, rule: rule.to_owned(), group: dynowatch_domain::key::Group(group) };
+        let shared = &*self.shared;
+        if shared.store.find_open_by_key(&key.rule, app, &key.group.0).await?.is_none() {
+            return Ok(false);
+        }
+        let rule = shared.book.load().get(&key.rule).cloned().unwrap_or_else(|| gone(&key));
+        let input = Input::Close(ResolveReason::ClosedByOperator { by: by.to_owned() });
+        shared.evaluator.lock().await.apply(shared, vec![(key, rule, input)]).await?;
+        shared.deliveries_due.notify_one();
+        Ok(true)
+    }
+
+    /// Switches a rule off until then. What is open under it is closed without a message.
+    ///
+    /// # Errors
+    /// When there is no such rule or the store does not answer.
+    pub async fn disable_rule(&self, name: &str, lasting: Duration, by: &str) -> Result<Timestamp, OperateError> {
+        if self.rules().get(name).is_none() {
+            return Err(OperateError::NoRule { name: name.to_owned() });
+        }
+        let now = self.now();
+        let until = now + lasting;
+        self.shared.store.disable_rule(&RuleOverride { rule: name.to_owned(), disabled_until: until, by_whom: by.to_owned(), created_at: now }).await?;
+        self.refresh_pass().await?;
+        Ok(until)
+    }
+
+    /// Switches a rule on again before its time. Returns whether it was switched off.
+    ///
+    /// # Errors
+    /// When there is no such rule or the store does not answer.
+    pub async fn enable_rule(&self, name: &str) -> Result<bool, OperateError> {
+        if self.rules().get(name).is_none() {
+            return Err(OperateError::NoRule { name: name.to_owned() });
+        }
+        let was = self.shared.store.enable_rule(name).await?;
+        self.refresh_pass().await?;
+        Ok(was)
+    }
+
+    /// Puts a marked test message for a receiver into the outbox, where it takes the way of every message.
+    ///
+    /// # Errors
+    /// When there is no such receiver or the store does not answer.
+    pub async fn test_receiver(&self, name: &str) -> Result<DeliveryId, OperateError> {
+        let receivers = self.receivers();
+        if receivers.get(name).is_none() {
+            let known = receivers.names().collect::<Vec<_>>().join(", ");
+            return Err(OperateError::NoReceiver { name: name.to_owned(), known });
+        }
+        let now = self.now();
+        let id = DeliveryId(RandomIds.new_id(now));
+        self.shared.store.insert_test_delivery(id, name, &test_notice(name, now), now).await?;
+        self.shared.deliveries_due.notify_one();
+        Ok(id)
+    }
+}

@@ -1,0 +1,47 @@
+//! The one place that may be random: ids, jitter and secrets. Everything else is handed a [`NewId`] or a number.
+
+use dynowatch_domain::{NewId, Timestamp};
+use uuid::Uuid;
+
+/// Version 7 UUIDs from the operating system's random source.
+#[derive(Debug, Default, Clone, Copy)]
+pub struct RandomIds;
+
+impl NewId for RandomIds {
+    fn new_id(&mut self, now: Timestamp) -> Uuid {
+        let millis = u64::try_from(now.as_micros().div_euclid(1_000)).unwrap_or(0);
+        uuid::Builder::from_unix_timestamp_millis(millis, &bytes()).into_uuid()
+    }
+}
+
+/// Bytes nobody can guess.
+///
+/// # Panics
+/// When the operating system has no random bytes. Ids that repeat and secrets that can be guessed are worse than a stop.
+#[must_use]
+pub fn bytes<const N: usize>() -> [u8; N] {
+    let mut bytes = [0; N];
+    #[expect(clippy::disallowed_methods, clippy::expect_used, reason = "this is the one place, and there is no safe way on")]
+    getrandom::fill(&mut bytes).expect("the operating system gives random bytes");
+    bytes
+}
+
+/// A number in `[0, 1)`, for spreading retries.
+#[must_use]
+pub fn jitter() -> f64 {
+    f64::from(u32::from_le_bytes(bytes())) / (f64::from(u32::MAX) + 1.0)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn ids_sort_by_time_and_never_repeat() {
+        let mut ids = RandomIds;
+        let early = ids.new_id(Timestamp::from_seconds(1_000));
+        let late = ids.new_id(Timestamp::from_seconds(1_001));
+        assert!(early < late && late != ids.new_id(Timestamp::from_seconds(1_001)));
+        assert_eq!(early.get_version_num(), 7);
+    }
+}

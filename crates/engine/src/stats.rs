@@ -1,0 +1,103 @@
+//! Numbers about ourselves: commits, queues, refusals. Plain atomics, read by `/metrics` and the drain statistics.
+
+use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
+use std::time::Duration;
+
+/// Upper bounds of the commit latency histogram, in seconds.
+pub const LATENCY_BOUNDS_S: [f64; 9] = [0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 1.0];
+
+macro_rules! counters {
+    ($($(#[$doc:meta])* $name:ident,)*) => {
+        /// Counters since the process began. All only grow, except where a comment says "now".
+        #[derive(Debug, Default)]
+        pub struct Stats {
+            $($(#[$doc])* pub $name: Counter,)*
+            latency: [Counter; LATENCY_BOUNDS_S.len() + 1],
+            latency_sum_us: Counter,
+        }
+    };
+}
+
+/// One number that several threads add to.
+#[derive(Debug, Default)]
+pub struct Counter(AtomicU64);
+
+impl Counter {
+    /// Adds one.
+    pub fn up(&self) {
+        self.add(1);
+    }
+
+    /// Adds `n`.
+    pub fn add(&self, n: u64) {
+        self.0.fetch_add(n, Relaxed);
+    }
+
+    /// Takes one away; for numbers that mean "now".
+    pub fn down(&self) {
+        self.0.fetch_sub(1, Relaxed);
+    }
+
+    /// Replaces it; for numbers that mean "now".
+    pub fn set(&self, n: u64) {
+        self.0.store(n, Relaxed);
+    }
+
+    /// Reads it.
+    pub fn get(&self) -> u64 {
+        self.0.load(Relaxed)
+    }
+}
+
+counters! {
+    /// Batches answered 204.
+    batches_accepted,
+    /// Batches seen before and counted once.
+    batches_duplicate,
+    /// Batches answered 503: too much waiting to be committed.
+    batches_overloaded,
+    /// Batches answered 503: the store was away.
+    batches_store_away,
+    /// Batches answered 401.
+    batches_unauthorized,
+    /// Batches answered 413.
+    batches_too_large,
+    /// Batches answered 501.
+    batches_disabled,
+    /// Drain requests being read or answered, now.
+    batches_in_progress,
+    /// Batches waiting for their commit, now.
+    commit_queue,
+    /// Commits made.
+    commits,
+    /// Commits that failed and were tried again or given up.
+    commit_failures,
+    /// Events beyond a rule's group limit, counted under "other".
+    groups_overflowed,
+    /// Apps that found no room and were counted under "other".
+    apps_overflowed,
+    /// Flushes of ten-second buckets that failed; their counts wait for the next.
+    level_flush_failures,
+    /// Buckets dropped because the store took none for too long.
+    level_buckets_dropped,
+}
+
+impl Stats {
+    pub(crate) fn committed(&self, took: Duration) {
+        self.commits.up();
+        let seconds = took.as_secs_f64();
+        let slot = LATENCY_BOUNDS_S.iter().position(|bound| seconds <= *bound).unwrap_or(LATENCY_BOUNDS_S.len());
+        if let Some(counter) = self.latency.get(slot) {
+            counter.up();
+        }
+        self.latency_sum_us.add(u64::try_from(took.as_micros()).unwrap_or(u64::MAX));
+    }
+
+    /// Commit latencies: how many fell under each of [`LATENCY_BOUNDS_S`] and above the last, and their sum in seconds.
+    #[must_use]
+    pub fn commit_latency(&self) -> (Vec<u64>, f64) {
+        #[expect(clippy::cast_precision_loss, reason = "a sum of microseconds for a graph")]
+        let sum_s = self.latency_sum_us.get() as f64 / 1e6;
+        (self.latency.iter().map(Counter::get).collect(), sum_s)
+    }
+}

@@ -1,0 +1,246 @@
+//! What happens when nothing arrives: due keys are woken, ten-second buckets are flushed and judged, switched-off rules
+//! are seen, old rows go. Each is a pass that may be made at any time and as often as one likes; the loops in [`crate::run`]
+//! only decide when, and tests make them by hand.
+
+use std::collections::{BTreeSet, HashMap};
+use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use dynowatch_domain::alert::{ResolveReason, Verdict};
+use dynowatch_domain::blind::Blind;
+use dynowatch_domain::key::{Group, Key};
+use dynowatch_domain::rollup::{self, Bucket};
+use dynowatch_domain::rule::{Condition, Rule};
+use dynowatch_domain::{AppId, Timestamp};
+use dynowatch_store::StoreError;
+use dynowatch_store::levels::LevelRow;
+
+use crate::apps::lock;
+use crate::evaluate::{Input, gone};
+use crate::rules::RuleBook;
+use crate::totals::LevelSum;
+use crate::{Engine, Shared};
+
+/// How often buckets are flushed and ratios and absences judged.
+pub const LEVEL_PASS_EVERY: Duration = rollup::BUCKET;
+/// How often due keys are looked for.
+pub const WAKE_PASS_EVERY: Duration = Duration::from_secs(1);
+/// How often old rows are removed.
+pub const HOUSEKEEPING_EVERY: Duration = Duration::from_secs(600);
+/// Keys woken in one transaction.
+const WAKE_KEYS_MAX: u32 = 200;
+/// Who judges ratios and absences holds this lease; another process takes over when it runs out.
+const LEVELS_LEASE: &str = "levels";
+const LEVELS_LEASE_TTL: Duration = Duration::from_secs(25);
+/// Buckets that may wait for a store that is away, over all apps. Older ones are dropped, and counted.
+const WAITING_BUCKETS_MAX: usize = 100_000;
+
+/// What the passes remember between rounds.
+#[derive(Default)]
+pub(crate) struct TimerState {
+    /// Flushed buckets that the store did not take.
+    waiting: Mutex<HashMap<(String, AppId, Group, Timestamp), (u64, u64)>>,
+    /// Since when each level rule has been looking.
+    armed: Mutex<HashMap<String, Timestamp>>,
+    /// Metrics are not written at the moment.
+    metrics_failing: AtomicBool,
+}
+
+impl Engine {
+    /// Wakes every key that is due. Returns how many.
+    ///
+    /// # Errors
+    /// When the store does not answer. Nothing is lost: what was due still is.
+    pub async fn wake_pass(&self) -> Result<usize, StoreError> {
+        let shared = &*self.shared;
+        let mut woken = 0;
+        loop {
+            let keys = shared.store.due_keys(shared.clock.now(), WAKE_KEYS_MAX).await?;
+            let full = keys.len() >= WAKE_KEYS_MAX as usize;
+            let book = shared.book.load_full();
+            let inputs = keys.into_iter().map(|key| wake(&book, key)).collect();
+            woken += shared.evaluator.lock().await.apply(shared, inputs).await?;
+            if !full {
+                return Ok(woken);
+            }
+        }
+    }
+
+    /// Closes what is open under rules that are no longer in force. Returns how many keys were looked at.
+    ///
+    /// # Errors
+    /// When the store does not answer.
+    pub async fn close_orphans(&self) -> Result<usize, StoreError> {
+        let shared = &*self.shared;
+        let book = shared.book.load_full();
+        let active: Vec<&str> = book.iter().filter(|rule| book.active(&rule.name).is_some()).map(|rule| rule.name.as_str()).collect();
+        let keys = shared.store.open_tracks_of_rules_not_in(&active).await?;
+        let inputs = keys.into_iter().map(|key| wake(&book, key)).collect();
+        shared.evaluator.lock().await.apply(shared, inputs).await
+    }
+
+    /// Sees what other processes and the CLI have changed: apps, tokens, switched-off rules, blind times.
+    ///
+    /// # Errors
+    /// When the store does not answer.
+    pub async fn refresh_pass(&self) -> Result<(), StoreError> {
+        let shared = &*self.shared;
+        let now = shared.clock.now();
+        let quieted: BTreeSet<String> = shared.store.disabled_rules(now).await?.into_iter().map(|over| over.rule).collect();
+        let book = shared.book.load_full();
+        if *book.quieted() != quieted {
+            match book.quiet(quieted) {
+                Ok(next) => {
+                    shared.book.store(Arc::new(next));
+                    self.close_orphans().await?;
+                }
+                Err(error) => tracing::error!(%error, "rules that compiled before do not compile now; they stay as they are"),
+            }
+        }
+        let hints = std::mem::take(&mut *lock(&shared.hints));
+        for (app, hint) in hints {
+            shared.store.set_host_hint(app, &hint).await?;
+        }
+        self.load_apps().await?;
+        let gaps = shared.store.all_blinds_between(now - crate::BLINDS_KEPT, now).await?;
+        shared.learn(Vec::new(), gaps, now);
+        Ok(())
+    }
+
+    pub(crate) async fn load_apps(&self) -> Result<(), StoreError> {
+        let shared = &*self.shared;
+        let (apps, tokens) = (shared.store.apps().await?, shared.store.drain_tokens(None).await?);
+        shared.apps.replace(apps, tokens, &shared.book.load());
+        Ok(())
+    }
+
+    /// Flushes the buckets of this process, says that it lives, and judges ratios and absences if it is this process's turn.
+    ///
+    /// # Errors
+    /// When the store does not answer; buckets wait for the next flush.
+    pub async fn level_pass(&self) -> Result<(), StoreError> {
+        let shared = &*self.shared;
+        let now = shared.clock.now();
+        let flushed = flush(shared).await;
+        shared.store.beat_process(shared.process, now).await?;
+        let lines: Vec<(AppId, Timestamp)> = shared.apps.load().iter().map(|app| (app.id, lock(&app.live.totals).newest_at)).filter(|(_, at)| *at > Timestamp::UNIX_EPOCH).collect();
+        shared.store.touch_apps(&lines).await?;
+        flushed?;
+        if shared.store.acquire_lease(LEVELS_LEASE, &shared.process.to_string(), now, LEVELS_LEASE_TTL).await?.is_some() {
+            judge(shared, now).await?;
+        }
+        Ok(())
+    }
+
+    /// Removes what is too old to matter.
+    ///
+    /// # Errors
+    /// When the store does not answer.
+    pub async fn housekeeping_pass(&self) -> Result<(), StoreError> {
+        let shared = &*self.shared;
+        let now = shared.clock.now();
+        shared.store.sweep(now).await?;
+        shared.evaluator.lock().await.forget_idle(now);
+        let horizon = shared.book.load().iter().map(|rule| rollup::horizon(&rule.condition)).max().unwrap_or_default();
+        shared.store.prune_levels(now - horizon - Duration::from_secs(3_600)).await.map(drop)
+    }
+
+    /// Whether metrics are being written; `false` while the disk or the database is too full for them.
+    #[must_use]
+    pub fn metrics_written(&self) -> bool {
+        !self.shared.timers.metrics_failing.load(Relaxed)
+    }
+}
+
+fn wake(book: &RuleBook, key: Key) -> (Key, Arc<Rule>, Input) {
+    match book.active(&key.rule) {
+        Some(rule) => (key, Arc::clone(rule), Input::Wake),
+        None => {
+            let rule = book.get(&key.rule).cloned().unwrap_or_else(|| gone(&key));
+            (key, rule, Input::Close(ResolveReason::RuleGone))
+        }
+    }
+}
+
+async fn flush(shared: &Shared) -> Result<(), StoreError> {
+    let rows: Vec<LevelRow> = {
+        let mut waiting = lock(&shared.timers.waiting);
+        for app in shared.apps.load().iter() {
+            for ((_, group, at), LevelSum { rule, total, matched }) in std::mem::take(&mut lock(&app.live.totals).levels) {
+                let sum = waiting.entry((rule.name.clone(), app.id, group, at)).or_default();
+                sum.0 += total;
+                sum.1 += matched;
+            }
+        }
+        waiting.drain().map(|((rule, app, group, at), (total, matched))| LevelRow { rule, app, group, bucket: Bucket { at, total, matched } }).collect()
+    };
+    if rows.is_empty() {
+        return Ok(());
+    }
+    let outcome = shared.store.add_levels(&rows).await;
+    if let Err(error) = &outcome {
+        shared.stats.level_flush_failures.up();
+        if !shared.timers.metrics_failing.swap(true, Relaxed) {
+            tracing::error!(%error, "metrics are not written; alerts on counts go on, ratios and absences are unknown");
+        }
+        let mut waiting = lock(&shared.timers.waiting);
+        let room = WAITING_BUCKETS_MAX.saturating_sub(waiting.len());
+        shared.stats.level_buckets_dropped.add(rows.len().saturating_sub(room) as u64);
+        for row in rows.into_iter().take(room) {
+            waiting.insert((row.rule, row.app, row.group, row.bucket.at), (row.bucket.total, row.bucket.matched));
+        }
+    } else if shared.timers.metrics_failing.swap(false, Relaxed) {
+        tracing::info!("metrics are written again");
+    }
+    outcome
+}
+
+/// Judges every ratio and absence whose alert is open or whose condition holds.
+async fn judge(shared: &Shared, now: Timestamp) -> Result<(), StoreError> {
+    let book = shared.book.load_full();
+    let levels: Vec<Arc<Rule>> = book.iter().filter(|rule| book.active(&rule.name).is_some() && !matches!(rule.condition, Condition::Count { .. })).cloned().collect();
+    let Some(horizon) = levels.iter().map(|rule| rollup::horizon(&rule.condition)).max() else { return Ok(()) };
+    let names: Vec<&str> = levels.iter().map(|rule| rule.name.as_str()).collect();
+    let mut by_key: HashMap<Key, Vec<Bucket>> = HashMap::new();
+    for row in shared.store.load_levels(&names, now - horizon).await? {
+        by_key.entry(Key { app: row.app, rule: row.rule, group: row.group }).or_default().push(row.bucket);
+    }
+    let open: BTreeSet<Key> = shared.store.load_open().await?.into_iter().map(|(key, ..)| key).filter(|key| names.contains(&key.rule.as_str())).collect();
+    for key in &open {
+        by_key.entry(key.clone()).or_default();
+    }
+    add_silent_apps(shared, &levels, &mut by_key);
+    let blinds = lock(&shared.blinds).clone();
+    let mut inputs = Vec::new();
+    for (key, buckets) in by_key {
+        let Some(rule) = book.active(&key.rule) else { continue };
+        let of_app: Vec<Blind> = blinds.iter().filter(|(app, _)| app.is_none_or(|app| app == key.app)).map(|(_, blind)| blind.clone()).collect();
+        let armed_at = *lock(&shared.timers.armed).entry(rule.name.clone()).or_insert(shared.started_at);
+        let verdict = rollup::judge(rule, &buckets, &of_app, armed_at, open.contains(&key), now);
+        // A key at rest whose condition does not hold stays at rest: nothing to store.
+        if open.contains(&key) || matches!(verdict, Verdict::Holds { .. }) {
+            inputs.push((key, Arc::clone(rule), Input::Verdict(verdict)));
+        }
+    }
+    shared.evaluator.lock().await.apply(shared, inputs).await.map(drop)
+}
+
+/// An absence without a precondition is also judged where there is not a single bucket.
+fn add_silent_apps(shared: &Shared, levels: &[Arc<Rule>], by_key: &mut HashMap<Key, Vec<Bucket>>) {
+    for rule in levels.iter().filter(|rule| matches!(rule.condition, Condition::Absence { lively: None, .. })) {
+        for app in shared.apps.load().iter().filter(|app| rule.wants_app(&app.name)) {
+            by_key.entry(Key { app: app.id, rule: rule.name.clone(), group: Group::default() }).or_default();
+        }
+    }
+}
+
+/// Notes since when rules look that were not there before.
+pub(crate) fn arm(state: &TimerState, before: &RuleBook, after: &RuleBook, now: Timestamp) {
+    let mut armed = lock(&state.armed);
+    for rule in after.iter().filter(|rule| after.active(&rule.name).is_some()) {
+        if before.active(&rule.name).is_none_or(|old| old.condition != rule.condition) {
+            armed.insert(rule.name.clone(), now);
+        }
+    }
+}

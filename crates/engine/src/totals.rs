@@ -1,0 +1,187 @@
+//! What is counted: per batch in a plain struct without locks or maps, then added to the app's totals once. Owns the
+//! numbers behind `/metrics` and the ten-second buckets of ratios and absences; how they are shown or stored is not here.
+
+use std::collections::{BTreeMap, HashMap};
+use std::sync::Arc;
+
+use dynowatch_domain::Timestamp;
+use dynowatch_domain::key::Group;
+use dynowatch_domain::matcher::{Matcher, RuleIndex};
+use dynowatch_domain::rule::Rule;
+use dynowatch_domain::signal::{Code, Kind};
+use dynowatch_logplex::Malformed;
+
+/// Number of kinds of lines.
+pub const KINDS: usize = Kind::ALL.len();
+/// Status classes, 1xx to 5xx, and at index 0 requests without a status.
+pub const STATUS_CLASSES: usize = 6;
+/// Groups of level rules that one app may have open between two flushes. Later ones are counted under "other".
+pub const LEVEL_GROUPS_MAX: usize = 5_000;
+
+/// Counts of one batch.
+#[derive(Debug, Default, Clone)]
+pub(crate) struct BatchTotals {
+    pub(crate) counts: Counts,
+    pub(crate) codes: Vec<(Code, u64)>,
+    pub(crate) levels: Vec<LevelCount>,
+    pub(crate) newest_at: Timestamp,
+}
+
+/// One rule's count in one bucket.
+#[derive(Debug, Clone)]
+pub(crate) struct LevelCount {
+    pub(crate) rule: RuleIndex,
+    pub(crate) group: Option<Group>,
+    pub(crate) at: Timestamp,
+    pub(crate) total: u64,
+    pub(crate) matched: u64,
+}
+
+/// Plain counters.
+#[derive(Debug, Clone)]
+pub struct Counts {
+    /// Lines by [`Kind::index`].
+    pub kinds: [u64; KINDS],
+    /// Requests by status class.
+    pub status_classes: [u64; STATUS_CLASSES],
+    /// Frames that did not parse, by [`Malformed::index`].
+    pub malformed: [u64; Malformed::ALL.len()],
+    /// Sum of the router's `service=`, in milliseconds.
+    pub service_ms: u64,
+    /// Sum of the router's `connect=`, in milliseconds.
+    pub connect_ms: u64,
+    /// Sum of the router's `bytes=`.
+    pub bytes: u64,
+    /// Values of metric lines.
+    pub samples: u64,
+    /// Lines whose stamp was too far ahead and which count as arrived now.
+    pub ahead: u64,
+    /// Lines that some rule took.
+    pub matched: u64,
+    /// Batches.
+    pub batches: u64,
+    /// Batches that had been counted before.
+    pub duplicates: u64,
+}
+
+impl Default for Counts {
+    fn default() -> Self {
+        Self {
+            kinds: [0; KINDS],
+            status_classes: [0; STATUS_CLASSES],
+            malformed: [0; Malformed::ALL.len()],
+            service_ms: 0,
+            connect_ms: 0,
+            bytes: 0,
+            samples: 0,
+            ahead: 0,
+            matched: 0,
+            batches: 0,
+            duplicates: 0,
+        }
+    }
+}
+
+impl Counts {
+    /// Lines of every kind.
+    #[must_use]
+    pub fn lines(&self) -> u64 {
+        self.kinds.iter().sum()
+    }
+
+    pub(crate) fn add(&mut self, other: &Self) {
+        add(&mut self.kinds, &other.kinds);
+        add(&mut self.status_classes, &other.status_classes);
+        add(&mut self.malformed, &other.malformed);
+        self.service_ms += other.service_ms;
+        self.connect_ms += other.connect_ms;
+        self.bytes += other.bytes;
+        self.samples += other.samples;
+        self.ahead += other.ahead;
+        self.matched += other.matched;
+        self.batches += other.batches;
+        self.duplicates += other.duplicates;
+    }
+}
+
+fn add<const N: usize>(to: &mut [u64; N], from: &[u64; N]) {
+    for (to, from) in to.iter_mut().zip(from) {
+        *to += from;
+    }
+}
+
+impl BatchTotals {
+    /// Empties it for the next batch, keeping its room.
+    pub(crate) fn clear(&mut self) {
+        self.counts = Counts::default();
+        self.codes.clear();
+        self.levels.clear();
+        self.newest_at = Timestamp::UNIX_EPOCH;
+    }
+
+    #[inline]
+    pub(crate) fn code(&mut self, code: Code) {
+        match self.codes.iter_mut().find(|(known, _)| *known == code) {
+            Some((_, count)) => *count += 1,
+            None => self.codes.push((code, 1)),
+        }
+    }
+
+    /// Counts a line for a level rule. Neighbouring lines fall into the same bucket, so the search ends at once.
+    #[inline]
+    pub(crate) fn level(&mut self, rule: RuleIndex, group: Option<Group>, at: Timestamp, fits: bool) {
+        let matched = u64::from(fits);
+        let found = self.levels.iter_mut().rev().take(64).find(|l| l.rule == rule && l.at == at && l.group == group);
+        match found {
+            Some(level) => {
+                level.total += 1;
+                level.matched += matched;
+            }
+            None => self.levels.push(LevelCount { rule, group, at, total: 1, matched }),
+        }
+    }
+}
+
+/// Counts of one app since the process began, and its buckets since the last flush.
+#[derive(Debug, Default)]
+pub struct AppTotals {
+    /// Plain counters.
+    pub counts: Counts,
+    /// Platform errors by code.
+    pub codes: BTreeMap<Code, u64>,
+    /// The newest stamp seen.
+    pub newest_at: Timestamp,
+    /// By the rule's address, which the value keeps alive: an index would mean another rule after a reload.
+    pub(crate) levels: HashMap<(usize, Group, Timestamp), LevelSum>,
+    /// Lines that were counted under "other" because there were too many groups.
+    pub level_overflow: u64,
+}
+
+/// A bucket's sums since the last flush.
+#[derive(Debug)]
+pub(crate) struct LevelSum {
+    pub(crate) rule: Arc<Rule>,
+    pub(crate) total: u64,
+    pub(crate) matched: u64,
+}
+
+impl AppTotals {
+    pub(crate) fn merge(&mut self, batch: &BatchTotals, matcher: &Matcher) {
+        self.counts.add(&batch.counts);
+        self.newest_at = self.newest_at.max(batch.newest_at);
+        for (code, count) in &batch.codes {
+            *self.codes.entry(*code).or_default() += count;
+        }
+        for level in &batch.levels {
+            let rule = matcher.rule(level.rule);
+            let mut key = (Arc::as_ptr(rule) as usize, level.group.clone().unwrap_or_default(), level.at);
+            if self.levels.len() >= LEVEL_GROUPS_MAX && !self.levels.contains_key(&key) {
+                self.level_overflow += level.total;
+                key.1 = Group::other();
+            }
+            let sum = self.levels.entry(key).or_insert_with(|| LevelSum { rule: Arc::clone(rule), total: 0, matched: 0 });
+            sum.total += level.total;
+            sum.matched += level.matched;
+        }
+    }
+}

@@ -1,0 +1,386 @@
+//! The drain endpoint: authenticate a POST, hand its body to the engine, answer so that Logplex does the right thing. A
+//! router of its own, below axum: no cookies, no compression, no allocation it can do without.
+//!
+//! What each answer makes Logplex do is in `docs/drain.md`; in short: 2xx is delivered, 4xx drops the batch for good, 5xx
+//! is tried twice more. So one odd line never costs a batch, and "later" is always 503.
+
+use std::collections::HashMap;
+use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use arc_swap::ArcSwap;
+use bytes::{Bytes, BytesMut};
+use dynowatch_domain::Timestamp;
+use dynowatch_domain::rule::NAME_BYTES_MAX;
+use dynowatch_engine::{App, Engine, Refused, Taken};
+use hmac::{Hmac, KeyInit, Mac};
+use http::{HeaderMap, Method, Request, Response, StatusCode, header};
+use http_body_util::BodyExt;
+use hyper::body::{Body, Incoming};
+use secrecy::{ExposeSecret, SecretString};
+use sha2::Sha256;
+use subtle::{Choice, ConstantTimeEq};
+
+/// The longest drain token that is read.
+pub const TOKEN_BYTES_MAX: usize = 128;
+/// The longest Frame-Id that is read; Logplex writes 32 digits.
+const FRAME_ID_BYTES_MAX: usize = 128;
+/// A body must arrive within this time. Logplex itself gives up after five seconds.
+const BODY_TIME_MAX: Duration = Duration::from_secs(10);
+/// Tokens whose expected credentials are remembered, of those that have proved themselves.
+const KNOWN_MAX: usize = 4_096;
+/// The user name of drain URLs that name their app.
+pub const DRAIN_USER: &str = "drain";
+/// How often a refused credential is logged.
+const REJECTED_LOG_EVERY: Duration = Duration::from_secs(10);
+/// The app that stands for this instance, where no other is to blame.
+const OWN_APP: &str = "dynowatch";
+
+/// What the endpoint needs to know.
+#[derive(Debug, Default)]
+pub struct DrainSettings {
+    /// Whether the endpoint takes anything.
+    pub enabled: bool,
+    /// Secrets that credentials are made with, newest first.
+    pub secrets: Vec<SecretString>,
+    /// The longest body.
+    pub body_bytes_max: u64,
+    /// Whether this process runs on a dyno, and so may be draining its own log.
+    pub on_dyno: bool,
+}
+
+/// The endpoint.
+pub struct Drain {
+    engine: Engine,
+    settings: ArcSwap<Keys>,
+    rejected: Mutex<Rejected>,
+    own_app: ArcSwap<Option<Arc<App>>>,
+    lines: AtomicU64,
+    deliveries: AtomicU64,
+}
+
+/// Settings and what follows from them, replaced together.
+struct Keys {
+    settings: DrainSettings,
+    macs: Vec<Hmac<Sha256>>,
+    /// Expected credentials by subject, for subjects that have proved themselves.
+    known: Mutex<HashMap<String, Arc<[Credential]>>>,
+}
+
+type Credential = [u8; 64];
+
+#[derive(Default)]
+struct Rejected {
+    since_logged: u64,
+    logged_at: Option<Timestamp>,
+}
+
+/// A path that belongs to the drain.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Target<'a> {
+    /// The app follows from the drain token.
+    Token,
+    /// The app stands in the path.
+    App(&'a str),
+}
+
+impl<'a> Target<'a> {
+    /// Whether a request is a delivery to the drain.
+    #[must_use]
+    pub fn of(method: &Method, path: &'a str) -> Option<Self> {
+        if method != Method::POST {
+            return None;
+        }
+        match path {
+            "/drain" | "/api/internal/heroku-log-drain" => Some(Self::Token),
+            _ => path.strip_prefix("/drain/").map(Self::App),
+        }
+    }
+}
+
+/// Why a delivery is not authentic. Nothing of it is told to the sender.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Denied {
+    NoToken,
+    NoCredential,
+    WrongCredential,
+    BadAppName,
+}
+
+impl Denied {
+    fn as_str(self) -> &'static str {
+        match self {
+            Self::NoToken => "no Logplex-Drain-Token header",
+            Self::NoCredential => "no drain_token in the URL, or no basic authentication",
+            Self::WrongCredential => "the credential does not fit its drain and any configured secret",
+            Self::BadAppName => "the path names no possible app",
+        }
+    }
+}
+
+impl Drain {
+    /// The endpoint of an engine.
+    #[must_use]
+    pub fn new(engine: Engine, settings: DrainSettings) -> Self {
+        Self {
+            engine,
+            settings: ArcSwap::from_pointee(Keys::new(settings)),
+            rejected: Mutex::default(),
+            own_app: ArcSwap::default(),
+            lines: AtomicU64::new(0),
+            deliveries: AtomicU64::new(0),
+        }
+    }
+
+    /// Takes other settings. Requests in progress go on under the old ones.
+    pub fn reconfigure(&self, settings: DrainSettings) {
+        self.settings.store(Arc::new(Keys::new(settings)));
+    }
+
+    /// Whether the endpoint would take a delivery at all.
+    #[must_use]
+    pub fn is_on(&self) -> bool {
+        let keys = self.settings.load();
+        keys.settings.enabled && !keys.macs.is_empty()
+    }
+
+    /// Answers one delivery.
+    pub async fn handle(&self, request: Request<Incoming>) -> StatusCode {
+        let stats = self.engine.stats();
+        stats.batches_in_progress.up();
+        let status = self.answer(request).await;
+        stats.batches_in_progress.down();
+        match status {
+            StatusCode::NO_CONTENT => stats.batches_accepted.up(),
+            StatusCode::UNAUTHORIZED => stats.batches_unauthorized.up(),
+            StatusCode::PAYLOAD_TOO_LARGE => stats.batches_too_large.up(),
+            StatusCode::NOT_IMPLEMENTED => stats.batches_disabled.up(),
+            _ => {}
+        }
+        status
+    }
+
+    async fn answer(&self, request: Request<Incoming>) -> StatusCode {
+        let keys = self.settings.load_full();
+        if !keys.settings.enabled || keys.macs.is_empty() {
+            return StatusCode::NOT_IMPLEMENTED;
+        }
+        let (head, body) = request.into_parts();
+        let Some(target) = Target::of(&head.method, head.uri.path()) else { return StatusCode::NOT_IMPLEMENTED };
+        let app = match keys.authenticate(target, head.uri.query(), &head.headers) {
+            Ok(Subject::Token(token)) => self.engine.app_of_token(token).await,
+            Ok(Subject::App(name)) => self.engine.app_named(name).await,
+            Err(denied) => {
+                self.denied(denied, token_of(&head.headers)).await;
+                return StatusCode::UNAUTHORIZED;
+            }
+        };
+        let app = match app {
+            Ok(app) => app,
+            Err(error) => {
+                tracing::error!(%error, "a delivery's app could not be looked up");
+                self.engine.stats().batches_store_away.up();
+                return StatusCode::SERVICE_UNAVAILABLE;
+            }
+        };
+        match read_body(body, keys.settings.body_bytes_max).await {
+            Ok(body) => self.take(&app, &keys, &head.headers, &body).await,
+            Err(status) => status,
+        }
+    }
+
+    async fn take(&self, app: &Arc<App>, keys: &Keys, headers: &HeaderMap, body: &[u8]) -> StatusCode {
+        let frame_id = header_text(headers, "logplex-frame-id", FRAME_ID_BYTES_MAX);
+        let lines = match self.engine.take(app, frame_id, body) {
+            Taken::Done { lines } => lines,
+            Taken::Pending(pending) => match self.engine.keep(pending).await {
+                Ok(lines) => lines,
+                Err(refused) => {
+                    let stats = self.engine.stats();
+                    match refused {
+                        Refused::Overloaded => stats.batches_overloaded.up(),
+                        Refused::StoreAway => stats.batches_store_away.up(),
+                    }
+                    tracing::warn!(app = app.name, %refused, "a delivery was answered 503; Logplex tries twice more");
+                    return StatusCode::SERVICE_UNAVAILABLE;
+                }
+            },
+        };
+        if !(keys.settings.on_dyno && self.is_own_log(app, body)) {
+            self.lines.fetch_add(lines, Relaxed);
+            self.deliveries.fetch_add(1, Relaxed);
+            tracing::debug!(app = app.name, bytes = body.len(), "heroku_log_drain: processed {lines} lines from logplex delivery");
+        }
+        StatusCode::NO_CONTENT
+    }
+
+    /// Whether this is the log that our own words go to. Writing a line for each delivery of it would never end.
+    fn is_own_log(&self, app: &Arc<App>, body: &[u8]) -> bool {
+        let own = self.own_app.load();
+        if own.as_ref().as_ref().is_some_and(|own| own.id == app.id) {
+            return true;
+        }
+        let found = memchr::memmem::find(body, b"heroku_log_drain: processed").is_some();
+        if found {
+            self.own_app.store(Arc::new(Some(Arc::clone(app))));
+            tracing::info!(app = app.name, "dynowatch drains its own log; its own deliveries are not logged one by one");
+        }
+        found
+    }
+
+    /// Logs a summary of what arrived since the last call, if anything did.
+    pub fn log_summary(&self) {
+        let (lines, deliveries) = (self.lines.swap(0, Relaxed), self.deliveries.swap(0, Relaxed));
+        if deliveries > 0 {
+            tracing::info!(deliveries, "heroku_log_drain: processed {lines} lines from logplex delivery");
+        }
+    }
+
+    /// Counts a refused credential, logs it now and then, and lets rules see it.
+    async fn denied(&self, denied: Denied, token: Option<&str>) {
+        let now = self.engine.now();
+        {
+            let mut rejected = self.rejected.lock().unwrap_or_else(PoisonError::into_inner);
+            rejected.since_logged += 1;
+            if rejected.logged_at.is_none_or(|at| now.since(at) >= REJECTED_LOG_EVERY) {
+                tracing::warn!(why = denied.as_str(), count = rejected.since_logged, "log deliveries were refused with 401; Logplex drops them for good");
+                *rejected = Rejected { since_logged: 0, logged_at: Some(now) };
+            }
+        }
+        let known = token.and_then(|token| self.engine.apps().by_token(token).cloned());
+        let app = match known {
+            Some(app) => Ok(app),
+            None => self.engine.app_named(OWN_APP).await,
+        };
+        match app {
+            Ok(app) => self.engine.note_rejected(&app, denied.as_str()).await,
+            Err(error) => tracing::warn!(%error, "a refused log delivery could not be recorded"),
+        }
+    }
+}
+
+/// Who proved to be who.
+enum Subject<'a> {
+    Token(&'a str),
+    App(&'a str),
+}
+
+impl Keys {
+    fn new(settings: DrainSettings) -> Self {
+        let macs = settings.secrets.iter().filter_map(|secret| Hmac::new_from_slice(secret.expose_secret().as_bytes()).ok()).collect();
+        Self { settings, macs, known: Mutex::default() }
+    }
+
+    fn authenticate<'a>(&self, target: Target<'a>, query: Option<&str>, headers: &'a HeaderMap) -> Result<Subject<'a>, Denied> {
+        match target {
+            Target::Token => {
+                let token = token_of(headers).ok_or(Denied::NoToken)?;
+                let given = query.and_then(|query| query.split('&').find_map(|pair| pair.strip_prefix("drain_token="))).ok_or(Denied::NoCredential)?;
+                self.check(token, given.as_bytes()).then_some(Subject::Token(token)).ok_or(Denied::WrongCredential)
+            }
+            Target::App(name) => {
+                let named = !name.is_empty() && name.len() <= NAME_BYTES_MAX && name.bytes().all(|b| b.is_ascii_alphanumeric() || b"-_.".contains(&b));
+                if !named {
+                    return Err(Denied::BadAppName);
+                }
+                let given = basic_password(headers).ok_or(Denied::NoCredential)?;
+                self.check(&app_subject(name), &given).then_some(Subject::App(name)).ok_or(Denied::WrongCredential)
+            }
+        }
+    }
+
+    /// Whether `given` is the subject's credential under any secret. Every secret is compared, in constant time.
+    fn check(&self, subject: &str, given: &[u8]) -> bool {
+        let known = self.known.lock().unwrap_or_else(PoisonError::into_inner).get(subject).cloned();
+        let expected = known.clone().unwrap_or_else(|| self.macs.iter().map(|mac| credential(mac.clone(), subject)).collect());
+        let fits: bool = expected.iter().fold(Choice::from(0), |fits, one| fits | one[..].ct_eq(given)).into();
+        if fits && known.is_none() {
+            let mut known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
+            if known.len() < KNOWN_MAX {
+                known.insert(subject.to_owned(), expected);
+            }
+        }
+        fits
+    }
+}
+
+/// What the credential of a drain URL that names its app is made of.
+#[must_use]
+pub fn app_subject(app_name: &str) -> String {
+    format!("app:{app_name}")
+}
+
+/// The credential of a subject (a drain token, or [`app_subject`]) under one secret: lower-case hex HMAC-SHA256.
+#[must_use]
+pub fn credential_text(secret: &SecretString, subject: &str) -> Option<String> {
+    let mac = Hmac::<Sha256>::new_from_slice(secret.expose_secret().as_bytes()).ok()?;
+    String::from_utf8(credential(mac, subject).to_vec()).ok()
+}
+
+fn credential(mut mac: Hmac<Sha256>, subject: &str) -> Credential {
+    mac.update(subject.as_bytes());
+    let mut hex = [0; 64];
+    data_encoding::HEXLOWER.encode_mut(&mac.finalize().into_bytes(), &mut hex);
+    hex
+}
+
+fn token_of(headers: &HeaderMap) -> Option<&str> {
+    // A token of this form would share its credential with a drain URL that names an app.
+    header_text(headers, "logplex-drain-token", TOKEN_BYTES_MAX).filter(|token| !token.starts_with("app:"))
+}
+
+fn header_text<'a>(headers: &'a HeaderMap, name: &'static str, bytes_max: usize) -> Option<&'a str> {
+    headers.get(name)?.to_str().ok().filter(|text| !text.is_empty() && text.len() <= bytes_max)
+}
+
+fn basic_password(headers: &HeaderMap) -> Option<Vec<u8>> {
+    let value = headers.get(header::AUTHORIZATION)?.as_bytes();
+    let (scheme, encoded) = value.split_at_checked(6)?;
+    if !scheme.eq_ignore_ascii_case(b"basic ") || encoded.len() > 1_024 {
+        return None;
+    }
+    let decoded = data_encoding::BASE64.decode(encoded.trim_ascii()).ok()?;
+    let colon = decoded.iter().position(|&b| b == b':')?;
+    (decoded.get(..colon) == Some(DRAIN_USER.as_bytes())).then(|| decoded.get(colon + 1..).unwrap_or_default().to_vec())
+}
+
+/// Reads a whole body. One that came in one piece is not copied.
+async fn read_body(mut body: Incoming, bytes_max: u64) -> Result<Bytes, StatusCode> {
+    let said = body.size_hint().exact();
+    if said.is_some_and(|said| said > bytes_max) {
+        return Err(StatusCode::PAYLOAD_TOO_LARGE);
+    }
+    let read = async {
+        let mut first = Bytes::new();
+        let mut rest: Option<BytesMut> = None;
+        while let Some(frame) = body.frame().await {
+            // The sender went away: whatever we answer, nobody reads it, and it will send the batch again.
+            let Ok(data) = frame.map_err(|_| StatusCode::SERVICE_UNAVAILABLE)?.into_data() else { continue };
+            if first.is_empty() && rest.is_none() {
+                first = data;
+                continue;
+            }
+            let all = rest.get_or_insert_with(|| {
+                let room = said.unwrap_or(0).min(bytes_max);
+                let mut all = BytesMut::with_capacity(usize::try_from(room).unwrap_or(0).max(first.len() + data.len()));
+                all.extend_from_slice(&first);
+                all
+            });
+            if (all.len() + data.len()) as u64 > bytes_max {
+                return Err(StatusCode::PAYLOAD_TOO_LARGE);
+            }
+            all.extend_from_slice(&data);
+        }
+        if first.len() as u64 > bytes_max { Err(StatusCode::PAYLOAD_TOO_LARGE) } else { Ok(rest.map_or(first, BytesMut::freeze)) }
+    };
+    tokio::time::timeout(BODY_TIME_MAX, read).await.unwrap_or(Err(StatusCode::SERVICE_UNAVAILABLE))
+}
+
+/// An answer without a body, plain enough for Logplex's client.
+#[must_use]
+pub fn plain<B: Default>(status: StatusCode) -> Response<B> {
+    let mut response = Response::new(B::default());
+    *response.status_mut() = status;
+    response
+}

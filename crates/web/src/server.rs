@@ -1,0 +1,113 @@
+//! The accept loop. One port for everything: deliveries to the drain go to a bare service on the loop's own thread, all
+//! other requests to the axum router on the general runtime, so that no page can hold up a delivery. Owns limits on
+//! connections and headers, and the order of stopping.
+
+use std::convert::Infallible;
+use std::net::SocketAddr;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::time::Duration;
+
+use axum::Router;
+use axum::body::Body;
+use bytes::Bytes;
+use http::{Request, Response, StatusCode};
+use http_body_util::{Either, Empty};
+use hyper::body::Incoming;
+use hyper::server::conn::http1;
+use hyper::service::service_fn;
+use hyper_util::rt::{TokioIo, TokioTimer};
+use hyper_util::server::graceful::GracefulShutdown;
+use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::{Semaphore, watch};
+use tower::ServiceExt;
+
+use crate::drain::{Drain, Target, plain};
+
+/// Connections at a time. Beyond that, new ones wait to be accepted.
+pub const CONNECTIONS_MAX: usize = 4_096;
+/// A request's head must arrive within this time.
+const HEAD_TIME_MAX: Duration = Duration::from_secs(10);
+/// The read buffer of a connection; a body arrives in pieces of at most this size.
+const BUFFER_BYTES_MAX: usize = 64 * 1024;
+/// Requests in progress are given this long to end after the stop.
+pub const STOP_TIME_MAX: Duration = Duration::from_secs(8);
+
+type Answer = Response<Either<Empty<Bytes>, Body>>;
+
+/// Who a request came from, as axum handlers see it.
+#[derive(Debug, Clone, Copy)]
+pub struct Peer(pub SocketAddr);
+
+/// Serves until `stop` says so, then finishes what was begun.
+///
+/// `general` runs everything but deliveries.
+///
+/// # Errors
+/// When the listener breaks.
+pub async fn serve(listener: TcpListener, drain: Arc<Drain>, router: Router, general: tokio::runtime::Handle, mut stop: watch::Receiver<bool>) -> std::io::Result<()> {
+    let room = Arc::new(Semaphore::new(CONNECTIONS_MAX));
+    let graceful = GracefulShutdown::new();
+    loop {
+        let Ok(permit) = Arc::clone(&room).acquire_owned().await else { break };
+        let (stream, peer) = tokio::select! {
+            accepted = listener.accept() => match accepted {
+                Ok(accepted) => accepted,
+                Err(error) => {
+                    // Out of file handles, most likely: waiting is all that helps.
+                    tracing::error!(%error, "a connection could not be accepted");
+                    tokio::time::sleep(Duration::from_millis(100)).await;
+                    continue;
+                }
+            },
+            _ = stop.changed() => break,
+        };
+        let (drain, router, general) = (Arc::clone(&drain), router.clone(), general.clone());
+        let connection = connection(stream, peer, drain, router, general);
+        let watched = graceful.watch(connection);
+        tokio::spawn(async move {
+            // A connection that breaks off is the other side's affair.
+            let _broken = watched.await;
+            drop(permit);
+        });
+    }
+    drop(listener);
+    if tokio::time::timeout(STOP_TIME_MAX, graceful.shutdown()).await.is_err() {
+        tracing::warn!("some requests did not end in time and were cut off");
+    }
+    Ok(())
+}
+
+type Service = hyper::service::ServiceFn<Box<dyn Fn(Request<Incoming>) -> Pin<Box<dyn Future<Output = Result<Answer, Infallible>> + Send>> + Send + Sync>, Incoming>;
+
+fn connection(stream: TcpStream, peer: SocketAddr, drain: Arc<Drain>, router: Router, general: tokio::runtime::Handle) -> http1::Connection<TokioIo<TcpStream>, Service> {
+    if let Err(error) = stream.set_nodelay(true) {
+        tracing::debug!(%error, "a connection keeps Nagle's delay");
+    }
+    let answer: Box<dyn Fn(Request<Incoming>) -> Pin<Box<dyn Future<Output = Result<Answer, Infallible>> + Send>> + Send + Sync> = Box::new(move |request| {
+        if Target::of(request.method(), request.uri().path()).is_some() {
+            let drain = Arc::clone(&drain);
+            return Box::pin(async move { Ok(plain::<Empty<Bytes>>(drain.handle(request).await).map(Either::Left)) });
+        }
+        let (router, general) = (router.clone(), general.clone());
+        Box::pin(async move { Ok(page(request, peer, router, general).await) })
+    });
+    http1::Builder::new()
+        .timer(TokioTimer::new())
+        .header_read_timeout(HEAD_TIME_MAX)
+        .max_buf_size(BUFFER_BYTES_MAX)
+        .pipeline_flush(true)
+        .serve_connection(TokioIo::new(stream), service_fn(answer))
+}
+
+async fn page(request: Request<Incoming>, peer: SocketAddr, router: Router, general: tokio::runtime::Handle) -> Answer {
+    let mut request = request.map(Body::new);
+    request.extensions_mut().insert(Peer(peer));
+    match general.spawn(router.oneshot(request)).await {
+        Ok(Ok(response)) => response.map(Either::Right),
+        Err(error) => {
+            tracing::error!(%error, "a request handler ended without an answer");
+            plain::<Empty<Bytes>>(StatusCode::INTERNAL_SERVER_ERROR).map(Either::Left)
+        }
+    }
+}
