@@ -14,8 +14,12 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
-use crate::rule::Rule;
+use crate::rule::{Condition, Rule};
 use crate::{AlertId, NewId, Timestamp};
+
+/// What a look at a share or a silence says is taken to hold for this long. Looks come every ten seconds; one may be
+/// missed before "without a break" can no longer be said.
+pub const LOOK_HOLDS: Duration = Duration::from_secs(20);
 
 /// Where a key stands between events.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
@@ -236,9 +240,10 @@ pub enum Verdict {
         /// Whether something new happened. Only a new match may repeat a message.
         fresh: bool,
     },
-    /// It does not hold. A new match may have happened all the same.
+    /// It does not hold.
     Fails {
-        /// The numbers with that match, if one happened.
+        /// For a count, the numbers with the match that happened all the same. `None` for a share or a silence that was
+        /// looked at: it has ended by now, however long the last look took it to hold.
         matched: Option<Facts>,
     },
     /// Our own blindness does not let us say.
@@ -248,36 +253,53 @@ pub enum Verdict {
 impl Track {
     /// Takes a verdict. Due timers go first, so that a late look gives what a punctual one would have given.
     pub fn observe(&mut self, rule: &Rule, verdict: Verdict, now: Timestamp, ids: &mut dyn NewId) -> Vec<Effect> {
-        // While we are blind, an open alert neither resolves nor repeats.
-        let mut effects = if verdict == Verdict::Unknown { Vec::new() } else { self.wake(rule, now, ids) };
+        let mut effects = Vec::new();
         match verdict {
-            Verdict::Holds { facts, until, fresh } => self.holds(rule, facts, until, fresh, now, ids, &mut effects),
-            Verdict::Fails { matched } => self.fails(matched, now, &mut effects),
-            Verdict::Unknown => self.unknown(now, &mut effects),
+            Verdict::Holds { facts, until, fresh } => {
+                effects.extend(self.wake(rule, now, ids));
+                self.holds(rule, facts, until, fresh, now, ids, &mut effects);
+            }
+            Verdict::Fails { matched: Some(facts) } => {
+                effects.extend(self.wake(rule, now, ids));
+                self.matched(facts, &mut effects);
+            }
+            // What is seen now goes before timers that rest on the last look.
+            Verdict::Fails { matched: None } => {
+                self.ended(now, &mut effects);
+                effects.extend(self.wake(rule, now, ids));
+            }
+            // While we are blind, an open alert neither resolves nor repeats.
+            Verdict::Unknown => self.unknown(rule, now, &mut effects),
         }
         effects
     }
 
-    /// Does what is due at `now`. Calling it early or twice does nothing.
+    /// Does what is due at `now`, in the order in which it fell due. Calling it early or twice does nothing, and
+    /// afterwards [`Track::next_wake`] lies ahead of `now`.
     pub fn wake(&mut self, rule: &Rule, now: Timestamp, ids: &mut dyn NewId) -> Vec<Effect> {
         let mut effects = Vec::new();
-        match &mut self.phase {
-            Phase::Quiet => {}
-            Phase::Pending { since, holds_until, facts } => {
-                let (fires_at, breaks_at, facts) = (*since + rule.pending_for, *holds_until, facts.clone());
-                if fires_at <= breaks_at && fires_at <= now {
-                    self.fire(rule, facts, breaks_at, now, ids, &mut effects);
-                } else if breaks_at <= now {
-                    self.phase = Phase::Quiet;
-                    effects.push(Effect::PendingDropped { at: breaks_at });
+        // Each turn ends a phase or tells what was untold, so three turns are the most there can be.
+        while self.next_wake(rule).is_some_and(|due| due <= now) {
+            match &mut self.phase {
+                Phase::Quiet => break,
+                Phase::Pending { since, holds_until, facts } => {
+                    let (fires_at, breaks_at, facts) = (*since + rule.pending_for, *holds_until, facts.clone());
+                    // That a share or a silence still holds is known by looking only.
+                    if fires_at <= breaks_at && is_count(rule) {
+                        self.fire(rule, facts, breaks_at, now, ids, &mut effects);
+                    } else {
+                        self.phase = Phase::Quiet;
+                        effects.push(Effect::PendingDropped { at: breaks_at });
+                    }
                 }
-            }
-            Phase::Firing(firing) => {
-                let resolve_at = firing.holds_until.max(firing.fired_at) + rule.resolve_after;
-                if !firing.told && self.cooldown_until.is_none_or(|until| until <= now) && now < resolve_at {
-                    notify(firing, &mut self.cooldown_until, NoticeKind::Firing, rule.cooldown, now, &mut effects);
-                } else if resolve_at <= now {
-                    self.resolve(ResolveReason::ConditionFalse, &mut effects);
+                Phase::Firing(firing) => {
+                    let resolve_at = firing.resolve_at(rule);
+                    // Even when both are overdue, as after an outage: what was to be told is told.
+                    if firing.tell_at(self.cooldown_until).is_some_and(|tell_at| tell_at < resolve_at) {
+                        notify(firing, &mut self.cooldown_until, NoticeKind::Firing, rule.cooldown, now, &mut effects);
+                    } else {
+                        self.resolve(ResolveReason::ConditionFalse, &mut effects);
+                    }
                 }
             }
         }
@@ -303,10 +325,11 @@ impl Track {
     pub fn next_wake(&self, rule: &Rule) -> Option<Timestamp> {
         match &self.phase {
             Phase::Quiet => None,
-            Phase::Pending { since, holds_until, .. } => Some((*since + rule.pending_for).min(*holds_until)),
+            Phase::Pending { since, holds_until, .. } if is_count(rule) => Some((*since + rule.pending_for).min(*holds_until)),
+            Phase::Pending { holds_until, .. } => Some(*holds_until),
             Phase::Firing(firing) => {
-                let resolve_at = firing.holds_until.max(firing.fired_at) + rule.resolve_after;
-                Some(if firing.told { resolve_at } else { self.cooldown_until.map_or(resolve_at, |until| until.min(resolve_at)) })
+                let resolve_at = firing.resolve_at(rule);
+                Some(firing.tell_at(self.cooldown_until).map_or(resolve_at, |tell_at| tell_at.min(resolve_at)))
             }
         }
     }
@@ -335,15 +358,21 @@ impl Track {
                 self.phase = Phase::Pending { since: now, holds_until: until.max(now), facts };
                 effects.push(Effect::PendingBegan { fires_at });
             }
-            Phase::Pending { holds_until, facts: known, .. } => {
+            Phase::Pending { since, holds_until, facts: known } => {
                 *holds_until = until.max(*holds_until);
                 *known = Facts { first_at: known.first_at.min(facts.first_at), ..facts };
+                if !is_count(rule) && *since + rule.pending_for <= now {
+                    let (facts, holds_until) = (known.clone(), *holds_until);
+                    self.fire(rule, facts, holds_until, now, ids, effects);
+                }
             }
             Phase::Firing(firing) => {
                 firing.holds_until = firing.holds_until.max(until).max(now);
                 firing.join(facts);
                 if fresh {
-                    firing.suppressed += 1;
+                    // A share is looked at again and again: those looks are no matches.
+                    let matches = u64::from(firing.facts.of.is_none());
+                    firing.suppressed += matches;
                     match self.cooldown_until.filter(|until| now < *until) {
                         Some(until) if !firing.noted.cooldown => {
                             firing.noted.cooldown = true;
@@ -352,7 +381,7 @@ impl Track {
                         Some(_) => {}
                         // The match that breaks the silence is told, not suppressed.
                         None => {
-                            firing.suppressed -= 1;
+                            firing.suppressed -= matches;
                             notify(firing, &mut self.cooldown_until, NoticeKind::StillFiring, rule.cooldown, now, effects);
                         }
                     }
@@ -361,27 +390,32 @@ impl Track {
         }
     }
 
-    fn fails(&mut self, matched: Option<Facts>, now: Timestamp, effects: &mut Vec<Effect>) {
-        match (&mut self.phase, matched) {
-            (Phase::Pending { holds_until, .. }, None) => {
-                // A level that is looked at (a share, a silence) has just broken.
-                *holds_until = now.min(*holds_until);
-                effects.push(Effect::PendingDropped { at: now });
-                self.phase = Phase::Quiet;
+    /// A match that does not make the condition true joins an open alert.
+    fn matched(&mut self, facts: Facts, effects: &mut Vec<Effect>) {
+        if let Phase::Firing(firing) = &mut self.phase {
+            firing.join(facts);
+            firing.suppressed += 1;
+            if !firing.noted.merged {
+                firing.noted.merged = true;
+                effects.push(Effect::Merged { alert: firing.alert });
             }
-            (Phase::Firing(firing), Some(facts)) => {
-                firing.join(facts);
-                firing.suppressed += 1;
-                if !firing.noted.merged {
-                    firing.noted.merged = true;
-                    effects.push(Effect::Merged { alert: firing.alert });
-                }
-            }
-            (Phase::Quiet | Phase::Pending { .. } | Phase::Firing(_), _) => {}
         }
     }
 
-    fn unknown(&mut self, now: Timestamp, effects: &mut Vec<Effect>) {
+    /// A share or a silence that was looked at is over.
+    fn ended(&mut self, now: Timestamp, effects: &mut Vec<Effect>) {
+        match &mut self.phase {
+            Phase::Quiet => {}
+            Phase::Pending { holds_until, .. } => {
+                effects.push(Effect::PendingDropped { at: now.min(*holds_until) });
+                self.phase = Phase::Quiet;
+            }
+            // Holding until the next look was a guess; now it is known when it ended.
+            Phase::Firing(firing) => firing.holds_until = firing.holds_until.min(now),
+        }
+    }
+
+    fn unknown(&mut self, rule: &Rule, now: Timestamp, effects: &mut Vec<Effect>) {
         match &mut self.phase {
             Phase::Quiet => {}
             // "Without a break" cannot be said of a time we did not see: it starts over.
@@ -390,7 +424,11 @@ impl Track {
                 effects.push(Effect::PendingDropped { at: now });
             }
             Phase::Firing(firing) => {
-                firing.holds_until = firing.holds_until.max(now);
+                firing.holds_until = firing.holds_until.max(now + LOOK_HOLDS);
+                // That it fired is known, and the message about it has waited long enough.
+                if firing.tell_at(self.cooldown_until).is_some_and(|tell_at| tell_at <= now) {
+                    notify(firing, &mut self.cooldown_until, NoticeKind::Firing, rule.cooldown, now, effects);
+                }
                 if !firing.noted.unknown {
                     firing.noted.unknown = true;
                     effects.push(Effect::HeldUnknown { alert: firing.alert });
@@ -419,11 +457,24 @@ impl Track {
 }
 
 impl Firing {
+    fn resolve_at(&self, rule: &Rule) -> Timestamp {
+        self.holds_until.max(self.fired_at) + rule.resolve_after
+    }
+
+    /// When the first message goes out, while it still waits for a cool-down.
+    fn tell_at(&self, cooldown_until: Option<Timestamp>) -> Option<Timestamp> {
+        (!self.told).then(|| cooldown_until.unwrap_or(self.fired_at))
+    }
+
     /// Takes newer numbers, keeping the episode's first event and its newest.
     fn join(&mut self, facts: Facts) {
         let (first_at, last_at) = (self.facts.first_at.min(facts.first_at), self.facts.last_at.max(facts.last_at));
         self.facts = Facts { first_at, last_at, ..facts };
     }
+}
+
+fn is_count(rule: &Rule) -> bool {
+    matches!(rule.condition, Condition::Count { .. })
 }
 
 fn notify(firing: &mut Firing, cooldown: &mut Option<Timestamp>, kind: NoticeKind, length: Duration, now: Timestamp, effects: &mut Vec<Effect>) {

@@ -113,6 +113,7 @@ mod tests {
     }
 
     #[test]
+    #[expect(clippy::type_complexity, reason = "a table")]
     fn groups() {
         let cases: [(&[GroupBy], &[u8], &[u8], &str); 6] = [
             (&[], b"web.1", b"/", ""),

@@ -5,7 +5,7 @@
 use std::time::Duration;
 
 use crate::Timestamp;
-use crate::alert::{Facts, Verdict};
+use crate::alert::{Facts, LOOK_HOLDS, Verdict};
 use crate::blind::Blind;
 use crate::rule::{Condition, Rule};
 
@@ -40,7 +40,7 @@ pub fn judge(rule: &Rule, buckets: &[Bucket], blind: &[Blind], armed_at: Timesta
                 return Verdict::Fails { matched: None };
             }
             let fresh = buckets.iter().any(|b| b.matched > 0 && b.at > now - BUCKET - BUCKET);
-            Verdict::Holds { facts: facts(matched, Some(total), from, now), until: now, fresh }
+            Verdict::Holds { facts: facts(matched, Some(total), from, now), until: now + LOOK_HOLDS, fresh }
         }
         Condition::Absence { fewer_than, window, lively } => {
             let from = now - *window;
@@ -57,7 +57,7 @@ pub fn judge(rule: &Rule, buckets: &[Bucket], blind: &[Blind], armed_at: Timesta
                 let before: u64 = buckets.iter().filter(|b| b.at > from - lively.within && b.at + BUCKET <= from).map(|b| b.total).sum();
                 before >= lively.lines_min
             });
-            if was_lively { Verdict::Holds { facts: facts(seen, None, from, now), until: now, fresh: false } } else { Verdict::Fails { matched: None } }
+            if was_lively { Verdict::Holds { facts: facts(seen, None, from, now), until: now + LOOK_HOLDS, fresh: false } } else { Verdict::Fails { matched: None } }
         }
     }
 }
@@ -108,6 +108,7 @@ mod tests {
     }
 
     #[test]
+    #[expect(clippy::type_complexity, reason = "a table")]
     fn an_absence_is_armed_when_it_is_enabled() {
         let down = Blind { reason: BlindReason::Down, from: t(35), until: t(38), lines_lost: None };
         let cases: [(&str, &[Bucket], Vec<Blind>, i64, &str); 6] = [

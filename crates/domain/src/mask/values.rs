@@ -62,7 +62,7 @@ pub(super) fn of_key(text: &str, at: usize, trust: Trust) -> Option<Range<usize>
 fn quoted(text: &str, at: usize) -> Option<Range<usize>> {
     let rest = text.get(at..)?;
     let slashes = rest.bytes().take_while(|&b| b == b'\\').count();
-    let quote = rest.bytes().nth(slashes).filter(|&b| b == b'"' || b == b'\'')?;
+    let quote = rest.as_bytes().get(slashes).copied().filter(|&b| b == b'"' || b == b'\'')?;
     let start = at + slashes + 1;
     let mut run = 0;
     for (i, byte) in text.bytes().enumerate().skip(start) {
