@@ -120,7 +120,7 @@ fn known_secrets(config: &Config) -> Vec<SecretString> {
 }
 
 fn drain_settings(config: &Config) -> DrainSettings {
-    DrainSettings { enabled: config.drain.enabled, secrets: config.drain.secrets.clone(), body_bytes_max: config.drain.body_bytes_max, on_dyno: config.on_dyno }
+    DrainSettings { enabled: config.drain.enabled, secrets: config.drain.secrets.clone(), body_bytes_max: config.drain.body_bytes_max, requests_max: config.limits.drain_requests, on_dyno: config.on_dyno }
 }
 
 /// Deliveries have a thread and a runtime of their own: one core takes millions of lines a second, and no page, query or

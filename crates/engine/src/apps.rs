@@ -24,7 +24,9 @@ pub struct App {
     pub origin: AppOrigin,
     /// A host seen in its router lines, as a hint for naming an adopted app.
     pub host_hint: Option<String>,
-    /// Which rules are for it.
+    /// The rules in force for it, and which of them are for it. They belong together: indexes of one mean nothing in
+    /// another.
+    pub(crate) book: Arc<RuleBook>,
     pub(crate) rules: AppRules,
     /// What lives on when the directory is replaced.
     pub(crate) live: Arc<Live>,
@@ -92,21 +94,31 @@ impl Directory {
 #[derive(Default)]
 pub(crate) struct Apps {
     current: ArcSwap<Directory>,
+    /// What the current directory was made from.
+    made_from: Mutex<Option<MadeFrom>>,
 }
+
+type MadeFrom = (Vec<dynowatch_store::apps::App>, Vec<DrainToken>, Arc<RuleBook>);
 
 impl Apps {
     pub(crate) fn load(&self) -> arc_swap::Guard<Arc<Directory>> {
         self.current.load()
     }
 
-    /// Replaces the directory. What an app has accumulated stays with its id.
-    pub(crate) fn replace(&self, rows: Vec<dynowatch_store::apps::App>, tokens: Vec<DrainToken>, book: &RuleBook) {
+    /// Replaces the directory, unless it would be the same. What an app has accumulated stays with its id.
+    pub(crate) fn replace(&self, mut rows: Vec<dynowatch_store::apps::App>, tokens: Vec<DrainToken>, book: &Arc<RuleBook>) {
+        rows.iter_mut().for_each(|row| row.last_line_at = None);
+        let mut made_from = lock(&self.made_from);
+        if made_from.as_ref().is_some_and(|(r, t, b)| *r == rows && *t == tokens && Arc::ptr_eq(b, book)) {
+            return;
+        }
+        *made_from = Some((rows.clone(), tokens.clone(), Arc::clone(book)));
         let before = self.current.load();
         let mut next = Directory::default();
         for row in rows {
             let live = before.by_id(row.id).map_or_else(Arc::default, |app| Arc::clone(&app.live));
             let rules = book.matcher.for_app(&row.name);
-            let app = Arc::new(App { id: row.id, name: row.name, origin: row.origin, host_hint: row.host_hint, rules, live });
+            let app = Arc::new(App { id: row.id, name: row.name, origin: row.origin, host_hint: row.host_hint, book: Arc::clone(book), rules, live });
             next.by_name.insert(app.name.clone(), Arc::clone(&app));
             next.by_id.insert(app.id, app);
         }

@@ -5,7 +5,7 @@
 //! Owns the keys held in memory. They are a cache: each carries the version it had in the store, and the store returns
 //! what another process has written since.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -158,7 +158,7 @@ impl Evaluator {
         }
         let frames: Vec<(usize, (AppId, String))> = batch.iter().enumerate().filter_map(|(i, s)| Some((i, (s.app.id, s.frame_id.clone()?)))).collect();
         let request = self.request(now, frames.iter().map(|(_, frame)| frame.clone()).collect(), inputs.keys().cloned().collect());
-        let view = View::of(shared, now, batch);
+        let view = View::of(shared, now, &request, batch);
         let held = &self.held;
         let done = shared
             .store
@@ -195,7 +195,7 @@ impl Evaluator {
         }
         let (now, count) = (shared.clock.now(), inputs.len());
         let request = self.request(now, Vec::new(), inputs.iter().map(|(key, ..)| key.clone()).collect());
-        let view = View::of(shared, now, &[]);
+        let view = View::of(shared, now, &request, &[]);
         let held = &self.held;
         let done = shared
             .store
@@ -272,9 +272,13 @@ struct View<'a> {
 }
 
 impl<'a> View<'a> {
-    fn of(shared: &'a Shared, now: Timestamp, batch: &[Submission]) -> Self {
-        let mut releases = lock(&shared.releases).clone();
-        let mut blinds = lock(&shared.blinds).clone();
+    fn of(shared: &'a Shared, now: Timestamp, request: &EvaluateRequest, batch: &[Submission]) -> Self {
+        let apps: BTreeSet<AppId> = request.keys.iter().map(|key| key.app).collect();
+        let mut releases: HashMap<_, _> = {
+            let known = lock(&shared.releases);
+            apps.iter().filter_map(|app| Some((*app, known.get(app)?.clone()))).collect()
+        };
+        let mut blinds: Vec<_> = lock(&shared.blinds).iter().filter(|(app, _)| app.is_none_or(|app| apps.contains(&app))).cloned().collect();
         for submission in batch {
             blinds.extend(submission.losses.iter().map(|loss| (Some(submission.app.id), loss.clone())));
             let known = releases.entry(submission.app.id).or_default();

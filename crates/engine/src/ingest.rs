@@ -69,7 +69,7 @@ impl Engine {
             lock(&app.live.totals).counts.duplicates += 1;
             return Taken::Done { lines: 0 };
         }
-        let book = shared.book.load_full();
+        let book = Arc::clone(&app.book);
         let now = shared.clock.now();
         let mut reader = lock(&shared.reader);
         let Reader { findings, cache } = &mut *reader;
@@ -117,6 +117,12 @@ impl Engine {
         outcome.map(|()| lines)
     }
 
+    /// Remembers that a batch of this app was turned away unread.
+    pub fn refuse(&self, app: &App) {
+        let now = self.now();
+        self.shared.remember_gap(app.id, Blind { reason: BlindReason::Refused, from: now, until: now, lines_lost: None });
+    }
+
     /// Takes note of a delivery that was refused with 401, for the rule that watches for it. At most one a second is kept.
     pub async fn note_rejected(&self, app: &Arc<App>, why: &str) {
         let shared = &*self.shared;
@@ -124,7 +130,7 @@ impl Engine {
         if !shared.may_note_rejected(now) {
             return;
         }
-        let book = shared.book.load_full();
+        let book = Arc::clone(&app.book);
         let pending = {
             let mut findings = Findings::default();
             let mut samples = crate::samples::SampleTable::default();

@@ -111,7 +111,7 @@ impl Engine {
     pub(crate) async fn load_apps(&self) -> Result<(), StoreError> {
         let shared = &*self.shared;
         let (apps, tokens) = (shared.store.apps().await?, shared.store.drain_tokens(None).await?);
-        shared.apps.replace(apps, tokens, &shared.book.load());
+        shared.apps.replace(apps, tokens, &shared.book.load_full());
         Ok(())
     }
 

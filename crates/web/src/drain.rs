@@ -13,6 +13,7 @@ use arc_swap::ArcSwap;
 use bytes::{Bytes, BytesMut};
 use dynowatch_domain::Timestamp;
 use dynowatch_domain::rule::NAME_BYTES_MAX;
+use dynowatch_engine::ingest::COMMIT_WAIT_MAX;
 use dynowatch_engine::{App, Engine, Refused, Taken};
 use hmac::{Hmac, KeyInit, Mac};
 use http::{HeaderMap, Method, Request, Response, StatusCode, header};
@@ -21,6 +22,7 @@ use hyper::body::{Body, Incoming};
 use secrecy::{ExposeSecret, SecretString};
 use sha2::Sha256;
 use subtle::{Choice, ConstantTimeEq};
+use tokio::sync::Semaphore;
 
 /// The longest drain token that is read.
 pub const TOKEN_BYTES_MAX: usize = 128;
@@ -46,6 +48,8 @@ pub struct DrainSettings {
     pub secrets: Vec<SecretString>,
     /// The longest body.
     pub body_bytes_max: u64,
+    /// Deliveries worked on at once. Further ones wait for up to [`COMMIT_WAIT_MAX`], then are refused.
+    pub requests_max: usize,
     /// Whether this process runs on a dyno, and so may be draining its own log.
     pub on_dyno: bool,
 }
@@ -64,6 +68,7 @@ pub struct Drain {
 struct Keys {
     settings: DrainSettings,
     macs: Vec<Hmac<Sha256>>,
+    room: Semaphore,
     /// Expected credentials by subject, for subjects that have proved themselves.
     known: Mutex<HashMap<String, Arc<[Credential]>>>,
 }
@@ -184,6 +189,11 @@ impl Drain {
                 return StatusCode::SERVICE_UNAVAILABLE;
             }
         };
+        let Ok(Ok(_place)) = tokio::time::timeout(COMMIT_WAIT_MAX, keys.room.acquire()).await else {
+            self.engine.refuse(&app);
+            self.engine.stats().batches_overloaded.up();
+            return StatusCode::SERVICE_UNAVAILABLE;
+        };
         match read_body(body, keys.settings.body_bytes_max).await {
             Ok(body) => self.take(&app, &keys, &head.headers, &body).await,
             Err(status) => status,
@@ -269,7 +279,8 @@ enum Subject<'a> {
 impl Keys {
     fn new(settings: DrainSettings) -> Self {
         let macs = settings.secrets.iter().filter_map(|secret| Hmac::new_from_slice(secret.expose_secret().as_bytes()).ok()).collect();
-        Self { settings, macs, known: Mutex::default() }
+        let room = Semaphore::new(settings.requests_max.clamp(1, Semaphore::MAX_PERMITS));
+        Self { settings, macs, room, known: Mutex::default() }
     }
 
     fn authenticate<'a>(&self, target: Target<'a>, query: Option<&str>, headers: &'a HeaderMap) -> Result<Subject<'a>, Denied> {

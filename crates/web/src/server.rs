@@ -15,7 +15,7 @@ use http::{Request, Response, StatusCode};
 use http_body_util::{Either, Empty};
 use hyper::body::Incoming;
 use hyper::server::conn::http1;
-use hyper::service::service_fn;
+use hyper::service::Service;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use hyper_util::server::graceful::GracefulShutdown;
 use tokio::net::{TcpListener, TcpStream};
@@ -63,8 +63,7 @@ pub async fn serve(listener: TcpListener, drain: Arc<Drain>, router: Router, gen
             _ = stop.changed() => break,
         };
         let (drain, router, general) = (Arc::clone(&drain), router.clone(), general.clone());
-        let connection = connection(stream, peer, drain, router, general);
-        let watched = graceful.watch(connection);
+        let watched = graceful.watch(connection(stream, Front { drain, router, general, peer }));
         tokio::spawn(async move {
             // A connection that breaks off is the other side's affair.
             let _broken = watched.await;
@@ -78,26 +77,39 @@ pub async fn serve(listener: TcpListener, drain: Arc<Drain>, router: Router, gen
     Ok(())
 }
 
-type Service = hyper::service::ServiceFn<Box<dyn Fn(Request<Incoming>) -> Pin<Box<dyn Future<Output = Result<Answer, Infallible>> + Send>> + Send + Sync>, Incoming>;
+/// What answers the requests of one connection.
+struct Front {
+    drain: Arc<Drain>,
+    router: Router,
+    general: tokio::runtime::Handle,
+    peer: SocketAddr,
+}
 
-fn connection(stream: TcpStream, peer: SocketAddr, drain: Arc<Drain>, router: Router, general: tokio::runtime::Handle) -> http1::Connection<TokioIo<TcpStream>, Service> {
+impl Service<Request<Incoming>> for Front {
+    type Response = Answer;
+    type Error = Infallible;
+    type Future = Pin<Box<dyn Future<Output = Result<Answer, Infallible>> + Send>>;
+
+    fn call(&self, request: Request<Incoming>) -> Self::Future {
+        if Target::of(request.method(), request.uri().path()).is_some() {
+            let drain = Arc::clone(&self.drain);
+            return Box::pin(async move { Ok(plain::<Empty<Bytes>>(drain.handle(request).await).map(Either::Left)) });
+        }
+        let (router, general, peer) = (self.router.clone(), self.general.clone(), self.peer);
+        Box::pin(async move { Ok(page(request, peer, router, general).await) })
+    }
+}
+
+fn connection(stream: TcpStream, front: Front) -> http1::Connection<TokioIo<TcpStream>, Front> {
     if let Err(error) = stream.set_nodelay(true) {
         tracing::debug!(%error, "a connection keeps Nagle's delay");
     }
-    let answer: Box<dyn Fn(Request<Incoming>) -> Pin<Box<dyn Future<Output = Result<Answer, Infallible>> + Send>> + Send + Sync> = Box::new(move |request| {
-        if Target::of(request.method(), request.uri().path()).is_some() {
-            let drain = Arc::clone(&drain);
-            return Box::pin(async move { Ok(plain::<Empty<Bytes>>(drain.handle(request).await).map(Either::Left)) });
-        }
-        let (router, general) = (router.clone(), general.clone());
-        Box::pin(async move { Ok(page(request, peer, router, general).await) })
-    });
     http1::Builder::new()
         .timer(TokioTimer::new())
         .header_read_timeout(HEAD_TIME_MAX)
         .max_buf_size(BUFFER_BYTES_MAX)
         .pipeline_flush(true)
-        .serve_connection(TokioIo::new(stream), service_fn(answer))
+        .serve_connection(TokioIo::new(stream), front)
 }
 
 async fn page(request: Request<Incoming>, peer: SocketAddr, router: Router, general: tokio::runtime::Handle) -> Answer {
