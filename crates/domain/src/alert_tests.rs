@@ -84,7 +84,8 @@ impl Scene {
     fn arrive(&mut self, at: i64) {
         let Condition::Count { threshold, window } = self.rule.condition else { panic!("not a count") };
         let reading = self.window.push(Counted { at: t(at), arrived: t(self.now) }, threshold.needed(), window);
-        let facts = Facts { count: reading.count as u64, at: t(at), first_at: t(at), last_at: t(at), ..Facts::default() };
+        let facts =
+            Facts { count: reading.count as u64, at: t(at), first_at: t(at), last_at: t(at), ..Facts::default() };
         let verdict = match reading.holds_until {
             Some(until) => Verdict::Holds { facts, until, fresh: true },
             None => Verdict::Fails { matched: Some(facts) },
@@ -108,13 +109,24 @@ impl Scene {
             Effect::PendingDropped { at } => format!("pending dropped at {}", show(*at)),
             Effect::Fired { previous, silent_until, .. } => {
                 let again = if previous.is_some() { " again" } else { "" };
-                format!("fired{again}{}", silent_until.map(|at| format!(", silent until {}", show(at))).unwrap_or_default())
+                format!(
+                    "fired{again}{}",
+                    silent_until.map(|at| format!(", silent until {}", show(at))).unwrap_or_default()
+                )
             }
-            Effect::Notify { kind, facts, suppressed, .. } => format!("told {} {} +{suppressed}", kind.as_str(), facts.count),
+            Effect::Notify { kind, facts, suppressed, .. } => {
+                format!("told {} {} +{suppressed}", kind.as_str(), facts.count)
+            }
             Effect::CooldownHeld { .. } => "held back".into(),
             Effect::Merged { .. } => "merged".into(),
             Effect::HeldUnknown { .. } => "unknown".into(),
-            Effect::Resolved { told, .. } => if *told { "resolved".into() } else { "resolved, untold".into() },
+            Effect::Resolved { told, .. } => {
+                if *told {
+                    "resolved".into()
+                } else {
+                    "resolved, untold".into()
+                }
+            }
         };
         self.effects.iter().map(|(at, effect)| format!("{} {}", show(t(*at)), word(effect))).collect()
     }
@@ -161,7 +173,13 @@ fn s04_a_sustained_storm() {
     let mut scene = Scene::new(count_rule("> 3", 300));
     (0..=96).for_each(|i| scene.line(i * 10));
     scene.advance(7_200);
-    let want = ["0:30 told firing 4 +0", "5:30 told still_firing 30 +29", "10:30 told still_firing 30 +29", "15:30 told still_firing 30 +29", "25:30 resolved"];
+    let want = [
+        "0:30 told firing 4 +0",
+        "5:30 told still_firing 30 +29",
+        "10:30 told still_firing 30 +29",
+        "15:30 told still_firing 30 +29",
+        "25:30 resolved",
+    ];
     assert_eq!(scene.told(), want);
 }
 
@@ -170,7 +188,10 @@ fn s05_keys_do_not_share_a_cooldown() {
     let (mut a, mut b) = (Scene::new(count_rule("> 3", 300)), Scene::new(count_rule("> 3", 300)));
     (0..4).for_each(|i| a.line(i));
     (60..64).for_each(|i| b.line(i));
-    assert_eq!((a.told(), b.told()), (vec!["0:03 told firing 4 +0".to_owned()], vec!["1:03 told firing 4 +0".to_owned()]));
+    assert_eq!(
+        (a.told(), b.told()),
+        (vec!["0:03 told firing 4 +0".to_owned()], vec!["1:03 told firing 4 +0".to_owned()])
+    );
 }
 
 #[test]
@@ -194,7 +215,13 @@ fn s08_a_flap_under_for() {
     scene.advance(90);
     [90, 110, 130, 149].into_iter().for_each(|at| scene.line(at));
     scene.advance(200);
-    let want = ["0:00 pending until 1:00", "0:30 pending dropped at 0:30", "1:30 pending until 2:30", "2:30 fired", "2:30 told firing 2 +0"];
+    let want = [
+        "0:00 pending until 1:00",
+        "0:30 pending dropped at 0:30",
+        "1:30 pending until 2:30",
+        "2:30 fired",
+        "2:30 told firing 2 +0",
+    ];
     assert_eq!(scene.story(), want);
 }
 
@@ -248,7 +275,8 @@ fn blind_time_neither_fires_nor_resolves() {
 }
 
 fn share(pending_for: u64) -> Rule {
-    let condition = Condition::Ratio { threshold: "> 5%".parse().unwrap(), requests_min: 10, window: Duration::from_secs(60) };
+    let condition =
+        Condition::Ratio { threshold: "> 5%".parse().unwrap(), requests_min: 10, window: Duration::from_secs(60) };
     Rule { pending_for: Duration::from_secs(pending_for), ..Rule::new("5xx-share", MatchSpec::default(), condition) }
 }
 
@@ -257,7 +285,10 @@ fn a_share_can_be_pending() {
     let storm: Vec<Bucket> = (0..15).map(|i| bucket(i * 10, 100, 50)).collect();
     let mut scene = Scene::new(share(60));
     look(&mut scene, &storm, &[], 900);
-    assert_eq!(scene.story(), ["0:10 pending until 1:10", "1:10 fired", "1:10 told firing 300 +0", "1:20 held back", "8:30 resolved"]);
+    assert_eq!(
+        scene.story(),
+        ["0:10 pending until 1:10", "1:10 fired", "1:10 told firing 300 +0", "1:20 held back", "8:30 resolved"]
+    );
 
     let mut short = Scene::new(share(120));
     look(&mut short, &storm[..3], &[], 300);
@@ -270,7 +301,10 @@ fn a_share_that_goes_on_is_told_again() {
     let storm: Vec<Bucket> = (0..70).map(|i| bucket(i * 10, 100, 50)).collect();
     let mut scene = Scene::new(share(0));
     look(&mut scene, &storm, &[], 1_300);
-    assert_eq!(scene.told(), ["0:10 told firing 50 +0", "5:10 told still_firing 300 +0", "10:10 told still_firing 300 +0", "17:40 resolved"]);
+    assert_eq!(
+        scene.told(),
+        ["0:10 told firing 50 +0", "5:10 told still_firing 300 +0", "10:10 told still_firing 300 +0", "17:40 resolved"]
+    );
 }
 
 #[test]
@@ -280,7 +314,17 @@ fn a_pending_share_starts_over_after_blindness() {
     let blind = Blind { reason: BlindReason::Refused, from: t(41), until: t(42), lines_lost: None };
     look(&mut scene, &storm, &[blind], 200);
     // The gap is in the window, and the share unknown, for a minute.
-    assert_eq!(scene.story(), ["0:10 pending until 1:10", "0:50 pending dropped at 0:50", "1:50 pending until 2:50", "2:50 fired", "2:50 told firing 300 +0", "3:00 held back"]);
+    assert_eq!(
+        scene.story(),
+        [
+            "0:10 pending until 1:10",
+            "0:50 pending dropped at 0:50",
+            "1:50 pending until 2:50",
+            "2:50 fired",
+            "2:50 told firing 300 +0",
+            "3:00 held back"
+        ]
+    );
 }
 
 #[test]
@@ -339,7 +383,9 @@ fn close_by_key() {
     assert_eq!(scene.track.close(by()), []);
     (0..4).for_each(|i| scene.line(i));
     let closed = scene.track.close(by());
-    assert!(matches!(&closed[..], [Effect::Resolved { reason: ResolveReason::ClosedByOperator { by }, told: true, .. }] if by == "ann"));
+    assert!(
+        matches!(&closed[..], [Effect::Resolved { reason: ResolveReason::ClosedByOperator { by }, told: true, .. }] if by == "ann")
+    );
     assert_eq!((scene.track.close(by()), scene.track.next_wake(&scene.rule)), (vec![], None));
     // The cool-down outlives the alert: the next one waits for its end, and links back.
     scene.take(closed);
@@ -369,7 +415,17 @@ fn waking_early_or_twice_does_nothing() {
 fn stray_matches_are_merged() {
     let mut scene = Scene::new(count_rule("> 3", 60));
     [0, 1, 2, 3, 100, 200, 400, 401, 402, 403].into_iter().for_each(|at| scene.line(at));
-    assert_eq!(scene.story(), ["0:03 fired", "0:03 told firing 4 +0", "1:40 merged", "6:00 resolved", "6:43 fired again", "6:43 told firing 4 +0"]);
+    assert_eq!(
+        scene.story(),
+        [
+            "0:03 fired",
+            "0:03 told firing 4 +0",
+            "1:40 merged",
+            "6:00 resolved",
+            "6:43 fired again",
+            "6:43 told firing 4 +0"
+        ]
+    );
     let mut scene = Scene::new(Rule { resolve_after: Duration::from_secs(3_600), ..count_rule("> 3", 60) });
     [0, 1, 2, 3, 100, 200, 400, 401, 402, 403].into_iter().for_each(|at| scene.line(at));
     assert_eq!(scene.told(), ["0:03 told firing 4 +0", "6:43 told still_firing 4 +5"]);
@@ -389,13 +445,19 @@ fn a_clock_that_goes_back_repeats_nothing() {
 #[derive(Debug, Clone)]
 enum Step {
     /// A line arrives after so long, stamped so much earlier.
-    Line { after: i64, late: i64 },
+    Line {
+        after: i64,
+        late: i64,
+    },
     /// Time passes.
     Wait(i64),
     /// Time passes and nobody looks.
     Outage(i64),
     /// A look at a level.
-    Look { after: i64, verdict: u8 },
+    Look {
+        after: i64,
+        verdict: u8,
+    },
     Close,
 }
 
@@ -423,8 +485,19 @@ fn any_level() -> impl Strategy<Value = Rule> {
 
 fn any_rule() -> impl Strategy<Value = Rule> {
     let seconds = |list: &'static [u64]| prop::sample::select(list).prop_map(Duration::from_secs);
-    (prop::sample::select(&["> 0", "> 1", "> 3"][..]), seconds(&[10, 60, 300]), seconds(&[0, 0, 20, 60]), seconds(&[0, 60, 300]), seconds(&[0, 30, 300]))
-        .prop_map(|(threshold, window, pending_for, cooldown, resolve_after)| Rule { pending_for, cooldown, resolve_after, ..count_rule(threshold, window.as_secs()) })
+    (
+        prop::sample::select(&["> 0", "> 1", "> 3"][..]),
+        seconds(&[10, 60, 300]),
+        seconds(&[0, 0, 20, 60]),
+        seconds(&[0, 60, 300]),
+        seconds(&[0, 30, 300]),
+    )
+        .prop_map(|(threshold, window, pending_for, cooldown, resolve_after)| Rule {
+            pending_for,
+            cooldown,
+            resolve_after,
+            ..count_rule(threshold, window.as_secs())
+        })
 }
 
 fn run(rule: &Rule, steps: &[Step], saved: bool) -> Scene {
@@ -469,9 +542,16 @@ fn invariants(scene: &Scene, steps: &[Step]) -> Result<(), TestCaseError> {
             }
             Effect::Notify { alert, kind, cooldown_until, .. } => {
                 prop_assert_eq!(Some(*alert), open, "told of what is open");
-                prop_assert!(last_told.is_none_or(|last: i64| t(*at) >= t(last) + scene.rule.cooldown), "inside the cool-down");
+                prop_assert!(
+                    last_told.is_none_or(|last: i64| t(*at) >= t(last) + scene.rule.cooldown),
+                    "inside the cool-down"
+                );
                 prop_assert_eq!(*cooldown_until, t(*at) + scene.rule.cooldown);
-                prop_assert_eq!(*kind == NoticeKind::Firing, told_first.insert(*alert), "firing first and once, then still firing");
+                prop_assert_eq!(
+                    *kind == NoticeKind::Firing,
+                    told_first.insert(*alert),
+                    "firing first and once, then still firing"
+                );
                 last_told = Some(*at);
             }
             Effect::Resolved { alert, told, .. } => {

@@ -113,3 +113,7 @@ impl Notice {
         text
     }
 }
+
+#[cfg(test)]
+#[path = "notice_tests.rs"]
+mod tests;

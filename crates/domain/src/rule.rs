@@ -127,7 +127,8 @@ pub struct MatchSpec {
     pub code: Vec<Code>,
     /// Parsed kinds.
     pub kind: Vec<Kind>,
-    /// Who wrote the line. `text` and `regex` look at app lines unless this says `heroku`.
+    /// Who wrote the line. `text` and `regex` look at app lines unless this says `heroku`, or a `code` or a `kind` leads
+    /// them elsewhere; at the router's lines only when these are named: by process `router`, kind `router` or an H code.
     pub source: Option<Source>,
     /// Process types, or `router` and kin: `web`, `heroku-*`.
     pub process: Vec<Glob>,

@@ -20,8 +20,7 @@ static LEADS: LazyLock<Option<Regex>> = LazyLock::new(|| {
         r"(?P<pem>-----BEGIN [A-Z0-9 ]*PRIVATE KEY[A-Z ]*-----)".to_owned(),
         // A line in the middle of a private key, when its lines come one by one.
         r"(?P<pem_line>\b[A-Za-z0-9+/]{64}$)".to_owned(),
-        r"(?P<hook>hooks\.slack\.com/(?:services|workflows|triggers)/|discord(?:app)?\.com/api/webhooks/)"
-            .to_owned(),
+        r"(?P<hook>hooks\.slack\.com/(?:services|workflows|triggers)/|discord(?:app)?\.com/api/webhooks/)".to_owned(),
         r"(?P<url>(?i:[a-z][a-z0-9+.\-]{1,20})://)".to_owned(),
         format!(r"(?P<authorization>(?i:authorization){separator})"),
         format!(r"(?P<cookie>(?i:cookies?){separator})"),
@@ -38,16 +37,16 @@ static LEADS: LazyLock<Option<Regex>> = LazyLock::new(|| {
 
 /// Shapes that are secret from end to end. They need no boundary before them: a secret glued to a word is one still.
 const WHOLE: &[&str] = &[
-    r"eyJ[\w\-]{5,}\.[\w\-]{5,}(?:\.[\w\-]*)?",       // JSON web tokens
-    r"(?:AKIA|ASIA)[A-Z0-9]{16,}",                    // AWS
-    r"gh[pousr]_[A-Za-z0-9]{16,}|github_pat_\w{16,}", // GitHub
-    r"glpat-[\w\-]{16,}",                             // GitLab
-    r"xox[abeoprs]-[\w\-]{8,}|xapp-[\w\-]{8,}",       // Slack
-    r"(?:sk|rk)_(?:live|test)_\w{8,}|whsec_[\w+/=]{8,}", // Stripe
-    r"HRKU-[\w\-]{16,}",                              // Heroku
-    r"SG\.[\w\-]{16,32}\.[\w\-]{32,}",                // SendGrid
-    r"AIza[\w\-]{30,}|ya29\.[\w\-]{16,}",             // Google
-    r"npm_[A-Za-z0-9]{30,}|pypi-[\w\-]{32,}",         // package registries
+    r"eyJ[\w\-]{5,}\.[\w\-]{5,}(?:\.[\w\-]*)?",                 // JSON web tokens
+    r"(?:AKIA|ASIA)[A-Z0-9]{16,}",                              // AWS
+    r"gh[pousr]_[A-Za-z0-9]{16,}|github_pat_\w{16,}",           // GitHub
+    r"glpat-[\w\-]{16,}",                                       // GitLab
+    r"xox[abeoprs]-[\w\-]{8,}|xapp-[\w\-]{8,}",                 // Slack
+    r"(?:sk|rk)_(?:live|test)_\w{8,}|whsec_[\w+/=]{8,}",        // Stripe
+    r"HRKU-[\w\-]{16,}",                                        // Heroku
+    r"SG\.[\w\-]{16,32}\.[\w\-]{32,}",                          // SendGrid
+    r"AIza[\w\-]{30,}|ya29\.[\w\-]{16,}",                       // Google
+    r"npm_[A-Za-z0-9]{30,}|pypi-[\w\-]{32,}",                   // package registries
     r"\bsk-(?:[a-z]+-)*[A-Za-z0-9_]{20,}|shp(?:at|ss)_\w{16,}", // OpenAI and kin, Shopify
 ];
 
@@ -82,9 +81,7 @@ fn secret(text: &str, found: &Captures<'_>, lead: Range<usize>) -> Option<Range<
     } else if is("pem") {
         lead.start..values::pem_end(text, lead.end)
     } else if is("hook") {
-        lead.end..values::run_end(text, lead.end, |c| {
-            c.is_ascii_alphanumeric() || "/+-_".contains(c)
-        })
+        lead.end..values::run_end(text, lead.end, |c| c.is_ascii_alphanumeric() || "/+-_".contains(c))
     } else if is("url") {
         values::userinfo(text, lead.end)?
     } else if is("authorization") {
@@ -94,19 +91,8 @@ fn secret(text: &str, found: &Captures<'_>, lead: Range<usize>) -> Option<Range<
     } else if is("strong") {
         values::of_key(text, lead.end, values::Trust::AnyValue)?
     } else if is("weak") {
-        let prose = text
-            .get(lead.clone())?
-            .trim_end_matches(['"', '\'', '\\'])
-            .ends_with(": ");
-        values::of_key(
-            text,
-            lead.end,
-            if prose {
-                values::Trust::Random
-            } else {
-                values::Trust::NotANumber
-            },
-        )?
+        let prose = text.get(lead.clone())?.trim_end_matches(['"', '\'', '\\']).ends_with(": ");
+        values::of_key(text, lead.end, if prose { values::Trust::Random } else { values::Trust::NotANumber })?
     } else if is("flag") {
         values::of_key(text, lead.end, values::Trust::AnyValue)?
     } else if is("scheme") {

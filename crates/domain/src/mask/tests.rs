@@ -12,119 +12,56 @@ fn glued(parts: &[&str]) -> String {
 #[test]
 fn secrets_go_and_what_helps_stays() {
     let cases: &[(&str, &str)] = &[
-        (
-            "Authorization: Bearer abc.def-123",
-            "Authorization: Bearer [masked]",
-        ),
+        ("Authorization: Bearer abc.def-123", "Authorization: Bearer [masked]"),
         ("authorization=Basic dXNlcjpwdw==", "authorization=Basic [masked]"),
-        (
-            r#"{"authorization":"Token 0a1b2c","x":1}"#,
-            r#"{"authorization":"Token [masked]","x":1}"#,
-        ),
+        (r#"{"authorization":"Token 0a1b2c","x":1}"#, r#"{"authorization":"Token [masked]","x":1}"#),
         (
             r#"curl -H "Authorization: Bearer s3cr3t" https://api.example.com/x"#,
             r#"curl -H "Authorization: Bearer [masked]" https://api.example.com/x"#,
         ),
         ("Proxy-Authorization: abcdef", "Proxy-Authorization: [masked]"),
         ("sent Bearer 9f86d081884c7d65", "sent Bearer [masked]"),
-        (
-            "Cookie: a=1; _shop_session=dGhlIHNlY3JldA==; b=2",
-            "Cookie: [masked]",
-        ),
-        (
-            "Set-Cookie: sid=abc; Path=/; HttpOnly\nnext line",
-            "Set-Cookie: [masked]\nnext line",
-        ),
-        (
-            r#"{"cookie": "a=b; c=d", "status": 200}"#,
-            r#"{"cookie": "[masked]", "status": 200}"#,
-        ),
-        (
-            "postgres://shop:hunter2@db.example.com:5432/shop",
-            "postgres://shop:[masked]@db.example.com:5432/shop",
-        ),
-        (
-            "redis://:p4ss@cache.example.com:6379",
-            "redis://:[masked]@cache.example.com:6379",
-        ),
-        (
-            "https://user:pa/ss@w0rd@host.example.com/x",
-            "https://user:[masked]@host.example.com/x",
-        ),
-        (
-            "https://0123456789abcdef0123456789abcdef@sentry.example.com/7",
-            "https://[masked]@sentry.example.com/7",
-        ),
-        (
-            "url=amqps://u:p@mq.example.com, next",
-            "url=amqps://u:[masked]@mq.example.com, next",
-        ),
-        (
-            "login failed password=hunter2 user=bob",
-            "login failed password=[masked] user=bob",
-        ),
+        ("Cookie: a=1; _shop_session=dGhlIHNlY3JldA==; b=2", "Cookie: [masked]"),
+        ("Set-Cookie: sid=abc; Path=/; HttpOnly\nnext line", "Set-Cookie: [masked]\nnext line"),
+        (r#"{"cookie": "a=b; c=d", "status": 200}"#, r#"{"cookie": "[masked]", "status": 200}"#),
+        ("postgres://shop:hunter2@db.example.com:5432/shop", "postgres://shop:[masked]@db.example.com:5432/shop"),
+        ("redis://:p4ss@cache.example.com:6379", "redis://:[masked]@cache.example.com:6379"),
+        ("https://user:pa/ss@w0rd@host.example.com/x", "https://user:[masked]@host.example.com/x"),
+        ("https://0123456789abcdef0123456789abcdef@sentry.example.com/7", "https://[masked]@sentry.example.com/7"),
+        ("url=amqps://u:p@mq.example.com, next", "url=amqps://u:[masked]@mq.example.com, next"),
+        ("login failed password=hunter2 user=bob", "login failed password=[masked] user=bob"),
         ("password: 'correct horse battery' ok", "password: '[masked]' ok"),
         ("passwd=a&b;c,d user=x", "passwd=[masked] user=x"),
-        (
-            "POST /login?user=bob&password=hunter2&next=/",
-            "POST /login?user=bob&password=[masked]&next=/",
-        ),
-        (
-            r#"path="/drain?drain_token=0123456789abcdef" host=x"#,
-            r#"path="/drain?drain_token=[masked]" host=x"#,
-        ),
+        ("POST /login?user=bob&password=hunter2&next=/", "POST /login?user=bob&password=[masked]&next=/"),
+        (r#"path="/drain?drain_token=0123456789abcdef" host=x"#, r#"path="/drain?drain_token=[masked]" host=x"#),
         (
             r#"Parameters: {"user"=>"bob", "password"=>"hunter2"}"#,
             r#"Parameters: {"user"=>"bob", "password"=>"[masked]"}"#,
         ),
-        (
-            r#"{"client_secret":"a\"b","ok":true}"#,
-            r#"{"client_secret":"[masked]","ok":true}"#,
-        ),
-        (
-            r#"body="{\"apiKey\":\"k-1\",\"n\":2}""#,
-            r#"body="{\"apiKey\":\"[masked]\",\"n\":2}""#,
-        ),
+        (r#"{"client_secret":"a\"b","ok":true}"#, r#"{"client_secret":"[masked]","ok":true}"#),
+        (r#"body="{\"apiKey\":\"k-1\",\"n\":2}""#, r#"body="{\"apiKey\":\"[masked]\",\"n\":2}""#),
         ("{'api_key': 'k-1', 'n': 2}", "{'api_key': '[masked]', 'n': 2}"),
         (
             "FOO_SECRET=abc STRIPE_SECRET_KEY_LIVE=def DEBUG=1",
             "FOO_SECRET=[masked] STRIPE_SECRET_KEY_LIVE=[masked] DEBUG=1",
         ),
         ("SECRET_KEY_BASE: 0a1b", "SECRET_KEY_BASE: [masked]"),
-        (
-            "aws_secret_access_key = wJalrXUtnFEMI/K7MDENG",
-            "aws_secret_access_key = [masked]",
-        ),
+        ("aws_secret_access_key = wJalrXUtnFEMI/K7MDENG", "aws_secret_access_key = [masked]"),
         ("x-api-key: 77", "x-api-key: [masked]"),
         (
             "access_token=ya.b refresh_token=zz csrf_token: Ab12Cd34",
             "access_token=[masked] refresh_token=[masked] csrf_token: [masked]",
         ),
-        (
-            "session_id=9f86d081 sessionId=abc",
-            "session_id=[masked] sessionId=[masked]",
-        ),
-        (
-            "mysqldump --password hunter2 shop",
-            "mysqldump --password [masked] shop",
-        ),
-        (
-            "heroku api key 01234567-89ab-4cde-8f01-23456789abcd",
-            "heroku api key [masked]",
-        ),
-        (
-            "HEROKU_API_KEY=01234567-89ab-4cde-8f01-23456789abcd",
-            "HEROKU_API_KEY=[masked]",
-        ),
+        ("session_id=9f86d081 sessionId=abc", "session_id=[masked] sessionId=[masked]"),
+        ("mysqldump --password hunter2 shop", "mysqldump --password [masked] shop"),
+        ("heroku api key 01234567-89ab-4cde-8f01-23456789abcd", "heroku api key [masked]"),
+        ("HEROKU_API_KEY=01234567-89ab-4cde-8f01-23456789abcd", "HEROKU_API_KEY=[masked]"),
         (
             "POST https://hooks.slack.com/services/T0/B0/xyz failed",
             "POST https://hooks.slack.com/services/[masked] failed",
         ),
         ("password%3Dhunter2", "password%3D[masked]"),
-        (
-            "-----BEGIN RSA PRIVATE KEY-----\nMIIE\nabc\n-----END RSA PRIVATE KEY----- after",
-            "[masked] after",
-        ),
+        ("-----BEGIN RSA PRIVATE KEY-----\nMIIE\nabc\n-----END RSA PRIVATE KEY----- after", "[masked] after"),
         ("-----BEGIN PRIVATE KEY-----\nMIIE and no end", "[masked]"),
         ("secret=ünïcödé! ok", "secret=[masked] ok"),
     ];
@@ -148,10 +85,7 @@ fn whole_shapes_go_wherever_they_stand() {
         glued(&["rk", "_live_0123456789abcdefghijklmn"]),
         glued(&["wh", "sec_0123456789abcdefghij"]),
         glued(&["HR", "KU-01234567-89ab-4cde-8f01-23456789abcd"]),
-        glued(&[
-            "SG",
-            ".0123456789abcdefghijkl.0123456789abcdefghijklmnopqrstuvwxyzABCDEFG",
-        ]),
+        glued(&["SG", ".0123456789abcdefghijkl.0123456789abcdefghijklmnopqrstuvwxyzABCDEFG"]),
         glued(&["AI", "zaSyA0123456789abcdefghijklmnopqrstuv"]),
         glued(&["np", "m_0123456789abcdefghijABCDEFGHIJ012345"]),
         glued(&["ey", "JhbGciOiJIUzI1NiJ9.eyJzdWIiOiIxIn0.c2lnbmF0dXJl"]),
@@ -194,25 +128,14 @@ fn ordinary_lines_stay() {
         "",
     ];
     for line in lines {
-        assert!(
-            matches!(mask(line), Cow::Borrowed(same) if same == line),
-            "{line} -> {}",
-            mask(line)
-        );
+        assert!(matches!(mask(line), Cow::Borrowed(same) if same == line), "{line} -> {}", mask(line));
     }
 }
 
 #[test]
 fn own_values_go_too() {
-    let masker = Masker::with_values(vec![
-        "drain-hmac".into(),
-        "drain-hmac-longer".into(),
-        "short".into(),
-    ]);
-    assert_eq!(
-        masker.mask("a drain-hmac-longer b drain-hmac c short"),
-        "a [masked] b [masked] c short"
-    );
+    let masker = Masker::with_values(vec!["drain-hmac".into(), "drain-hmac-longer".into(), "short".into()]);
+    assert_eq!(masker.mask("a drain-hmac-longer b drain-hmac c short"), "a [masked] b [masked] c short");
     assert_eq!(masker.mask("password=x drain-hmac"), "password=[masked] [masked]");
     assert!(matches!(masker.mask("plain"), Cow::Borrowed("plain")));
     assert_eq!(Masker::default().mask("drain-hmac"), "drain-hmac");

@@ -85,9 +85,7 @@ fn bare_end(text: &str, at: usize) -> usize {
         let behind = rest.get(i + c.len_utf8()..).unwrap_or("");
         let ends = match c {
             _ if c.is_whitespace() || c.is_control() => true,
-            '&' | ',' | ';' => {
-                behind.is_empty() || behind.starts_with(char::is_whitespace) || begins_pair(behind)
-            }
+            '&' | ',' | ';' => behind.is_empty() || behind.starts_with(char::is_whitespace) || begins_pair(behind),
             '"' | '\'' | '\\' | '>' | '<' => {
                 behind.is_empty() || behind.starts_with([' ', ',', ';', ')', '}', ']', '"', '\'', '&', '\n'])
             }
@@ -103,15 +101,9 @@ fn bare_end(text: &str, at: usize) -> usize {
 /// Whether `name=` or `"name":` stands here. Looks at 40 bytes at most.
 fn begins_pair(text: &str) -> bool {
     let text = text.trim_start_matches(['"', '\'', ':']);
-    let end = text
-        .bytes()
-        .take(40)
-        .position(|b| !(b.is_ascii_alphanumeric() || b"_-.[]%".contains(&b)));
+    let end = text.bytes().take(40).position(|b| !(b.is_ascii_alphanumeric() || b"_-.[]%".contains(&b)));
     end.is_some_and(|end| {
-        end > 0
-            && text
-                .get(end..)
-                .is_some_and(|rest| rest.trim_start_matches(['"', '\'']).starts_with(['=', ':']))
+        end > 0 && text.get(end..).is_some_and(|rest| rest.trim_start_matches(['"', '\'']).starts_with(['=', ':']))
     })
 }
 
@@ -156,10 +148,8 @@ pub(super) fn authorization(text: &str, lead: Range<usize>) -> Option<Range<usiz
     let value = header(text, lead)?;
     let scheme_end = run_end(text, value.start, |c| c.is_ascii_alphanumeric() || c == '-');
     let blank_end = run_end(text, scheme_end, |c| c == ' ' || c == '\t');
-    let has_scheme = blank_end > scheme_end
-        && scheme_end > value.start
-        && scheme_end - value.start <= 16
-        && blank_end < value.end;
+    let has_scheme =
+        blank_end > scheme_end && scheme_end > value.start && scheme_end - value.start <= 16 && blank_end < value.end;
     Some(if has_scheme { blank_end..value.end } else { value })
 }
 
@@ -169,18 +159,10 @@ pub(super) fn header(text: &str, lead: Range<usize>) -> Option<Range<usize>> {
         return Some(range);
     }
     // `-H "Cookie: a=b"`: the quote before the header's name closes behind its value.
-    let name_at = text
-        .get(..lead.start)?
-        .trim_end_matches(|c: char| c.is_ascii_alphanumeric() || c == '-' || c == '_')
-        .len();
-    let outer = text
-        .get(..name_at)?
-        .bytes()
-        .next_back()
-        .filter(|b| matches!(b, b'"' | b'\''));
-    let end = run_end(text, lead.end, |c| {
-        c != '\n' && c != '\r' && outer.is_none_or(|quote| c != char::from(quote))
-    });
+    let name_at =
+        text.get(..lead.start)?.trim_end_matches(|c: char| c.is_ascii_alphanumeric() || c == '-' || c == '_').len();
+    let outer = text.get(..name_at)?.bytes().next_back().filter(|b| matches!(b, b'"' | b'\''));
+    let end = run_end(text, lead.end, |c| c != '\n' && c != '\r' && outer.is_none_or(|quote| c != char::from(quote)));
     Some(lead.end..end)
 }
 
@@ -192,8 +174,7 @@ pub(super) fn pem_end(text: &str, at: usize) -> usize {
     };
     let behind = at + marker + "-----END ".len();
     let tail = text.get(behind..).unwrap_or("");
-    tail.find("-----")
-        .map_or(text.len(), |i| behind + i + "-----".len())
+    tail.find("-----").map_or(text.len(), |i| behind + i + "-----".len())
 }
 
 /// The word that begins here, if it looks random.

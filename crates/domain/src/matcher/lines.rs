@@ -37,47 +37,27 @@ pub(super) struct Lines {
 impl Lines {
     /// The lines that a count or an absence takes.
     pub(super) fn new(rule: &Rule) -> Result<Self, MatcherError> {
-        let regex = rule
-            .matches
-            .regex
-            .as_deref()
-            .map(|pattern| compile(rule, pattern))
-            .transpose()?;
+        let regex = rule.matches.regex.as_deref().map(|pattern| compile(rule, pattern)).transpose()?;
         Ok(Self::of_parts(&rule.matches, classes(&rule.matches), regex))
     }
 
     /// The requests of which a ratio takes a share.
     pub(super) fn of_requests(rule: &Rule) -> Result<Self, MatcherError> {
-        let population = MatchSpec {
-            code: Vec::new(),
-            status: Vec::new(),
-            ..rule.matches.clone()
-        };
-        let mut lines = Self::new(&Rule {
-            matches: population,
-            ..rule.clone()
-        })?;
+        let population = MatchSpec { code: Vec::new(), status: Vec::new(), ..rule.matches.clone() };
+        let mut lines = Self::new(&Rule { matches: population, ..rule.clone() })?;
         lines.kinds &= bit(Kind::Router);
         Ok(lines)
     }
 
     /// The requests that are a ratio's share, among those it counts.
     pub(super) fn share(spec: &MatchSpec) -> Self {
-        let share = MatchSpec {
-            code: spec.code.clone(),
-            status: spec.status.clone(),
-            ..MatchSpec::default()
-        };
+        let share = MatchSpec { code: spec.code.clone(), status: spec.status.clone(), ..MatchSpec::default() };
         Self::of_parts(&share, u8::MAX, None)
     }
 
     fn of_parts(spec: &MatchSpec, classes: u8, regex: Option<Regex>) -> Self {
         let kinds = spec.kind.iter().fold(0, |bits, kind| bits | bit(*kind));
-        let shape = MatchSpec {
-            kind: Vec::new(),
-            source: None,
-            ..spec.clone()
-        };
+        let shape = MatchSpec { kind: Vec::new(), source: None, ..spec.clone() };
         Self {
             classes,
             kinds: if spec.kind.is_empty() { u32::MAX } else { kinds },
@@ -87,11 +67,7 @@ impl Lines {
             dyno: spec.dyno.clone(),
             statuses: spec.status.clone(),
             paths: spec.path_prefix.clone(),
-            texts: spec
-                .text
-                .iter()
-                .map(|text| memmem::Finder::new(text.as_bytes()).into_owned())
-                .collect(),
+            texts: spec.text.iter().map(|text| memmem::Finder::new(text.as_bytes()).into_owned()).collect(),
             regex,
         }
     }
@@ -119,25 +95,13 @@ impl Lines {
 
     fn parts_fit(&self, signal: &Signal<'_>, known: Known) -> bool {
         (self.codes.is_empty() || signal.code.is_some_and(|code| self.codes.contains(&code)))
-            && (self.statuses.is_empty()
-                || signal
-                    .status
-                    .is_some_and(|s| self.statuses.iter().any(|p| p.matches(s))))
+            && (self.statuses.is_empty() || signal.status.is_some_and(|s| self.statuses.iter().any(|p| p.matches(s))))
             && (self.process.is_empty() || self.process.iter().any(|glob| process_fits(glob, signal.process)))
-            && (self.dyno.is_empty()
-                || !signal.dyno.is_empty() && self.dyno.iter().any(|g| g.matches(signal.dyno)))
+            && (self.dyno.is_empty() || !signal.dyno.is_empty() && self.dyno.iter().any(|g| g.matches(signal.dyno)))
             && (self.paths.is_empty()
-                || signal
-                    .path
-                    .is_some_and(|p| self.paths.iter().any(|f| p.starts_with(f.as_bytes()))))
-            && (known.text
-                || self.texts.is_empty()
-                || self.texts.iter().any(|f| f.find(signal.text).is_some()))
-            && (known.regex
-                || self
-                    .regex
-                    .as_ref()
-                    .is_none_or(|regex| regex.is_match(signal.text)))
+                || signal.path.is_some_and(|p| self.paths.iter().any(|f| p.starts_with(f.as_bytes()))))
+            && (known.text || self.texts.is_empty() || self.texts.iter().any(|f| f.find(signal.text).is_some()))
+            && (known.regex || self.regex.as_ref().is_none_or(|regex| regex.is_match(signal.text)))
     }
 }
 
@@ -157,11 +121,7 @@ fn classes(spec: &MatchSpec) -> u8 {
     let names_router = spec.process.iter().any(|glob| glob.as_str() == "router")
         || spec.kind.contains(&Kind::Router)
         || spec.code.iter().any(|code| code.letter() == b'H');
-    let heroku = if spec.reads_text() && !names_router {
-        platform
-    } else {
-        platform | router
-    };
+    let heroku = if spec.reads_text() && !names_router { platform } else { platform | router };
     match spec.source {
         Some(Source::App) => app,
         Some(Source::Heroku) => heroku,
@@ -171,10 +131,7 @@ fn classes(spec: &MatchSpec) -> u8 {
 }
 
 fn compile(rule: &Rule, pattern: &str) -> Result<Regex, MatcherError> {
-    let built = RegexBuilder::new(pattern)
-        .size_limit(REGEX_BYTES_MAX)
-        .dfa_size_limit(REGEX_BYTES_MAX)
-        .build();
+    let built = RegexBuilder::new(pattern).size_limit(REGEX_BYTES_MAX).dfa_size_limit(REGEX_BYTES_MAX).build();
     built.map_err(|error| {
         let text = match error {
             regex::Error::CompiledTooBig(_) => {

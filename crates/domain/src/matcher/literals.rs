@@ -24,49 +24,31 @@ pub fn regex_problem(pattern: &str) -> Option<String> {
 pub(super) fn required(pattern: &str) -> Option<Vec<Vec<u8>>> {
     let hir = parse(pattern).ok()?;
     let inner = anywhere(&hir);
-    let best = [ExtractKind::Prefix, ExtractKind::Suffix]
-        .into_iter()
-        .filter_map(|kind| at_the_end(&hir, kind.clone()));
+    let best = [ExtractKind::Prefix, ExtractKind::Suffix].into_iter().filter_map(|kind| at_the_end(&hir, kind.clone()));
     best.chain(inner).max_by_key(|literals| worth(literals))
 }
 
-#[expect(
-    clippy::result_large_err,
-    reason = "the parser's own error, looked at once and dropped"
-)]
+#[expect(clippy::result_large_err, reason = "the parser's own error, looked at once and dropped")]
 fn parse(pattern: &str) -> Result<Hir, regex_syntax::Error> {
     // As `regex::bytes` does it: Unicode on, matches of any bytes allowed.
-    regex_syntax::ParserBuilder::new()
-        .utf8(false)
-        .nest_limit(100)
-        .build()
-        .parse(pattern)
+    regex_syntax::ParserBuilder::new().utf8(false).nest_limit(100).build().parse(pattern)
 }
 
 /// Long literals first, then few of them.
 fn worth(literals: &[Vec<u8>]) -> (usize, std::cmp::Reverse<usize>) {
-    (
-        literals.iter().map(Vec::len).min().unwrap_or(0),
-        std::cmp::Reverse(literals.len()),
-    )
+    (literals.iter().map(Vec::len).min().unwrap_or(0), std::cmp::Reverse(literals.len()))
 }
 
 fn good(literals: Vec<Vec<u8>>) -> Option<Vec<Vec<u8>>> {
-    let fits = !literals.is_empty()
-        && literals.len() <= LITERALS_MAX
-        && literals.iter().all(|l| l.len() >= LITERAL_BYTES_MIN);
+    let fits =
+        !literals.is_empty() && literals.len() <= LITERALS_MAX && literals.iter().all(|l| l.len() >= LITERAL_BYTES_MIN);
     fits.then_some(literals)
 }
 
 /// What every match begins or ends with.
 fn at_the_end(hir: &Hir, kind: ExtractKind) -> Option<Vec<Vec<u8>>> {
     let seq: Seq = Extractor::new().kind(kind).limit_total(LITERALS_MAX).extract(hir);
-    good(
-        seq.literals()?
-            .iter()
-            .map(|literal| literal.as_bytes().to_vec())
-            .collect(),
-    )
+    good(seq.literals()?.iter().map(|literal| literal.as_bytes().to_vec()).collect())
 }
 
 /// What every match holds somewhere.
@@ -75,10 +57,7 @@ fn anywhere(hir: &Hir) -> Option<Vec<Vec<u8>>> {
         HirKind::Literal(literal) => good(vec![literal.0.to_vec()]),
         HirKind::Capture(capture) => anywhere(&capture.sub),
         HirKind::Repetition(repetition) if repetition.min > 0 => anywhere(&repetition.sub),
-        HirKind::Concat(parts) => parts
-            .iter()
-            .filter_map(anywhere)
-            .max_by_key(|literals| worth(literals)),
+        HirKind::Concat(parts) => parts.iter().filter_map(anywhere).max_by_key(|literals| worth(literals)),
         HirKind::Alternation(parts) => {
             let each: Option<Vec<_>> = parts.iter().map(anywhere).collect();
             good(each?.concat())
@@ -95,16 +74,10 @@ mod tests {
     fn literals_of_regexes() {
         let cases: [(&str, Option<&[&str]>); 9] = [
             ("WORKER TIMEOUT", Some(&["WORKER TIMEOUT"])),
-            (
-                r"took \d+ms in (billing|orders)",
-                Some(&["ms in billing", "ms in orders"]),
-            ),
+            (r"took \d+ms in (billing|orders)", Some(&["ms in billing", "ms in orders"])),
             (r"^\[\d+\] .* exceeded \d+", Some(&[" exceeded "])),
             ("(timeout|refused)$", Some(&["timeout", "refused"])),
-            (
-                "(?i)oom",
-                Some(&["OOM", "OOm", "OoM", "Oom", "oOM", "oOm", "ooM", "oom"]),
-            ),
+            ("(?i)oom", Some(&["OOM", "OOm", "OoM", "Oom", "oOM", "oOm", "ooM", "oom"])),
             (r"\d+", None),
             ("a|timeout", None),
             ("(timeout)?", None),
@@ -112,9 +85,8 @@ mod tests {
         ];
         for (pattern, want) in cases {
             let got = required(pattern);
-            let got: Option<Vec<&str>> = got
-                .as_ref()
-                .map(|l| l.iter().map(|b| std::str::from_utf8(b).unwrap()).collect());
+            let got: Option<Vec<&str>> =
+                got.as_ref().map(|l| l.iter().map(|b| std::str::from_utf8(b).unwrap()).collect());
             assert_eq!(got.as_deref(), want, "{pattern}");
         }
     }

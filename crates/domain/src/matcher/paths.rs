@@ -29,11 +29,7 @@ impl Prefixes {
                     let begins = |at: &usize| sorted.get(*at).is_some_and(|p| bytes.starts_with(&p.bytes));
                     let before = sorted.len().checked_sub(1);
                     let parent = std::iter::successors(before, |at| sorted.get(*at)?.parent).find(begins);
-                    sorted.push(Prefix {
-                        bytes: bytes.to_vec(),
-                        rules: vec![rule],
-                        parent,
-                    });
+                    sorted.push(Prefix { bytes: bytes.to_vec(), rules: vec![rule], parent });
                 }
             }
         }
@@ -46,16 +42,9 @@ impl Prefixes {
 
     /// Calls `take` with the rules of every entry that `path` begins with.
     pub(super) fn of(&self, path: &[u8], mut take: impl FnMut(&[RuleIndex])) {
-        let before = self
-            .sorted
-            .partition_point(|prefix| prefix.bytes.as_slice() <= path)
-            .checked_sub(1);
+        let before = self.sorted.partition_point(|prefix| prefix.bytes.as_slice() <= path).checked_sub(1);
         for at in std::iter::successors(before, |at| self.sorted.get(*at)?.parent) {
-            if let Some(prefix) = self
-                .sorted
-                .get(at)
-                .filter(|prefix| path.starts_with(&prefix.bytes))
-            {
+            if let Some(prefix) = self.sorted.get(at).filter(|prefix| path.starts_with(&prefix.bytes)) {
                 take(&prefix.rules);
             }
         }

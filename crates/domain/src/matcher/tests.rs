@@ -10,10 +10,7 @@ use crate::parse::Glob;
 use crate::rule::StatusPattern;
 
 fn rule(name: &str, matches: MatchSpec) -> Rule {
-    let condition = Condition::Count {
-        threshold: "> 3".parse().unwrap(),
-        window: Duration::from_secs(300),
-    };
+    let condition = Condition::Count { threshold: "> 3".parse().unwrap(), window: Duration::from_secs(300) };
     Rule::new(name, matches, condition)
 }
 
@@ -71,98 +68,41 @@ fn which_lines_a_rule_takes() {
     let app = |kind, text| line(Source::App, kind, "web.1", text);
     let heroku = |kind, process, text| line(Source::Heroku, kind, process, text);
     let h12 = request("web.2", Some("H12"), 503, "/orders/7");
-    let runbook = MatchSpec {
-        source: Some(Source::App),
-        text: texts(&["WORKER TIMEOUT"]),
-        ..none()
-    };
+    let runbook = MatchSpec { source: Some(Source::App), text: texts(&["WORKER TIMEOUT"]), ..none() };
     let cases: Vec<(&str, MatchSpec, Signal<'_>, bool)> = vec![
-        (
-            "the runbook's code",
-            MatchSpec {
-                code: codes(&["H12"]),
-                ..none()
-            },
-            h12,
-            true,
-        ),
-        (
-            "another code",
-            MatchSpec {
-                code: codes(&["H13", "R14"]),
-                ..none()
-            },
-            h12,
-            false,
-        ),
+        ("the runbook's code", MatchSpec { code: codes(&["H12"]), ..none() }, h12, true),
+        ("another code", MatchSpec { code: codes(&["H13", "R14"]), ..none() }, h12, false),
         (
             "a line that quotes a code",
-            MatchSpec {
-                code: codes(&["H12"]),
-                ..none()
-            },
+            MatchSpec { code: codes(&["H12"]), ..none() },
             app(Kind::App, b"at=error code=H12"),
             false,
         ),
-        (
-            "the runbook's text",
-            runbook.clone(),
-            app(Kind::WorkerTimeout, timeout),
-            true,
-        ),
-        (
-            "a decoy with the runbook's text",
-            runbook.clone(),
-            app(Kind::App, b"note: WORKER TIMEOUT is bad"),
-            true,
-        ),
-        (
-            "an api line with the text",
-            runbook.clone(),
-            app(Kind::Api, b"Set WORKER TIMEOUT"),
-            true,
-        ),
-        (
-            "the platform saying the text",
-            runbook,
-            heroku(Kind::HerokuOther, "web.1", timeout),
-            false,
-        ),
+        ("the runbook's text", runbook.clone(), app(Kind::WorkerTimeout, timeout), true),
+        ("a decoy with the runbook's text", runbook.clone(), app(Kind::App, b"note: WORKER TIMEOUT is bad"), true),
+        ("an api line with the text", runbook.clone(), app(Kind::Api, b"Set WORKER TIMEOUT"), true),
+        ("the platform saying the text", runbook, heroku(Kind::HerokuOther, "web.1", timeout), false),
         (
             "text without a source: app",
-            MatchSpec {
-                text: texts(&["TIMEOUT"]),
-                ..none()
-            },
+            MatchSpec { text: texts(&["TIMEOUT"]), ..none() },
             app(Kind::App, timeout),
             true,
         ),
         (
             "text without a source: heroku",
-            MatchSpec {
-                text: texts(&["TIMEOUT"]),
-                ..none()
-            },
+            MatchSpec { text: texts(&["TIMEOUT"]), ..none() },
             heroku(Kind::DynoExit, "web.1", timeout),
             false,
         ),
         (
             "heroku's text",
-            MatchSpec {
-                source: Some(Source::Heroku),
-                text: texts(&["SIGKILL"]),
-                ..none()
-            },
+            MatchSpec { source: Some(Source::Heroku), text: texts(&["SIGKILL"]), ..none() },
             heroku(Kind::DynoEvent, "web.1", b"with SIGKILL"),
             true,
         ),
         (
             "heroku's text, router",
-            MatchSpec {
-                source: Some(Source::Heroku),
-                text: texts(&["timeout"]),
-                ..none()
-            },
+            MatchSpec { source: Some(Source::Heroku), text: texts(&["timeout"]), ..none() },
             h12,
             false,
         ),
@@ -177,185 +117,77 @@ fn which_lines_a_rule_takes() {
             h12,
             true,
         ),
-        (
-            "the router by kind",
-            MatchSpec {
-                kind: vec![Kind::Router],
-                text: texts(&["timeout"]),
-                ..none()
-            },
-            h12,
-            true,
-        ),
+        ("the router by kind", MatchSpec { kind: vec![Kind::Router], text: texts(&["timeout"]), ..none() }, h12, true),
         (
             "the router by code",
-            MatchSpec {
-                code: codes(&["H12"]),
-                regex: Some("host=time".into()),
-                ..none()
-            },
+            MatchSpec { code: codes(&["H12"]), regex: Some("host=time".into()), ..none() },
             h12,
             true,
         ),
         (
             "the router by code, other text",
-            MatchSpec {
-                code: codes(&["H12"]),
-                text: texts(&["shop"]),
-                ..none()
-            },
+            MatchSpec { code: codes(&["H12"]), text: texts(&["shop"]), ..none() },
             h12,
             false,
         ),
         (
             "a kind and a text",
-            MatchSpec {
-                kind: vec![Kind::DynoCrash],
-                text: texts(&["starting"]),
-                ..none()
-            },
-            heroku(
-                Kind::DynoCrash,
-                "web.1",
-                b"State changed from starting to crashed",
-            ),
+            MatchSpec { kind: vec![Kind::DynoCrash], text: texts(&["starting"]), ..none() },
+            heroku(Kind::DynoCrash, "web.1", b"State changed from starting to crashed"),
             true,
         ),
         (
             "one of several texts",
-            MatchSpec {
-                text: texts(&["a", "WORKER", "TIMEOUT"]),
-                ..none()
-            },
+            MatchSpec { text: texts(&["a", "WORKER", "TIMEOUT"]), ..none() },
             app(Kind::App, timeout),
             true,
         ),
         (
             "text and regex, one fails",
-            MatchSpec {
-                text: texts(&["WORKER"]),
-                regex: Some("pid:18".into()),
-                ..none()
-            },
+            MatchSpec { text: texts(&["WORKER"]), regex: Some("pid:18".into()), ..none() },
             app(Kind::App, timeout),
             false,
         ),
         (
             "bytes that are not UTF-8",
-            MatchSpec {
-                regex: Some("caf(?-u:.)!".into()),
-                ..none()
-            },
+            MatchSpec { regex: Some("caf(?-u:.)!".into()), ..none() },
             app(Kind::App, b"\0caf\xe9!"),
             true,
         ),
         (
             "regex without literals",
-            MatchSpec {
-                regex: Some(r"\d{4}-\d\d".into()),
-                ..none()
-            },
+            MatchSpec { regex: Some(r"\d{4}-\d\d".into()), ..none() },
             app(Kind::App, timeout),
             true,
         ),
         (
             "regex in any case",
-            MatchSpec {
-                regex: Some("(?i)worker timeout".into()),
-                ..none()
-            },
+            MatchSpec { regex: Some("(?i)worker timeout".into()), ..none() },
             app(Kind::App, timeout),
             true,
         ),
-        (
-            "status class",
-            MatchSpec {
-                status: statuses(&["5xx"]),
-                ..none()
-            },
-            h12,
-            true,
-        ),
-        (
-            "status",
-            MatchSpec {
-                status: statuses(&["404", "502"]),
-                ..none()
-            },
-            h12,
-            false,
-        ),
+        ("status class", MatchSpec { status: statuses(&["5xx"]), ..none() }, h12, true),
+        ("status", MatchSpec { status: statuses(&["404", "502"]), ..none() }, h12, false),
         (
             "process type",
-            MatchSpec {
-                source: Some(Source::App),
-                process: globs(&["web"]),
-                ..none()
-            },
+            MatchSpec { source: Some(Source::App), process: globs(&["web"]), ..none() },
             app(Kind::App, b""),
             true,
         ),
-        (
-            "process, whole",
-            MatchSpec {
-                process: globs(&["web.2"]),
-                ..none()
-            },
-            app(Kind::App, b""),
-            false,
-        ),
-        (
-            "dyno that served",
-            MatchSpec {
-                dyno: globs(&["web.*"]),
-                ..none()
-            },
-            h12,
-            true,
-        ),
-        (
-            "no dyno is no dyno's",
-            MatchSpec {
-                dyno: globs(&["*"]),
-                ..none()
-            },
-            request("", None, 503, "/"),
-            false,
-        ),
-        (
-            "path",
-            MatchSpec {
-                path_prefix: texts(&["/o", "/orders", "/x"]),
-                ..none()
-            },
-            h12,
-            true,
-        ),
-        (
-            "path within",
-            MatchSpec {
-                path_prefix: texts(&["/7"]),
-                ..none()
-            },
-            h12,
-            false,
-        ),
+        ("process, whole", MatchSpec { process: globs(&["web.2"]), ..none() }, app(Kind::App, b""), false),
+        ("dyno that served", MatchSpec { dyno: globs(&["web.*"]), ..none() }, h12, true),
+        ("no dyno is no dyno's", MatchSpec { dyno: globs(&["*"]), ..none() }, request("", None, 503, "/"), false),
+        ("path", MatchSpec { path_prefix: texts(&["/o", "/orders", "/x"]), ..none() }, h12, true),
+        ("path within", MatchSpec { path_prefix: texts(&["/7"]), ..none() }, h12, false),
         (
             "status and path",
-            MatchSpec {
-                status: statuses(&["200"]),
-                path_prefix: texts(&["/orders"]),
-                ..none()
-            },
+            MatchSpec { status: statuses(&["200"]), path_prefix: texts(&["/orders"]), ..none() },
             h12,
             false,
         ),
         (
             "our own kind",
-            MatchSpec {
-                kind: vec![Kind::DrainRejected],
-                ..none()
-            },
+            MatchSpec { kind: vec![Kind::DrainRejected], ..none() },
             heroku(Kind::DrainRejected, "dynowatch", b""),
             true,
         ),
@@ -371,23 +203,13 @@ fn which_lines_a_rule_takes() {
 
 #[test]
 fn rules_for_other_apps_are_left_out() {
-    let spec = || MatchSpec {
-        text: texts(&["x"]),
-        ..MatchSpec::default()
-    };
+    let spec = || MatchSpec { text: texts(&["x"]), ..MatchSpec::default() };
     let mut shop = rule("shop", spec());
     shop.apps = globs(&["shop-*"]);
     let matcher = matcher([shop, rule("all", spec())]);
-    for (app, want) in [
-        ("shop-web", vec![RuleIndex(0), RuleIndex(1)]),
-        ("blog", vec![RuleIndex(1)]),
-    ] {
+    for (app, want) in [("shop-web", vec![RuleIndex(0), RuleIndex(1)]), ("blog", vec![RuleIndex(1)])] {
         let mut hits = Vec::new();
-        matcher.hits(
-            &matcher.for_app(app),
-            &line(Source::App, Kind::App, "web.1", b"xx"),
-            &mut hits,
-        );
+        matcher.hits(&matcher.for_app(app), &line(Source::App, Kind::App, "web.1", b"xx"), &mut hits);
         hits.sort_unstable();
         assert_eq!(hits, want, "{app}");
     }
@@ -395,108 +217,43 @@ fn rules_for_other_apps_are_left_out() {
 
 #[test]
 fn levels_see_their_lines() {
-    let ratio = Condition::Ratio {
-        threshold: "> 5%".parse().unwrap(),
-        requests_min: 50,
-        window: Duration::from_secs(300),
-    };
-    let absence = Condition::Absence {
-        fewer_than: 1,
-        window: Duration::from_secs(600),
-        lively: None,
-    };
+    let ratio =
+        Condition::Ratio { threshold: "> 5%".parse().unwrap(), requests_min: 50, window: Duration::from_secs(300) };
+    let absence = Condition::Absence { fewer_than: 1, window: Duration::from_secs(600), lively: None };
     let none = MatchSpec::default;
     let app_line = line(Source::App, Kind::App, "clock.1", b"nightly job done");
-    let (good, bad) = (
-        request("web.1", None, 200, "/orders"),
-        request("web.1", Some("H12"), 503, "/orders"),
-    );
+    let (good, bad) = (request("web.1", None, 200, "/orders"), request("web.1", Some("H12"), 503, "/orders"));
     let cases: [(&str, &Condition, MatchSpec, [Option<bool>; 3]); 5] = [
-        (
-            "share of all",
-            &ratio,
-            MatchSpec {
-                status: statuses(&["5xx"]),
-                ..none()
-            },
-            [Some(false), Some(true), None],
-        ),
-        (
-            "share by code",
-            &ratio,
-            MatchSpec {
-                code: codes(&["H13"]),
-                ..none()
-            },
-            [Some(false), Some(false), None],
-        ),
+        ("share of all", &ratio, MatchSpec { status: statuses(&["5xx"]), ..none() }, [Some(false), Some(true), None]),
+        ("share by code", &ratio, MatchSpec { code: codes(&["H13"]), ..none() }, [Some(false), Some(false), None]),
         (
             "share of some",
             &ratio,
-            MatchSpec {
-                status: statuses(&["5xx"]),
-                path_prefix: texts(&["/api"]),
-                ..none()
-            },
+            MatchSpec { status: statuses(&["5xx"]), path_prefix: texts(&["/api"]), ..none() },
             [None, None, None],
         ),
-        (
-            "any line",
-            &absence,
-            none(),
-            [Some(false), Some(false), Some(false)],
-        ),
-        (
-            "a job",
-            &absence,
-            MatchSpec {
-                text: texts(&["job done"]),
-                ..none()
-            },
-            [None, None, Some(false)],
-        ),
+        ("any line", &absence, none(), [Some(false), Some(false), Some(false)]),
+        ("a job", &absence, MatchSpec { text: texts(&["job done"]), ..none() }, [None, None, Some(false)]),
     ];
     for (name, condition, spec, want) in cases {
         let rule = Rule::new(name, spec, condition.clone());
         let matcher = matcher([rule]);
         let app = matcher.for_app("shop");
         let [level] = app.levels() else { panic!("{name}") };
-        assert_eq!(
-            [good, bad, app_line].map(|signal| level.sees(&signal)),
-            want,
-            "{name}"
-        );
+        assert_eq!([good, bad, app_line].map(|signal| level.sees(&signal)), want, "{name}");
         let mut hits = Vec::new();
         matcher.hits(&app, &bad, &mut hits);
-        assert!(
-            hits.is_empty() && !level.grouped() && level.rule() == RuleIndex(0),
-            "{name}"
-        );
+        assert!(hits.is_empty() && !level.grouped() && level.rule() == RuleIndex(0), "{name}");
     }
 }
 
 #[test]
 fn the_path_is_asked_for_only_when_some_rule_reads_it() {
-    let mut grouped = rule(
-        "grouped",
-        MatchSpec {
-            code: codes(&["H12"]),
-            ..MatchSpec::default()
-        },
-    );
+    let mut grouped = rule("grouped", MatchSpec { code: codes(&["H12"]), ..MatchSpec::default() });
     assert!(!matcher([grouped.clone()]).needs_path());
     grouped.group_by = vec![GroupBy::PathPrefix];
     assert!(matcher([grouped]).needs_path());
-    assert!(
-        matcher([rule(
-            "path",
-            MatchSpec {
-                path_prefix: texts(&["/"]),
-                ..MatchSpec::default()
-            }
-        )])
-        .needs_path()
-    );
+    assert!(matcher([rule("path", MatchSpec { path_prefix: texts(&["/"]), ..MatchSpec::default() })]).needs_path());
 }
 
 #[test]
@@ -504,44 +261,29 @@ fn errors_name_the_rule_and_the_key() {
     let long = "x".repeat(1_000);
     let cases: [(MatchSpec, &str, &str); 4] = [
         (
-            MatchSpec {
-                regex: Some("(a".into()),
-                ..MatchSpec::default()
-            },
+            MatchSpec { regex: Some("(a".into()), ..MatchSpec::default() },
             "match.regex",
             "unclosed group, at character 1",
         ),
         (
-            MatchSpec {
-                regex: Some(r"x\w{5000}".into()),
-                ..MatchSpec::default()
-            },
+            MatchSpec { regex: Some(r"x\w{5000}".into()), ..MatchSpec::default() },
             "match.regex",
             "takes more than 1048576 bytes of memory",
         ),
         (
-            MatchSpec {
-                regex: Some("((a{100}){100}){100}".into()),
-                ..MatchSpec::default()
-            },
+            MatchSpec { regex: Some("((a{100}){100}){100}".into()), ..MatchSpec::default() },
             "match.regex",
             "takes more than",
         ),
         (
-            MatchSpec {
-                text: (0..600).map(|i| format!("{i}{long}")).collect(),
-                ..MatchSpec::default()
-            },
+            MatchSpec { text: (0..600).map(|i| format!("{i}{long}")).collect(), ..MatchSpec::default() },
             "match.text",
             "longer than 524288 bytes together",
         ),
     ];
     for (spec, key, text) in cases {
         let error = Matcher::new(vec![Arc::new(rule("mine", spec))]).unwrap_err();
-        assert!(
-            error.rule == "mine" && error.key == key && error.text.contains(text),
-            "{error}"
-        );
+        assert!(error.rule == "mine" && error.key == key && error.text.contains(text), "{error}");
     }
 }
 
@@ -550,18 +292,9 @@ fn errors_name_the_rule_and_the_key() {
 fn a_thousand_rules() {
     let rules = (0..1_000).map(|i| {
         let spec = match i % 4 {
-            0 => MatchSpec {
-                text: vec![format!("marker-{i:04}-text")],
-                ..MatchSpec::default()
-            },
-            1 => MatchSpec {
-                regex: Some(format!("took \\d+ms in step {i:04}$")),
-                ..MatchSpec::default()
-            },
-            2 => MatchSpec {
-                path_prefix: vec![format!("/area/{i:04}/")],
-                ..MatchSpec::default()
-            },
+            0 => MatchSpec { text: vec![format!("marker-{i:04}-text")], ..MatchSpec::default() },
+            1 => MatchSpec { regex: Some(format!("took \\d+ms in step {i:04}$")), ..MatchSpec::default() },
+            2 => MatchSpec { path_prefix: vec![format!("/area/{i:04}/")], ..MatchSpec::default() },
             _ => MatchSpec {
                 text: vec![format!("other-{i:04}"), "common words".into()],
                 regex: Some("^begin".into()),
@@ -581,57 +314,36 @@ fn a_thousand_rules() {
     assert_eq!(text("begin marker-0400-text, marker-0400-text"), [RuleIndex(400)]);
     assert_eq!(text("took 17ms in step 0401"), [RuleIndex(401)]);
     assert_eq!(text("took 17ms in step 0401."), []);
-    assert_eq!(
-        hits(request("web.1", None, 200, "/area/0402/x")),
-        [RuleIndex(402)]
-    );
+    assert_eq!(hits(request("web.1", None, 200, "/area/0402/x")), [RuleIndex(402)]);
     assert_eq!(text("begin other-0403").len(), 1);
     assert_eq!(text("begin with common words").len(), 250);
 }
 
 /// What a match means, without any index.
 fn naive(spec: &MatchSpec, signal: &Signal<'_>) -> bool {
-    let contains = |text: &String| {
-        signal
-            .text
-            .windows(text.len())
-            .any(|window| window == text.as_bytes())
-    };
+    let contains = |text: &String| signal.text.windows(text.len()).any(|window| window == text.as_bytes());
     let is_router = signal.source == Source::Heroku && signal.kind == Kind::Router;
     let names_router = spec.process.iter().any(|glob| glob.as_str() == "router")
         || spec.kind.contains(&Kind::Router)
         || spec.code.iter().any(|code| code.letter() == b'H');
     let text_elsewhere = spec.source.is_some() || !spec.code.is_empty() || !spec.kind.is_empty();
     let text_fits_here = !spec.reads_text()
-        || if is_router {
-            names_router && text_elsewhere
-        } else {
-            text_elsewhere || signal.source == Source::App
-        };
+        || if is_router { names_router && text_elsewhere } else { text_elsewhere || signal.source == Source::App };
     text_fits_here
         && spec.source.is_none_or(|source| source == signal.source)
         && (spec.kind.is_empty() || spec.kind.contains(&signal.kind))
         && (spec.code.is_empty() || signal.code.is_some_and(|code| spec.code.contains(&code)))
-        && (spec.status.is_empty()
-            || signal
-                .status
-                .is_some_and(|s| spec.status.iter().any(|p| p.matches(s))))
+        && (spec.status.is_empty() || signal.status.is_some_and(|s| spec.status.iter().any(|p| p.matches(s))))
         && (spec.process.is_empty()
             || spec
                 .process
                 .iter()
                 .any(|g| g.matches(signal.process) || g.matches(Signal::process_type(signal.process))))
-        && (spec.dyno.is_empty()
-            || !signal.dyno.is_empty() && spec.dyno.iter().any(|g| g.matches(signal.dyno)))
+        && (spec.dyno.is_empty() || !signal.dyno.is_empty() && spec.dyno.iter().any(|g| g.matches(signal.dyno)))
         && (spec.path_prefix.is_empty()
-            || signal
-                .path
-                .is_some_and(|path| spec.path_prefix.iter().any(|p| path.starts_with(p.as_bytes()))))
+            || signal.path.is_some_and(|path| spec.path_prefix.iter().any(|p| path.starts_with(p.as_bytes()))))
         && (spec.text.is_empty() || spec.text.iter().any(contains))
-        && spec
-            .regex
-            .as_ref()
-            .is_none_or(|regex| regex::bytes::Regex::new(regex).unwrap().is_match(signal.text))
+        && spec.regex.as_ref().is_none_or(|regex| regex::bytes::Regex::new(regex).unwrap().is_match(signal.text))
 }
 
 fn some_of<T: Clone + std::fmt::Debug + 'static>(values: &[T]) -> impl Strategy<Value = Vec<T>> + use<T> {
@@ -644,13 +356,7 @@ fn some_of<T: Clone + std::fmt::Debug + 'static>(values: &[T]) -> impl Strategy<
 const REGEXES: [&str; 7] = ["ab+c", r"\d\d", "(?i)abc", "^a", "abc|bcd", "(abc)?d", "[ab]$"];
 
 fn spec() -> impl Strategy<Value = MatchSpec> {
-    let kinds = [
-        Kind::Router,
-        Kind::App,
-        Kind::DynoCrash,
-        Kind::HerokuOther,
-        Kind::WorkerTimeout,
-    ];
+    let kinds = [Kind::Router, Kind::App, Kind::DynoCrash, Kind::HerokuOther, Kind::WorkerTimeout];
     (
         some_of(&codes(&["H12", "H13", "R14"])),
         some_of(&kinds),

@@ -37,12 +37,7 @@ struct Owner {
 
 impl TextSet {
     pub(super) fn any_rule(&self, wants: impl Fn(RuleIndex) -> bool) -> bool {
-        self.owners
-            .iter()
-            .flatten()
-            .map(|owner| owner.rule)
-            .chain(self.regex_owners.iter().copied())
-            .any(wants)
+        self.owners.iter().flatten().map(|owner| owner.rule).chain(self.regex_owners.iter().copied()).any(wants)
     }
 
     /// Calls `take` once for each rule whose text, or a literal of whose regex, stands in `text`.
@@ -57,13 +52,7 @@ impl TextSet {
                 }
                 for owner in self.owners.get(pattern).into_iter().flatten() {
                     if seen.first(self.owners.len() + owner.rule.usize()) {
-                        take(
-                            owner.rule,
-                            Known {
-                                text: owner.is_text,
-                                regex: false,
-                            },
-                        );
+                        take(owner.rule, Known { text: owner.is_text, regex: false });
                     }
                 }
             }
@@ -72,13 +61,7 @@ impl TextSet {
         if let Some(regexes) = self.regexes.as_ref().filter(|set| set.is_match(text)) {
             for at in regexes.matches(text) {
                 if let Some(&rule) = self.regex_owners.get(at) {
-                    take(
-                        rule,
-                        Known {
-                            text: false,
-                            regex: true,
-                        },
-                    );
+                    take(rule, Known { text: false, regex: true });
                 }
             }
         }
@@ -94,21 +77,13 @@ struct Seen {
 impl Seen {
     fn new(bits: usize) -> Self {
         let few = [0; 16];
-        let many = if bits > few.len() * 64 {
-            vec![0; bits.div_ceil(64)]
-        } else {
-            Vec::new()
-        };
+        let many = if bits > few.len() * 64 { vec![0; bits.div_ceil(64)] } else { Vec::new() };
         Self { few, many }
     }
 
     /// Whether this is the first time; marks it.
     fn first(&mut self, at: usize) -> bool {
-        let words: &mut [u64] = if self.many.is_empty() {
-            &mut self.few
-        } else {
-            &mut self.many
-        };
+        let words: &mut [u64] = if self.many.is_empty() { &mut self.few } else { &mut self.many };
         let Some(word) = words.get_mut(at / 64) else {
             return false;
         };
@@ -133,56 +108,19 @@ struct Wanted {
 }
 
 impl TextSets {
-    pub(super) fn add_texts(
-        &mut self,
-        at: RuleIndex,
-        rule: &Rule,
-        lines: &Lines,
-    ) -> Result<(), MatcherError> {
-        let texts: Vec<Vec<u8>> = rule
-            .matches
-            .text
-            .iter()
-            .map(|text| text.as_bytes().to_vec())
-            .collect();
-        self.add(
-            texts,
-            Owner {
-                rule: at,
-                is_text: true,
-            },
-            rule,
-            "match.text",
-            lines,
-        )
+    pub(super) fn add_texts(&mut self, at: RuleIndex, rule: &Rule, lines: &Lines) -> Result<(), MatcherError> {
+        let texts: Vec<Vec<u8>> = rule.matches.text.iter().map(|text| text.as_bytes().to_vec()).collect();
+        self.add(texts, Owner { rule: at, is_text: true }, rule, "match.text", lines)
     }
 
-    pub(super) fn add_regex(
-        &mut self,
-        at: RuleIndex,
-        rule: &Rule,
-        lines: &Lines,
-    ) -> Result<(), MatcherError> {
+    pub(super) fn add_regex(&mut self, at: RuleIndex, rule: &Rule, lines: &Lines) -> Result<(), MatcherError> {
         let Some(pattern) = &rule.matches.regex else {
             return Ok(());
         };
         match literals::required(pattern) {
-            Some(found) => self.add(
-                found,
-                Owner {
-                    rule: at,
-                    is_text: false,
-                },
-                rule,
-                "match.regex",
-                lines,
-            ),
+            Some(found) => self.add(found, Owner { rule: at, is_text: false }, rule, "match.regex", lines),
             None => {
-                let reading = self
-                    .classes
-                    .iter_mut()
-                    .zip(Class::ALL)
-                    .filter(|(_, class)| lines.reads(*class));
+                let reading = self.classes.iter_mut().zip(Class::ALL).filter(|(_, class)| lines.reads(*class));
                 reading.for_each(|(wanted, _)| wanted.regexes.push((pattern.clone(), at)));
                 Ok(())
             }
@@ -199,19 +137,12 @@ impl TextSets {
     ) -> Result<(), MatcherError> {
         for pattern in patterns {
             self.bytes += pattern.len();
-            for (wanted, _) in self
-                .classes
-                .iter_mut()
-                .zip(Class::ALL)
-                .filter(|(_, class)| lines.reads(*class))
-            {
+            for (wanted, _) in self.classes.iter_mut().zip(Class::ALL).filter(|(_, class)| lines.reads(*class)) {
                 wanted.patterns.entry(pattern.clone()).or_default().push(owner);
             }
         }
         if self.bytes > TEXT_BYTES_MAX {
-            let text = format!(
-                "with this one the texts of all rules are longer than {TEXT_BYTES_MAX} bytes together"
-            );
+            let text = format!("with this one the texts of all rules are longer than {TEXT_BYTES_MAX} bytes together");
             return Err(MatcherError::new(rule, key, text));
         }
         Ok(())
@@ -228,19 +159,12 @@ impl Wanted {
         let mut patterns: Vec<(Vec<u8>, Vec<Owner>)> = self.patterns.into_iter().collect();
         patterns.sort_unstable_by(|a, b| a.0.cmp(&b.0));
         let blame = |owner: Option<RuleIndex>, key, text| {
-            let rule = owner
-                .and_then(|at| rules.get(at.usize()))
-                .map(|rule| rule.name.clone())
-                .unwrap_or_default();
+            let rule = owner.and_then(|at| rules.get(at.usize())).map(|rule| rule.name.clone()).unwrap_or_default();
             MatcherError { rule, key, text }
         };
         let automaton = automaton(&patterns).map_err(|error| {
             let longest = patterns.iter().max_by_key(|(pattern, _)| pattern.len());
-            blame(
-                longest.and_then(|(_, owners)| owners.first()).map(|o| o.rule),
-                "match.text",
-                error.to_string(),
-            )
+            blame(longest.and_then(|(_, owners)| owners.first()).map(|o| o.rule), "match.text", error.to_string())
         })?;
         let regexes = regex_set(&self.regexes).map_err(|_| {
             let text = format!(
@@ -265,16 +189,10 @@ fn automaton(patterns: &[(Vec<u8>, Vec<Owner>)]) -> Result<Option<AhoCorasick>, 
         return Ok(None);
     }
     let bytes: usize = patterns.iter().map(|(pattern, _)| pattern.len()).sum();
-    let kind = if bytes <= TABLE_BYTES_MAX {
-        AhoCorasickKind::DFA
-    } else {
-        AhoCorasickKind::ContiguousNFA
-    };
+    let kind = if bytes <= TABLE_BYTES_MAX { AhoCorasickKind::DFA } else { AhoCorasickKind::ContiguousNFA };
     let mut builder = AhoCorasickBuilder::new();
     builder.match_kind(MatchKind::Standard).kind(Some(kind));
-    builder
-        .build(patterns.iter().map(|(pattern, _)| pattern))
-        .map(Some)
+    builder.build(patterns.iter().map(|(pattern, _)| pattern)).map(Some)
 }
 
 fn regex_set(regexes: &[(String, RuleIndex)]) -> Result<Option<RegexSet>, regex::Error> {
@@ -282,9 +200,5 @@ fn regex_set(regexes: &[(String, RuleIndex)]) -> Result<Option<RegexSet>, regex:
         return Ok(None);
     }
     let patterns = regexes.iter().map(|(pattern, _)| pattern);
-    RegexSetBuilder::new(patterns)
-        .size_limit(REGEX_SET_BYTES_MAX)
-        .dfa_size_limit(REGEX_SET_BYTES_MAX)
-        .build()
-        .map(Some)
+    RegexSetBuilder::new(patterns).size_limit(REGEX_SET_BYTES_MAX).dfa_size_limit(REGEX_SET_BYTES_MAX).build().map(Some)
 }
