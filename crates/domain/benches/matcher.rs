@@ -21,43 +21,24 @@ const PATTERNS: [usize; 4] = [0, 1, 100, 1_000];
 
 /// Texts as people write them: words of the domain, one of them rare.
 fn pattern(i: usize) -> String {
-    const VERBS: [&str; 8] = [
-        "charge", "refund", "import", "export", "upload", "sync", "render", "deliver",
-    ];
-    const ENDS: [&str; 5] = [
-        "failed permanently",
-        "gave up after retries",
-        "was rejected",
-        "timed out",
-        "lost its lease",
-    ];
+    const VERBS: [&str; 8] = ["charge", "refund", "import", "export", "upload", "sync", "render", "deliver"];
+    const ENDS: [&str; 5] =
+        ["failed permanently", "gave up after retries", "was rejected", "timed out", "lost its lease"];
     format!("{} {:04} {}", VERBS[i % VERBS.len()], i, ENDS[i % ENDS.len()])
 }
 
 /// `patterns` rules of one text each, and the built-in pack as on every instance.
 fn matcher(patterns: usize) -> Matcher {
-    let condition = Condition::Count {
-        threshold: "> 3".parse().expect("a count"),
-        window: Duration::from_secs(300),
-    };
+    let condition = Condition::Count { threshold: "> 3".parse().expect("a count"), window: Duration::from_secs(300) };
     let own = (0..patterns).map(|i| {
-        let matches = MatchSpec {
-            text: vec![pattern(i)],
-            ..MatchSpec::default()
-        };
+        let matches = MatchSpec { text: vec![pattern(i)], ..MatchSpec::default() };
         Rule::new(&format!("own-{i}"), matches, condition.clone())
     });
     let pack = rule_pack::rules().into_iter().filter(|rule| rule.enabled);
     Matcher::new(pack.chain(own).map(Arc::new).collect()).expect("good rules")
 }
 
-fn line(
-    source: Source,
-    kind: Kind,
-    process: &'static str,
-    status: Option<u16>,
-    text: &str,
-) -> Signal<'static> {
+fn line(source: Source, kind: Kind, process: &'static str, status: Option<u16>, text: &str) -> Signal<'static> {
     let text: &'static [u8] = Box::leak(text.to_owned().into_bytes().into_boxed_slice());
     let dyno = if kind == Kind::Router { "web.1" } else { process };
     Signal {
@@ -81,23 +62,13 @@ fn app_lines() -> Vec<Signal<'static>> {
         "[2026-05-07 08:06:12 +0000] [17] [INFO] delivered 3 messages to shop.example.com in 81ms",
     ];
     (0..1_000)
-        .map(|i| {
-            line(
-                Source::App,
-                Kind::App,
-                "web.1",
-                None,
-                &format!("{} {i}", texts[i % texts.len()]),
-            )
-        })
+        .map(|i| line(Source::App, Kind::App, "web.1", None, &format!("{} {i}", texts[i % texts.len()])))
         .collect()
 }
 
 fn router_lines() -> Vec<Signal<'static>> {
     let text = "at=info method=GET path=\"/orders?id=7\" host=shop.example.com request_id=11111111-2222-4333-8444-555555555555 fwd=\"198.51.100.7\" dyno=web.1 connect=1ms service=18ms status=200 bytes=1742 protocol=https";
-    (0..1_000)
-        .map(|_| line(Source::Heroku, Kind::Router, "router", Some(200), text))
-        .collect()
+    (0..1_000).map(|_| line(Source::Heroku, Kind::Router, "router", Some(200), text)).collect()
 }
 
 /// Six in ten lines are the router's, as on most apps.
@@ -115,16 +86,13 @@ fn run(bencher: Bencher<'_, '_>, patterns: usize, lines: Vec<Signal<'static>>) {
     let app = matcher.for_app("shop-web");
     let bytes: usize = lines.iter().map(|line| line.text.len()).sum();
     let mut hits: Vec<RuleIndex> = Vec::new();
-    bencher
-        .counter(ItemsCount::new(lines.len()))
-        .counter(BytesCount::new(bytes))
-        .bench_local(|| {
-            for line in &lines {
-                hits.clear();
-                matcher.hits(&app, black_box(line), &mut hits);
-                black_box(&hits);
-            }
-        });
+    bencher.counter(ItemsCount::new(lines.len())).counter(BytesCount::new(bytes)).bench_local(|| {
+        for line in &lines {
+            hits.clear();
+            matcher.hits(&app, black_box(line), &mut hits);
+            black_box(&hits);
+        }
+    });
 }
 
 #[divan::bench(args = PATTERNS)]

@@ -18,15 +18,8 @@ fn events(count: i64, step_ms: i64) -> Vec<Counted> {
     (0..count)
         .map(|i| {
             let arrived = Timestamp::from_micros(i * step_ms * 1_000);
-            let late = if i % 7 == 0 {
-                Duration::from_secs(20)
-            } else {
-                Duration::ZERO
-            };
-            Counted {
-                at: arrived - late,
-                arrived,
-            }
+            let late = if i % 7 == 0 { Duration::from_secs(20) } else { Duration::ZERO };
+            Counted { at: arrived - late, arrived }
         })
         .collect()
 }
@@ -47,7 +40,5 @@ fn push(bencher: Bencher<'_, '_>, step_ms: i64) {
 #[divan::bench]
 fn restore(bencher: Bencher<'_, '_>) {
     let events = events(1_024, 250);
-    bencher
-        .counter(ItemsCount::new(events.len()))
-        .bench(|| Window::restore(events.iter().copied(), 4));
+    bencher.counter(ItemsCount::new(events.len())).bench(|| Window::restore(events.iter().copied(), 4));
 }

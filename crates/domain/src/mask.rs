@@ -51,17 +51,12 @@ impl Masker {
     /// shorter than six bytes are left out.
     #[must_use]
     pub fn with_values(known: Vec<String>) -> Self {
-        let known: Vec<String> = known
-            .into_iter()
-            .filter(|value| value.len() >= VALUE_BYTES_MIN)
-            .collect();
+        let known: Vec<String> = known.into_iter().filter(|value| value.len() >= VALUE_BYTES_MIN).collect();
         if known.is_empty() {
             return Self::default();
         }
         // The longest, so that one secret which begins like another leaves no tail.
-        let built = AhoCorasick::builder()
-            .match_kind(MatchKind::LeftmostLongest)
-            .build(known);
+        let built = AhoCorasick::builder().match_kind(MatchKind::LeftmostLongest).build(known);
         Self { values: built.ok() }
     }
 

@@ -58,11 +58,7 @@ pub struct MatcherError {
 
 impl MatcherError {
     fn new(rule: &Rule, key: &'static str, text: String) -> Self {
-        Self {
-            rule: rule.name.clone(),
-            key,
-            text,
-        }
+        Self { rule: rule.name.clone(), key, text }
     }
 }
 
@@ -170,11 +166,7 @@ impl LevelRule {
         if !self.lines.fit(signal, Known::default()) {
             return None;
         }
-        Some(
-            self.share
-                .as_ref()
-                .is_some_and(|share| share.fit(signal, Known::default())),
-        )
+        Some(self.share.as_ref().is_some_and(|share| share.fit(signal, Known::default())))
     }
 }
 
@@ -212,10 +204,7 @@ impl Way {
 
 /// Kinds that come by the minute rather than by the request.
 fn is_rare(kind: Kind) -> bool {
-    !matches!(
-        kind,
-        Kind::Router | Kind::App | Kind::HerokuOther | Kind::PostgresLog | Kind::CustomMetrics
-    )
+    !matches!(kind, Kind::Router | Kind::App | Kind::HerokuOther | Kind::PostgresLog | Kind::CustomMetrics)
 }
 
 impl Matcher {
@@ -237,10 +226,7 @@ impl Matcher {
             by_status: vec![0; STATUSES].into(),
             status_lists: vec![Vec::new()],
             by_path: Prefixes::default(),
-            by_kind: [
-                vec![Vec::new(); Kind::ALL.len()],
-                vec![Vec::new(); Kind::ALL.len()],
-            ],
+            by_kind: [vec![Vec::new(); Kind::ALL.len()], vec![Vec::new(); Kind::ALL.len()]],
             texts: [None, None, None],
             rules,
             lines,
@@ -259,20 +245,14 @@ impl Matcher {
             }
             let spec = &rule.matches;
             match Way::of(spec) {
-                Way::Code => spec
-                    .code
-                    .iter()
-                    .for_each(|code| push_once(self.by_code.entry(*code).or_default(), at)),
+                Way::Code => spec.code.iter().for_each(|code| push_once(self.by_code.entry(*code).or_default(), at)),
                 Way::Text => texts.add_texts(at, rule, lines)?,
                 Way::Regex => texts.add_regex(at, rule, lines)?,
                 Way::Status => statuses.push(at),
                 Way::Path => prefixes.extend(spec.path_prefix.iter().map(|prefix| (prefix.as_bytes(), at))),
                 Way::Kind => {
                     for (source, kinds) in [Source::App, Source::Heroku].into_iter().zip(&mut self.by_kind) {
-                        let fitting = kinds
-                            .iter_mut()
-                            .zip(Kind::ALL)
-                            .filter(|(_, kind)| lines.may_be(source, **kind));
+                        let fitting = kinds.iter_mut().zip(Kind::ALL).filter(|(_, kind)| lines.may_be(source, **kind));
                         fitting.for_each(|(list, _)| list.push(at));
                     }
                 }
@@ -286,22 +266,12 @@ impl Matcher {
 
     fn index_statuses(&mut self, rules: &[RuleIndex]) {
         for (status, place) in (0_u16..).zip(&mut self.by_status) {
-            let fits = |at: &&RuleIndex| {
-                self.rules[at.usize()]
-                    .matches
-                    .status
-                    .iter()
-                    .any(|s| s.matches(status))
-            };
+            let fits = |at: &&RuleIndex| self.rules[at.usize()].matches.status.iter().any(|s| s.matches(status));
             let list: Vec<RuleIndex> = rules.iter().filter(fits).copied().collect();
-            let known = self
-                .status_lists
-                .iter()
-                .position(|other| *other == list)
-                .unwrap_or_else(|| {
-                    self.status_lists.push(list);
-                    self.status_lists.len() - 1
-                });
+            let known = self.status_lists.iter().position(|other| *other == list).unwrap_or_else(|| {
+                self.status_lists.push(list);
+                self.status_lists.len() - 1
+            });
             *place = u16::try_from(known).unwrap_or(0);
         }
     }
@@ -333,18 +303,10 @@ impl Matcher {
             }
         }
         let wants = |at: RuleIndex| bit_of(&bits, at.usize());
-        let texts = Class::ALL.map(|class| {
-            self.texts[class as usize]
-                .as_ref()
-                .is_some_and(|set| set.any_rule(wants))
-        });
+        let texts = Class::ALL.map(|class| self.texts[class as usize].as_ref().is_some_and(|set| set.any_rule(wants)));
         let levels = (0..).map(RuleIndex).zip(&self.rules).filter(|(at, _)| wants(*at));
         let levels = levels.filter_map(|(at, rule)| self.level(at, rule)).collect();
-        AppRules {
-            texts,
-            levels,
-            wanted: (!all).then_some(bits),
-        }
+        AppRules { texts, levels, wanted: (!all).then_some(bits) }
     }
 
     fn level(&self, at: RuleIndex, rule: &Rule) -> Option<LevelRule> {
@@ -354,12 +316,7 @@ impl Matcher {
             Condition::Absence { .. } => None,
         };
         let grouped = rule.group_by.iter().any(|by| *by != GroupBy::App);
-        Some(LevelRule {
-            rule: at,
-            grouped,
-            lines: Arc::clone(self.lines.get(at.usize())?),
-            share,
-        })
+        Some(LevelRule { rule: at, grouped, lines: Arc::clone(self.lines.get(at.usize())?), share })
     }
 
     /// Whether some rule reads the path of requests, which is costly to find in a line.

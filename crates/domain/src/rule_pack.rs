@@ -60,19 +60,10 @@ impl Row {
         }
         // "> 0" and ">= 1" are the same; people read the second.
         let threshold = match self.more_than {
-            0 => CountThreshold {
-                comparison: Comparison::AtLeast,
-                number: 1,
-            },
-            number => CountThreshold {
-                comparison: Comparison::Above,
-                number,
-            },
+            0 => CountThreshold { comparison: Comparison::AtLeast, number: 1 },
+            number => CountThreshold { comparison: Comparison::Above, number },
         };
-        let condition = Condition::Count {
-            threshold,
-            window: minutes(self.minutes),
-        };
+        let condition = Condition::Count { threshold, window: minutes(self.minutes) };
         Rule {
             group_by: self.group_by.to_vec(),
             cooldown: minutes(self.cooldown_minutes),
@@ -108,11 +99,7 @@ fn built_in(
         first_command: first_command.to_owned(),
         usual_causes: causes.iter().map(|&cause| cause.to_owned()).collect(),
     };
-    Rule {
-        origin: Origin::BuiltIn,
-        guidance,
-        ..Rule::new(name, matches, condition)
-    }
+    Rule { origin: Origin::BuiltIn, guidance, ..Rule::new(name, matches, condition) }
 }
 
 /// A heading of `docs/rules.md` and its rules.
@@ -128,18 +115,9 @@ fn chapters() -> Vec<Chapter> {
             title: "Requests: what the router saw",
             rules: [of(router::ROWS), vec![router::share_of_5xx()]].concat(),
         },
-        Chapter {
-            title: "Dynos: what the dyno manager saw",
-            rules: of(dyno::ROWS),
-        },
-        Chapter {
-            title: "The app's own words",
-            rules: of(app::ROWS),
-        },
-        Chapter {
-            title: "Logs and the drain itself",
-            rules: [of(drain::ROWS), vec![drain::silent()]].concat(),
-        },
+        Chapter { title: "Dynos: what the dyno manager saw", rules: of(dyno::ROWS) },
+        Chapter { title: "The app's own words", rules: of(app::ROWS) },
+        Chapter { title: "Logs and the drain itself", rules: [of(drain::ROWS), vec![drain::silent()]].concat() },
     ]
 }
 
@@ -195,76 +173,38 @@ A code that has no rule is counted in `dynowatch_platform_errors_total` all the 
 
 fn row(page: &mut String, rule: &Rule) {
     let mut fires = format!("{}: {}", takes(&rule.matches), rule.condition);
-    if let Condition::Absence {
-        lively: Some(lively), ..
-    } = &rule.condition
-    {
-        let _ = write!(
-            fires,
-            ", after at least {} lines in {}",
-            lively.lines_min,
-            show_duration(lively.within)
-        );
+    if let Condition::Absence { lively: Some(lively), .. } = &rule.condition {
+        let _ = write!(fires, ", after at least {} lines in {}", lively.lines_min, show_duration(lively.within));
     }
     if !rule.group_by.is_empty() {
         let names: Vec<&str> = rule.group_by.iter().map(|by| by.as_str()).collect();
         let _ = write!(fires, ", by {}", names.join(", "));
     }
-    for (name, length) in [
-        ("cool-down", rule.cooldown),
-        ("resolves after", rule.resolve_after),
-    ] {
+    for (name, length) in [("cool-down", rule.cooldown), ("resolves after", rule.resolve_after)] {
         if length != minutes(5) {
             let _ = write!(fires, ", {name} {}", show_duration(length));
         }
     }
     let off = if rule.enabled { "" } else { " *off*" };
-    let Guidance {
-        meaning,
-        first_command,
-        usual_causes,
-    } = &rule.guidance;
+    let Guidance { meaning, first_command, usual_causes } = &rule.guidance;
     let causes = usual_causes.join("; ");
     let severity = rule.severity.as_str();
-    let _ = writeln!(
-        page,
-        "| `{}`{off} | {fires} | {severity} | {meaning} | `{first_command}` | {causes} |",
-        rule.name
-    );
+    let _ =
+        writeln!(page, "| `{}`{off} | {fires} | {severity} | {meaning} | `{first_command}` | {causes} |", rule.name);
 }
 
 /// Which lines, in the words of the rule language.
 fn takes(spec: &MatchSpec) -> String {
-    let mut parts: Vec<String> = spec
-        .code
-        .iter()
-        .map(|code| format!("`code = \"{code}\"`"))
-        .collect();
-    parts.extend(
-        spec.kind
-            .iter()
-            .map(|kind| format!("`kind = \"{}\"`", kind.as_str())),
-    );
-    parts.extend(
-        spec.status
-            .iter()
-            .map(|status| format!("`status = \"{status}\"`")),
-    );
+    let mut parts: Vec<String> = spec.code.iter().map(|code| format!("`code = \"{code}\"`")).collect();
+    parts.extend(spec.kind.iter().map(|kind| format!("`kind = \"{}\"`", kind.as_str())));
+    parts.extend(spec.status.iter().map(|status| format!("`status = \"{status}\"`")));
     if !spec.text.is_empty() {
         parts.push(format!(
             "`text` {}",
-            spec.text
-                .iter()
-                .map(|text| format!("\"{text}\""))
-                .collect::<Vec<_>>()
-                .join(" or ")
+            spec.text.iter().map(|text| format!("\"{text}\"")).collect::<Vec<_>>().join(" or ")
         ));
     }
-    if parts.is_empty() {
-        "any line".to_owned()
-    } else {
-        parts.join(" and ")
-    }
+    if parts.is_empty() { "any line".to_owned() } else { parts.join(" and ") }
 }
 
 #[cfg(test)]
@@ -283,11 +223,7 @@ mod tests {
             assert_eq!(rule.problems(), [], "{}", rule.name);
             assert!(names.insert(rule.name.clone()), "{} twice", rule.name);
             assert_eq!(rule.origin, Origin::BuiltIn);
-            let Guidance {
-                meaning,
-                first_command,
-                usual_causes,
-            } = &rule.guidance;
+            let Guidance { meaning, first_command, usual_causes } = &rule.guidance;
             assert!(
                 meaning.ends_with('.') && first_command.contains("{app}") && !usual_causes.is_empty(),
                 "{}",
@@ -295,17 +231,10 @@ mod tests {
             );
             assert!(
                 rule.name.len() <= 24
-                    && rule
-                        .name
-                        .bytes()
-                        .all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'-')
+                    && rule.name.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'-')
             );
             let shown = format!("{meaning}{first_command}{}", usual_causes.concat());
-            assert!(
-                !shown.contains('|') && !shown.contains('\n'),
-                "{} breaks the table",
-                rule.name
-            );
+            assert!(!shown.contains('|') && !shown.contains('\n'), "{} breaks the table", rule.name);
         }
         Matcher::new(rules.into_iter().map(Arc::new).collect()).unwrap();
     }
@@ -313,11 +242,9 @@ mod tests {
     #[test]
     fn every_code_of_the_platform_has_its_rule() {
         let names: BTreeSet<String> = rules().into_iter().map(|rule| rule.name).collect();
-        let h = [
-            10, 11, 12, 13, 14, 15, 17, 18, 19, 20, 21, 22, 24, 25, 26, 27, 28, 31, 32, 33, 34, 80, 81, 82,
-            83, 99,
-        ]
-        .map(|n| format!("h{n}"));
+        let h =
+            [10, 11, 12, 13, 14, 15, 17, 18, 19, 20, 21, 22, 24, 25, 26, 27, 28, 31, 32, 33, 34, 80, 81, 82, 83, 99]
+                .map(|n| format!("h{n}"));
         let r = [10, 12, 13, 14, 15, 16, 17, 99, 151].map(|n| format!("r{n}"));
         let l = [10, 11, 12, 13, 14, 15].map(|n| format!("l{n}"));
         let other = [
@@ -331,12 +258,7 @@ mod tests {
             "drain-silent",
             "drain-rejected",
         ];
-        let want: BTreeSet<String> = h
-            .into_iter()
-            .chain(r)
-            .chain(l)
-            .chain(other.map(str::to_owned))
-            .collect();
+        let want: BTreeSet<String> = h.into_iter().chain(r).chain(l).chain(other.map(str::to_owned)).collect();
         assert_eq!(names, want);
     }
 
@@ -345,11 +267,7 @@ mod tests {
     fn codes_are_what_names_say() {
         for rule in rules().iter().filter(|rule| !rule.matches.code.is_empty()) {
             assert_eq!(
-                rule.matches
-                    .code
-                    .iter()
-                    .map(|c| c.to_string().to_lowercase())
-                    .collect::<Vec<_>>(),
+                rule.matches.code.iter().map(|c| c.to_string().to_lowercase()).collect::<Vec<_>>(),
                 [rule.name.as_str()]
             );
         }
@@ -359,10 +277,7 @@ mod tests {
     fn the_page_is_up_to_date() {
         let page = markdown();
         let path = concat!(env!("CARGO_MANIFEST_DIR"), "/../../docs/rules.md");
-        #[expect(
-            clippy::disallowed_methods,
-            reason = "the switch of this one test, as other snapshots have theirs"
-        )]
+        #[expect(clippy::disallowed_methods, reason = "the switch of this one test, as other snapshots have theirs")]
         if std::env::var_os("DYNOWATCH_UPDATE").is_some() {
             std::fs::write(path, &page).unwrap();
         }

@@ -10,22 +10,12 @@ use crate::signal::Kind;
 const BY_TYPE: &[GroupBy] = &[ProcessType];
 
 fn of(kind: Kind) -> MatchSpec {
-    MatchSpec {
-        kind: vec![kind],
-        ..MatchSpec::default()
-    }
+    MatchSpec { kind: vec![kind], ..MatchSpec::default() }
 }
 
 fn out_of_connections() -> MatchSpec {
-    let texts = [
-        "too many connections",
-        "remaining connection slots are reserved",
-        "too many clients already",
-    ];
-    MatchSpec {
-        text: texts.map(str::to_owned).to_vec(),
-        ..of(Kind::PostgresError)
-    }
+    let texts = ["too many connections", "remaining connection slots are reserved", "too many clients already"];
+    MatchSpec { text: texts.map(str::to_owned).to_vec(), ..of(Kind::PostgresError) }
 }
 
 pub(super) const ROWS: &[Row] = &[
@@ -50,10 +40,7 @@ pub(super) const ROWS: &[Row] = &[
         group_by: BY_TYPE,
         meaning: "Gunicorn's workers were killed from outside, perhaps for want of memory.",
         first_command: "heroku ps -a {app}",
-        usual_causes: &[
-            "out of memory (see r14 and r15)",
-            "worker timeouts (see worker-timeout)",
-        ],
+        usual_causes: &["out of memory (see r14 and r15)", "worker timeouts (see worker-timeout)"],
         ..ROW
     },
     Row {

@@ -9,36 +9,20 @@ const DRAINS: &str = "heroku drains -a {app}";
 
 /// Nothing arrives from an app that was lively.
 pub(super) fn silent() -> Rule {
-    let lively = Lively {
-        lines_min: 60,
-        within: minutes(60),
-    };
-    let condition = Condition::Absence {
-        fewer_than: 1,
-        window: minutes(10),
-        lively: Some(lively),
-    };
-    let meaning = "Not one line arrived for ten minutes from an app that had been logging: no rule can see this app now.";
+    let lively = Lively { lines_min: 60, within: minutes(60) };
+    let condition = Condition::Absence { fewer_than: 1, window: minutes(10), lively: Some(lively) };
+    let meaning =
+        "Not one line arrived for ten minutes from an app that had been logging: no rule can see this app now.";
     let causes = [
         "the drain was removed or its URL changed",
         "the app is stopped or scaled to zero",
         "Heroku's log router is in trouble",
     ];
-    built_in(
-        "drain-silent",
-        MatchSpec::default(),
-        condition,
-        meaning,
-        DRAINS,
-        &causes,
-    )
+    built_in("drain-silent", MatchSpec::default(), condition, meaning, DRAINS, &causes)
 }
 
 fn rejected() -> MatchSpec {
-    MatchSpec {
-        kind: vec![Kind::DrainRejected],
-        ..MatchSpec::default()
-    }
+    MatchSpec { kind: vec![Kind::DrainRejected], ..MatchSpec::default() }
 }
 
 pub(super) const ROWS: &[Row] = &[
@@ -49,11 +33,7 @@ pub(super) const ROWS: &[Row] = &[
         cooldown_minutes: 60,
         meaning: "Drain buffer overflow: Heroku dropped lines before they reached us. Counts of that time are lower bounds and say so.",
         first_command: DRAINS,
-        usual_causes: &[
-            "a burst of logging",
-            "dynowatch too slow or away (see its /metrics)",
-            "debug logging left on",
-        ],
+        usual_causes: &["a burst of logging", "dynowatch too slow or away (see its /metrics)", "debug logging left on"],
         ..ROW
     },
     Row {
@@ -92,10 +72,7 @@ pub(super) const ROWS: &[Row] = &[
         cooldown_minutes: 60,
         meaning: "Certificate validation: a syslog drain's certificate is not accepted, so that drain gets nothing. Said in tails only.",
         first_command: DRAINS,
-        usual_causes: &[
-            "an expired certificate at a log service",
-            "a host name that does not fit it",
-        ],
+        usual_causes: &["an expired certificate at a log service", "a host name that does not fit it"],
         ..ROW
     },
     Row {

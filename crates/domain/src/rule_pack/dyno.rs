@@ -11,17 +11,11 @@ const PS: &str = "heroku ps -a {app}";
 const RELEASES: &str = "heroku releases -a {app} -n 5";
 
 fn crash() -> MatchSpec {
-    MatchSpec {
-        kind: vec![Kind::DynoCrash],
-        ..MatchSpec::default()
-    }
+    MatchSpec { kind: vec![Kind::DynoCrash], ..MatchSpec::default() }
 }
 
 fn crash_at_boot() -> MatchSpec {
-    MatchSpec {
-        text: vec!["from starting to crashed".to_owned()],
-        ..crash()
-    }
+    MatchSpec { text: vec!["from starting to crashed".to_owned()], ..crash() }
 }
 
 pub(super) const ROWS: &[Row] = &[
@@ -54,11 +48,7 @@ pub(super) const ROWS: &[Row] = &[
         group_by: BY_TYPE,
         meaning: "Dynos of this type crash while starting: the release, its config or what it needs at start is broken.",
         first_command: RELEASES,
-        usual_causes: &[
-            "an exception at import or boot",
-            "a missing config var",
-            "too slow to bind $PORT (see r10)",
-        ],
+        usual_causes: &["an exception at import or boot", "a missing config var", "too slow to bind $PORT (see r10)"],
         ..ROW
     },
     Row {
@@ -142,10 +132,7 @@ pub(super) const ROWS: &[Row] = &[
         severity: Critical,
         meaning: "Checksum error: the slug is damaged and the dyno cannot start.",
         first_command: RELEASES,
-        usual_causes: &[
-            "a fault of Heroku's storage: deploy again",
-            "an incident at Heroku",
-        ],
+        usual_causes: &["a fault of Heroku's storage: deploy again", "an incident at Heroku"],
         ..ROW
     },
     Row {

@@ -11,29 +11,13 @@ const RELEASES: &str = "heroku releases -a {app} -n 5";
 
 /// The share of requests answered 5xx, whatever the reason.
 pub(super) fn share_of_5xx() -> Rule {
-    let threshold = ShareThreshold {
-        comparison: Comparison::Above,
-        limit_ppm: 50_000,
-    };
-    let condition = Condition::Ratio {
-        threshold,
-        requests_min: 50,
-        window: minutes(5),
-    };
-    let matches = MatchSpec {
-        status: vec![StatusPattern::Class(5)],
-        ..MatchSpec::default()
-    };
-    let meaning = "More than one request in twenty fails on the server's side, whoever answered: the app or the router.";
-    let causes = [
-        "a bad release",
-        "a dependency that is down",
-        "a database out of connections",
-    ];
-    Rule {
-        severity: Critical,
-        ..built_in("5xx-share", matches, condition, meaning, RELEASES, &causes)
-    }
+    let threshold = ShareThreshold { comparison: Comparison::Above, limit_ppm: 50_000 };
+    let condition = Condition::Ratio { threshold, requests_min: 50, window: minutes(5) };
+    let matches = MatchSpec { status: vec![StatusPattern::Class(5)], ..MatchSpec::default() };
+    let meaning =
+        "More than one request in twenty fails on the server's side, whoever answered: the app or the router.";
+    let causes = ["a bad release", "a dependency that is down", "a database out of connections"];
+    Rule { severity: Critical, ..built_in("5xx-share", matches, condition, meaning, RELEASES, &causes) }
 }
 
 pub(super) const ROWS: &[Row] = &[
@@ -42,11 +26,7 @@ pub(super) const ROWS: &[Row] = &[
         severity: Critical,
         meaning: "App crashed: the web dyno crashed or never came up, so each request is answered 503.",
         first_command: PS,
-        usual_causes: &[
-            "a release that fails at boot",
-            "a missing config var",
-            "out of memory at start",
-        ],
+        usual_causes: &["a release that fails at boot", "a missing config var", "out of memory at start"],
         ..ROW
     },
     Row {
@@ -54,11 +34,7 @@ pub(super) const ROWS: &[Row] = &[
         severity: Critical,
         meaning: "Backlog too deep: the router already queues as many requests as it may and refuses more.",
         first_command: PS,
-        usual_causes: &[
-            "slow requests on all dynos",
-            "too few web dynos for the traffic",
-            "a flood from one client",
-        ],
+        usual_causes: &["slow requests on all dynos", "too few web dynos for the traffic", "a flood from one client"],
         ..ROW
     },
     Row {
@@ -113,22 +89,14 @@ pub(super) const ROWS: &[Row] = &[
         more_than: 10,
         meaning: "Poorly formatted HTTP response: the router could not read what the app answered.",
         first_command: ROUTER,
-        usual_causes: &[
-            "a hand-made response",
-            "a body longer than its Content-Length",
-            "a change of the web server",
-        ],
+        usual_causes: &["a hand-made response", "a body longer than its Content-Length", "a change of the web server"],
         ..ROW
     },
     Row {
         name: "H18",
         more_than: 10,
         meaning: "Server request interrupted: the dyno closed the connection after it had begun to answer. The status may say 200.",
-        usual_causes: &[
-            "a worker killed while streaming",
-            "an upload refused before it was read",
-            "a crash",
-        ],
+        usual_causes: &["a worker killed while streaming", "an upload refused before it was read", "a crash"],
         ..ROW
     },
     Row {
@@ -136,11 +104,7 @@ pub(super) const ROWS: &[Row] = &[
         severity: Critical,
         meaning: "Backend connection timeout: a web dyno did not accept the connection within 5 s.",
         first_command: PS,
-        usual_causes: &[
-            "a dyno too busy to accept",
-            "an event loop that is blocked",
-            "a full listen queue",
-        ],
+        usual_causes: &["a dyno too busy to accept", "an event loop that is blocked", "a full listen queue"],
         ..ROW
     },
     Row {
@@ -172,11 +136,7 @@ pub(super) const ROWS: &[Row] = &[
         severity: Critical,
         meaning: "Connection limit reached: a dyno has as many open connections as the router allows.",
         first_command: PS,
-        usual_causes: &[
-            "slow responses under load",
-            "clients that keep connections open",
-            "too few web dynos",
-        ],
+        usual_causes: &["slow responses under load", "clients that keep connections open", "too few web dynos"],
         ..ROW
     },
     Row {
@@ -205,11 +165,7 @@ pub(super) const ROWS: &[Row] = &[
         minutes: 10,
         meaning: "Request error: the client's request was malformed; `cause` in the line says how. Many at once may be a broken client of ours.",
         first_command: ROUTER,
-        usual_causes: &[
-            "a broken or hostile client",
-            "an unusual Expect header",
-            "a bad chunk from an uploader",
-        ],
+        usual_causes: &["a broken or hostile client", "an unusual Expect header", "a bad chunk from an uploader"],
         ..ROW
     },
     Row {
@@ -237,10 +193,7 @@ pub(super) const ROWS: &[Row] = &[
         more_than: 20,
         meaning: "Misdirected request: a client used one connection for another host name.",
         first_command: "heroku domains -a {app}",
-        usual_causes: &[
-            "connection re-use across names on one certificate",
-            "a proxy in front of the app",
-        ],
+        usual_causes: &["connection re-use across names on one certificate", "a proxy in front of the app"],
         ..ROW
     },
     Row {
