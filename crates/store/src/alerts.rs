@@ -48,9 +48,7 @@ impl AlertState {
     /// The state of that name.
     #[must_use]
     pub fn named(name: &str) -> Option<Self> {
-        [Self::Pending, Self::Firing, Self::Resolved]
-            .into_iter()
-            .find(|state| state.as_str() == name)
+        [Self::Pending, Self::Firing, Self::Resolved].into_iter().find(|state| state.as_str() == name)
     }
 }
 
@@ -154,27 +152,13 @@ struct Row {
 
 impl Row {
     fn read(self) -> Result<AlertRow> {
-        let open = self
-            .track
-            .as_ref()
-            .filter(|_| self.resolved_at.is_none())
-            .and_then(|Json(track)| track.firing());
-        let (facts, told) = open.map_or((self.facts.0, self.told), |firing| {
-            (firing.facts.clone(), firing.told)
-        });
+        let open = self.track.as_ref().filter(|_| self.resolved_at.is_none()).and_then(|Json(track)| track.firing());
+        let (facts, told) = open.map_or((self.facts.0, self.told), |firing| (firing.facts.clone(), firing.told));
         Ok(AlertRow {
             id: Some(AlertId(self.id)),
-            key: Key {
-                app: AppId(self.app_id),
-                rule: self.rule,
-                group: Group(self.grp),
-            },
+            key: Key { app: AppId(self.app_id), rule: self.rule, group: Group(self.grp) },
             app_name: self.name,
-            state: if self.resolved_at.is_some() {
-                AlertState::Resolved
-            } else {
-                AlertState::Firing
-            },
+            state: if self.resolved_at.is_some() { AlertState::Resolved } else { AlertState::Firing },
             severity: Some(word("a severity", &self.severity, |name| {
                 Severity::ALL.into_iter().find(|s| s.as_str() == name)
             })?),
@@ -225,9 +209,7 @@ impl Store {
                         .push_bind(before.id.0)
                         .push(")");
                 }
-                query
-                    .push(" ORDER BY a.fired_at DESC, a.id DESC LIMIT ")
-                    .push_bind(i64::from(filter.limit));
+                query.push(" ORDER BY a.fired_at DESC, a.id DESC LIMIT ").push_bind(i64::from(filter.limit));
                 query.build_query_as::<Row>().fetch_all($pool).await?
             }};
         }
@@ -248,18 +230,13 @@ impl Store {
         type Row = (Uuid, String, String, String, Json<Track>);
         let sql = "SELECT t.app_id, p.name, t.rule, t.grp, t.track FROM tracks AS t JOIN apps AS p ON p.id = t.app_id \
                    WHERE t.phase = 'pending' ORDER BY t.app_id, t.rule, t.grp LIMIT $1";
-        let rows: Vec<Row> = read!(&self.state, |pool| sqlx::query_as(sql)
-            .bind(i64::from(PER_ALERT_MAX))
-            .fetch_all(pool))?;
+        let rows: Vec<Row> =
+            read!(&self.state, |pool| sqlx::query_as(sql).bind(i64::from(PER_ALERT_MAX)).fetch_all(pool))?;
         let wanted = |row: &Row| {
-            filter.app.is_none_or(|app| app.0 == row.0)
-                && filter.rule.as_ref().is_none_or(|rule| *rule == row.2)
+            filter.app.is_none_or(|app| app.0 == row.0) && filter.rule.as_ref().is_none_or(|rule| *rule == row.2)
         };
-        let mut alerts: Vec<AlertRow> = rows
-            .into_iter()
-            .filter(wanted)
-            .filter_map(|row| pending(row.0, row.1, row.2, row.3, row.4.0))
-            .collect();
+        let mut alerts: Vec<AlertRow> =
+            rows.into_iter().filter(wanted).filter_map(|row| pending(row.0, row.1, row.2, row.3, row.4.0)).collect();
         alerts.sort_by_key(|alert| std::cmp::Reverse(alert.since));
         alerts.truncate(usize::try_from(filter.limit).unwrap_or(usize::MAX));
         Ok(alerts)
@@ -274,41 +251,19 @@ impl Store {
                            a.told, a.facts, a.details, t.track FROM alerts AS a JOIN apps AS p ON p.id = a.app_id \
                            LEFT JOIN tracks AS t ON t.alert_id = a.id WHERE a.id = $1";
         const EVIDENCE: &str = "SELECT evidence FROM alerts WHERE id = $1";
-        const DECISIONS: &str =
-            "SELECT at, effect FROM decisions WHERE alert_id = $1 ORDER BY number DESC LIMIT $2";
-        let row: Option<Row> = read!(&self.state, |pool| sqlx::query_as(ONE)
-            .bind(id.0)
-            .fetch_optional(pool))?;
-        let row = row
-            .ok_or_else(|| StoreError::NotFound(format!("alert {id}")))?
-            .read()?;
+        const DECISIONS: &str = "SELECT at, effect FROM decisions WHERE alert_id = $1 ORDER BY number DESC LIMIT $2";
+        let row: Option<Row> = read!(&self.state, |pool| sqlx::query_as(ONE).bind(id.0).fetch_optional(pool))?;
+        let row = row.ok_or_else(|| StoreError::NotFound(format!("alert {id}")))?.read()?;
         let evidence: Option<Json<Vec<EvidenceLine>>> =
-            read!(&self.state, |pool| sqlx::query_scalar(EVIDENCE)
-                .bind(id.0)
-                .fetch_optional(pool))?;
+            read!(&self.state, |pool| sqlx::query_scalar(EVIDENCE).bind(id.0).fetch_optional(pool))?;
         let limit = i64::from(PER_ALERT_MAX);
-        let rows: Vec<(i64, Json<Effect>)> = read!(&self.state, |pool| sqlx::query_as(DECISIONS)
-            .bind(id.0)
-            .bind(limit)
-            .fetch_all(pool))?;
-        let decisions = rows
-            .into_iter()
-            .rev()
-            .map(|(at, Json(effect))| (time(at), effect))
-            .collect();
+        let rows: Vec<(i64, Json<Effect>)> =
+            read!(&self.state, |pool| sqlx::query_as(DECISIONS).bind(id.0).bind(limit).fetch_all(pool))?;
+        let decisions = rows.into_iter().rev().map(|(at, Json(effect))| (time(at), effect)).collect();
         let deliveries = self
-            .deliveries(&DeliveryFilter {
-                alert: Some(id),
-                limit: PER_ALERT_MAX,
-                ..DeliveryFilter::default()
-            })
+            .deliveries(&DeliveryFilter { alert: Some(id), limit: PER_ALERT_MAX, ..DeliveryFilter::default() })
             .await?;
-        Ok(Alert {
-            row,
-            evidence: evidence.map(|Json(lines)| lines).unwrap_or_default(),
-            decisions,
-            deliveries,
-        })
+        Ok(Alert { row, evidence: evidence.map(|Json(lines)| lines).unwrap_or_default(), decisions, deliveries })
     }
 
     /// The key that is open (pending or firing) for this rule, app and group, as `alerts resolve` is given it; `None` when
@@ -324,20 +279,10 @@ impl Store {
     ) -> Result<Option<(Key, Option<AlertId>)>> {
         let sql = "SELECT t.app_id, t.alert_id FROM tracks AS t JOIN apps AS p ON p.id = t.app_id \
                    WHERE t.rule = $1 AND p.name = $2 AND t.grp = $3 AND t.phase <> 'quiet'";
-        let row: Option<(Uuid, Option<Uuid>)> = read!(&self.state, |pool| sqlx::query_as(sql)
-            .bind(rule)
-            .bind(app_name)
-            .bind(group)
-            .fetch_optional(pool))?;
+        let row: Option<(Uuid, Option<Uuid>)> =
+            read!(&self.state, |pool| sqlx::query_as(sql).bind(rule).bind(app_name).bind(group).fetch_optional(pool))?;
         Ok(row.map(|(app, alert)| {
-            (
-                Key {
-                    app: AppId(app),
-                    rule: rule.to_owned(),
-                    group: Group(group.to_owned()),
-                },
-                alert.map(AlertId),
-            )
+            (Key { app: AppId(app), rule: rule.to_owned(), group: Group(group.to_owned()) }, alert.map(AlertId))
         }))
     }
 
@@ -351,11 +296,7 @@ impl Store {
                    (SELECT COUNT(*) FROM alerts WHERE resolved_at IS NOT NULL)";
         let (pending, firing, resolved): (i64, i64, i64) =
             read!(&self.state, |pool| sqlx::query_as(sql).fetch_one(pool))?;
-        Ok(AlertCounts {
-            pending: count(pending),
-            firing: count(firing),
-            resolved: count(resolved),
-        })
+        Ok(AlertCounts { pending: count(pending), firing: count(firing), resolved: count(resolved) })
     }
 }
 
@@ -364,17 +305,10 @@ fn pending(app: Uuid, app_name: String, rule: String, group: String, track: Trac
     let Phase::Pending { since, facts, .. } = track.phase else {
         return None;
     };
-    let details = AlertDetails {
-        app_name: app_name.clone(),
-        ..AlertDetails::default()
-    };
+    let details = AlertDetails { app_name: app_name.clone(), ..AlertDetails::default() };
     Some(AlertRow {
         id: None,
-        key: Key {
-            app: AppId(app),
-            rule,
-            group: Group(group),
-        },
+        key: Key { app: AppId(app), rule, group: Group(group) },
         app_name,
         state: AlertState::Pending,
         severity: None,

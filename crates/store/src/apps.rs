@@ -36,9 +36,7 @@ impl AppOrigin {
 
     fn read(text: &str) -> Result<Self> {
         word("an origin", text, |name| {
-            [Self::File, Self::Adopted, Self::Url]
-                .into_iter()
-                .find(|origin| origin.as_str() == name)
+            [Self::File, Self::Adopted, Self::Url].into_iter().find(|origin| origin.as_str() == name)
         })
     }
 }
@@ -87,8 +85,7 @@ fn app((id, name, origin, host_hint, created_at, last_line_at): Row) -> Result<A
     })
 }
 
-const BY_NAME: &str =
-    "SELECT id, name, origin, host_hint, created_at, last_line_at FROM apps WHERE name = $1";
+const BY_NAME: &str = "SELECT id, name, origin, host_hint, created_at, last_line_at FROM apps WHERE name = $1";
 const BY_TOKEN: &str = "SELECT a.id, a.name, a.origin, a.host_hint, a.created_at, a.last_line_at FROM apps AS a \
                         JOIN drain_tokens AS t ON t.app_id = a.id WHERE t.token = $1";
 
@@ -96,20 +93,9 @@ const BY_TOKEN: &str = "SELECT a.id, a.name, a.origin, a.host_hint, a.created_at
 async fn ensure(tx: &mut Tx, id: AppId, name: &str, origin: AppOrigin, now: Timestamp) -> Result<App> {
     let sql = "INSERT INTO apps (id, name, origin, created_at) VALUES ($1, $2, $3, $4) ON CONFLICT (name) DO NOTHING";
     on!(tx, Engine, conn, {
-        sqlx::query(sql)
-            .bind(id.0)
-            .bind(name)
-            .bind(origin.as_str())
-            .bind(now.as_micros())
-            .execute(conn)
-            .await?;
+        sqlx::query(sql).bind(id.0).bind(name).bind(origin.as_str()).bind(now.as_micros()).execute(conn).await?;
     });
-    let row: Row = on!(
-        tx,
-        Engine,
-        conn,
-        sqlx::query_as(BY_NAME).bind(name).fetch_one(conn).await?
-    );
+    let row: Row = on!(tx, Engine, conn, sqlx::query_as(BY_NAME).bind(name).fetch_one(conn).await?);
     app(row)
 }
 
@@ -129,9 +115,7 @@ impl Store {
     /// # Errors
     /// When the store is away.
     pub async fn app_by_name(&self, name: &str) -> Result<Option<App>> {
-        let row: Option<Row> = read!(&self.state, |pool| sqlx::query_as(BY_NAME)
-            .bind(name)
-            .fetch_optional(pool))?;
+        let row: Option<Row> = read!(&self.state, |pool| sqlx::query_as(BY_NAME).bind(name).fetch_optional(pool))?;
         row.map(app).transpose()
     }
 
@@ -155,9 +139,7 @@ impl Store {
     /// # Errors
     /// When the store is away.
     pub async fn app_of_token(&self, token: &str) -> Result<Option<App>> {
-        let row: Option<Row> = read!(&self.state, |pool| sqlx::query_as(BY_TOKEN)
-            .bind(token)
-            .fetch_optional(pool))?;
+        let row: Option<Row> = read!(&self.state, |pool| sqlx::query_as(BY_TOKEN).bind(token).fetch_optional(pool))?;
         row.map(app).transpose()
     }
 
@@ -200,18 +182,14 @@ impl Store {
     /// [`StoreError::NotFound`] for an unknown app, [`StoreError::Conflict`] when the name is taken.
     pub async fn rename_app(&self, id: AppId, name: &str) -> Result<()> {
         let name = clean(name);
-        let done = change!(
-            &self.state,
-            sqlx::query("UPDATE apps SET name = $1 WHERE id = $2")
-                .bind(name.as_ref())
-                .bind(id.0)
-        );
+        let done =
+            change!(&self.state, sqlx::query("UPDATE apps SET name = $1 WHERE id = $2").bind(name.as_ref()).bind(id.0));
         match done {
             Ok(0) => Err(StoreError::NotFound(format!("app {id}"))),
             Ok(_) => Ok(()),
-            Err(StoreError::Sql(sqlx::Error::Database(error))) if error.is_unique_violation() => Err(
-                StoreError::Conflict(format!("there is an app named {name:?} already")),
-            ),
+            Err(StoreError::Sql(sqlx::Error::Database(error))) if error.is_unique_violation() => {
+                Err(StoreError::Conflict(format!("there is an app named {name:?} already")))
+            }
             Err(error) => Err(error),
         }
     }
@@ -224,9 +202,7 @@ impl Store {
         let host = clean(host);
         let _done = change!(
             &self.state,
-            sqlx::query("UPDATE apps SET host_hint = $1 WHERE id = $2")
-                .bind(host.as_ref())
-                .bind(id.0)
+            sqlx::query("UPDATE apps SET host_hint = $1 WHERE id = $2").bind(host.as_ref()).bind(id.0)
         )?;
         Ok(())
     }
@@ -269,17 +245,10 @@ impl Store {
         type Row = (String, Uuid, String, i64);
         let sql = "SELECT token, app_id, origin, created_at FROM drain_tokens ORDER BY created_at, token";
         let rows: Vec<Row> = read!(&self.state, |pool| sqlx::query_as(sql).fetch_all(pool))?;
-        let tokens = rows
-            .into_iter()
-            .filter(|(_, of, ..)| app.is_none_or(|app| app.0 == *of));
+        let tokens = rows.into_iter().filter(|(_, of, ..)| app.is_none_or(|app| app.0 == *of));
         tokens
             .map(|(token, app, origin, at)| {
-                Ok(DrainToken {
-                    token,
-                    app: AppId(app),
-                    origin: AppOrigin::read(&origin)?,
-                    created_at: time(at),
-                })
+                Ok(DrainToken { token, app: AppId(app), origin: AppOrigin::read(&origin)?, created_at: time(at) })
             })
             .collect()
     }
@@ -288,23 +257,13 @@ impl Store {
     ///
     /// # Errors
     /// When the store is away or full.
-    pub async fn assign_token(
-        &self,
-        token: &str,
-        app: AppId,
-        origin: AppOrigin,
-        now: Timestamp,
-    ) -> Result<()> {
+    pub async fn assign_token(&self, token: &str, app: AppId, origin: AppOrigin, now: Timestamp) -> Result<()> {
         let sql = "INSERT INTO drain_tokens (token, app_id, origin, created_at) VALUES ($1, $2, $3, $4) \
                    ON CONFLICT (token) DO UPDATE SET app_id = excluded.app_id, origin = excluded.origin";
         let token = clean(token);
         let _done = change!(
             &self.state,
-            sqlx::query(sql)
-                .bind(token.as_ref())
-                .bind(app.0)
-                .bind(origin.as_str())
-                .bind(now.as_micros())
+            sqlx::query(sql).bind(token.as_ref()).bind(app.0).bind(origin.as_str()).bind(now.as_micros())
         )?;
         Ok(())
     }
@@ -314,10 +273,7 @@ impl Store {
     /// # Errors
     /// When the store is away.
     pub async fn remove_token(&self, token: &str) -> Result<bool> {
-        let done = change!(
-            &self.state,
-            sqlx::query("DELETE FROM drain_tokens WHERE token = $1").bind(token)
-        )?;
+        let done = change!(&self.state, sqlx::query("DELETE FROM drain_tokens WHERE token = $1").bind(token))?;
         Ok(done > 0)
     }
 }

@@ -57,8 +57,7 @@ impl Store {
         partial.push(".partial");
         let partial = Path::new(&partial);
         let mut out = Out::create(partial).await?;
-        out.line(&json!({"dynowatch_backup": FORMAT, "schema": Set::Postgres.newest()}))
-            .await?;
+        out.line(&json!({"dynowatch_backup": FORMAT, "schema": Set::Postgres.newest()})).await?;
         match &self.files {
             Some(files) => {
                 for (path, tables) in [(&files.state, STATE_TABLES), (&files.metrics, METRICS_TABLES)] {
@@ -80,20 +79,14 @@ impl Store {
         let rows = out.rows;
         out.line(&json!({"end": rows})).await?;
         out.finish().await?;
-        tokio::fs::rename(partial, path)
-            .await
-            .map_err(|error| StoreError::file(path, error))?;
+        tokio::fs::rename(partial, path).await.map_err(|error| StoreError::file(path, error))?;
         Ok(Moved { rows })
     }
 
     async fn backup_postgres(&self, out: &mut Out<'_>) -> Result<()> {
         let Db::Pg(pool) = &self.state else { return Ok(()) };
-        let mut tx = pool
-            .begin_with("BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY")
-            .await?;
-        sqlx::query("SET LOCAL statement_timeout = 0")
-            .execute(&mut *tx)
-            .await?;
+        let mut tx = pool.begin_with("BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY").await?;
+        sqlx::query("SET LOCAL statement_timeout = 0").execute(&mut *tx).await?;
         for table in STATE_TABLES.iter().chain(METRICS_TABLES) {
             dump_pg(&mut tx, table, out).await?;
         }
@@ -109,11 +102,7 @@ impl Store {
     pub async fn restore(path: &Path, options: &StoreOptions) -> Result<Moved> {
         let mut lines = Input::open(path).await?;
         lines.head().await?;
-        let store = Self::open(&StoreOptions {
-            exclusive: true,
-            ..options.clone()
-        })
-        .await?;
+        let store = Self::open(&StoreOptions { exclusive: true, ..options.clone() }).await?;
         let (mut state, mut metrics) = (store.begin().await?, store.metrics.begin().await?);
         without_limit(&mut state).await?;
         without_limit(&mut metrics).await?;
@@ -138,22 +127,13 @@ struct Out<'a> {
 
 impl<'a> Out<'a> {
     async fn create(path: &'a Path) -> Result<Self> {
-        let file = File::create(path)
-            .await
-            .map_err(|error| StoreError::file(path, error))?;
-        Ok(Self {
-            path,
-            file: BufWriter::with_capacity(1 << 16, file),
-            rows: 0,
-        })
+        let file = File::create(path).await.map_err(|error| StoreError::file(path, error))?;
+        Ok(Self { path, file: BufWriter::with_capacity(1 << 16, file), rows: 0 })
     }
 
     async fn line(&mut self, value: &Value) -> Result<()> {
         let text = format!("{value}\n");
-        self.file
-            .write_all(text.as_bytes())
-            .await
-            .map_err(|error| StoreError::file(self.path, error))
+        self.file.write_all(text.as_bytes()).await.map_err(|error| StoreError::file(self.path, error))
     }
 
     async fn row(&mut self, table: &Table, row: Map<String, Value>) -> Result<()> {
@@ -181,18 +161,14 @@ macro_rules! dump {
                 let mut values = Map::new();
                 for (at, (name, column)) in table.columns.iter().enumerate() {
                     let value = match column {
-                        Column::Uuid => row
-                            .try_get::<Option<Uuid>, _>(at)?
-                            .map(|id| Value::from(id.to_string())),
+                        Column::Uuid => row.try_get::<Option<Uuid>, _>(at)?.map(|id| Value::from(id.to_string())),
                         Column::Text => row.try_get::<Option<String>, _>(at)?.map(Value::from),
                         Column::Int | Column::Serial => row.try_get::<Option<i64>, _>(at)?.map(Value::from),
                         Column::Bool => row.try_get::<Option<bool>, _>(at)?.map(Value::from),
-                        Column::Json => row
-                            .try_get::<Option<Json<Value>>, _>(at)?
-                            .map(|Json(value)| value),
-                        Column::Bytes => row
-                            .try_get::<Option<Vec<u8>>, _>(at)?
-                            .map(|bytes| Value::from(BASE64.encode(&bytes))),
+                        Column::Json => row.try_get::<Option<Json<Value>>, _>(at)?.map(|Json(value)| value),
+                        Column::Bytes => {
+                            row.try_get::<Option<Vec<u8>>, _>(at)?.map(|bytes| Value::from(BASE64.encode(&bytes)))
+                        }
                     };
                     values.insert((*name).to_owned(), value.unwrap_or(Value::Null));
                 }
@@ -215,14 +191,8 @@ struct Input<'a> {
 
 impl<'a> Input<'a> {
     async fn open(path: &'a Path) -> Result<Self> {
-        let file = File::open(path)
-            .await
-            .map_err(|error| StoreError::file(path, error))?;
-        Ok(Self {
-            path,
-            lines: BufReader::with_capacity(1 << 16, file).lines(),
-            number: 0,
-        })
+        let file = File::open(path).await.map_err(|error| StoreError::file(path, error))?;
+        Ok(Self { path, lines: BufReader::with_capacity(1 << 16, file).lines(), number: 0 })
     }
 
     fn wrong(&self, what: &str) -> StoreError {
@@ -242,14 +212,10 @@ impl<'a> Input<'a> {
     async fn head(&mut self) -> Result<()> {
         let known = Set::Postgres.newest();
         match self.next().await {
-            Ok(Line::Head {
-                dynowatch_backup: FORMAT,
-                schema,
-            }) if schema <= known => Ok(()),
-            Ok(Line::Head {
-                dynowatch_backup: FORMAT,
-                schema,
-            }) => Err(StoreError::NewerSchema { found: schema, known }),
+            Ok(Line::Head { dynowatch_backup: FORMAT, schema }) if schema <= known => Ok(()),
+            Ok(Line::Head { dynowatch_backup: FORMAT, schema }) => {
+                Err(StoreError::NewerSchema { found: schema, known })
+            }
             Ok(Line::Head { dynowatch_backup, .. }) => {
                 Err(self.wrong(&format!("format {dynowatch_backup} is not known here")))
             }
@@ -261,16 +227,8 @@ impl<'a> Input<'a> {
 
 async fn refuse_filled(tx: &mut Tx, tables: &[Table]) -> Result<()> {
     for table in tables {
-        let sql = format!(
-            "SELECT COUNT(*) FROM (SELECT 1 FROM {} LIMIT 1) AS first",
-            table.name
-        );
-        let rows: i64 = on!(
-            tx,
-            Engine,
-            conn,
-            sqlx::query_scalar(AssertSqlSafe(sql)).fetch_one(conn).await?
-        );
+        let sql = format!("SELECT COUNT(*) FROM (SELECT 1 FROM {} LIMIT 1) AS first", table.name);
+        let rows: i64 = on!(tx, Engine, conn, sqlx::query_scalar(AssertSqlSafe(sql)).fetch_one(conn).await?);
         if rows > 0 {
             return Err(StoreError::Conflict(format!(
                 "a backup is restored into an empty store only; this one has rows in {}",
@@ -289,10 +247,9 @@ async fn fill(lines: &mut Input<'_>, state: &mut Tx, metrics: &mut Tx) -> Result
     loop {
         let line = lines.next().await?;
         let (table, row) = match line {
-            Line::Row { table, row } => (
-                Some(find(&table).ok_or_else(|| lines.wrong(&format!("unknown table {table:?}")))?),
-                Some(row),
-            ),
+            Line::Row { table, row } => {
+                (Some(find(&table).ok_or_else(|| lines.wrong(&format!("unknown table {table:?}")))?), Some(row))
+            }
             Line::End { end } if end == rows => (None, None),
             Line::End { end } => {
                 return Err(lines.wrong(&format!("{end} rows were written, {rows} are here")));
@@ -303,12 +260,10 @@ async fn fill(lines: &mut Input<'_>, state: &mut Tx, metrics: &mut Tx) -> Result
         if let Some((of, is_metrics)) = current
             && (changes || batch.len() >= ROWS_MAX)
         {
-            insert(if is_metrics { metrics } else { state }, of, &batch)
-                .await
-                .map_err(|error| match error {
-                    StoreError::Corrupt { what } => lines.wrong(&format!("shortly before: {what}")),
-                    other => other,
-                })?;
+            insert(if is_metrics { metrics } else { state }, of, &batch).await.map_err(|error| match error {
+                StoreError::Corrupt { what } => lines.wrong(&format!("shortly before: {what}")),
+                other => other,
+            })?;
             batch.clear();
         }
         current = table;
@@ -320,9 +275,7 @@ async fn fill(lines: &mut Input<'_>, state: &mut Tx, metrics: &mut Tx) -> Result
 
 fn find(name: &str) -> Option<(&'static Table, bool)> {
     let state = STATE_TABLES.iter().map(|table| (table, false));
-    state
-        .chain(METRICS_TABLES.iter().map(|table| (table, true)))
-        .find(|(table, _)| table.name == name)
+    state.chain(METRICS_TABLES.iter().map(|table| (table, true))).find(|(table, _)| table.name == name)
 }
 
 /// A value as its column takes it.
@@ -342,32 +295,22 @@ fn cell(name: &str, column: Column, value: Option<&Value>) -> Result<Cell> {
     Ok(match column {
         Column::Uuid => Cell::Uuid(text()?.map(|id| id.parse().map_err(|_| wrong())).transpose()?),
         Column::Text => Cell::Text(text()?.map(|text| clean(text).into_owned())),
-        Column::Int | Column::Serial => {
-            Cell::Int(value.map(|value| value.as_i64().ok_or_else(wrong)).transpose()?)
-        }
+        Column::Int | Column::Serial => Cell::Int(value.map(|value| value.as_i64().ok_or_else(wrong)).transpose()?),
         Column::Bool => Cell::Bool(value.map(|value| value.as_bool().ok_or_else(wrong)).transpose()?),
         Column::Json => Cell::Json(value.map(text::json).transpose()?),
-        Column::Bytes => Cell::Bytes(
-            text()?
-                .map(|bytes| BASE64.decode(bytes.as_bytes()).map_err(|_| wrong()))
-                .transpose()?,
-        ),
+        Column::Bytes => {
+            Cell::Bytes(text()?.map(|bytes| BASE64.decode(bytes.as_bytes()).map_err(|_| wrong())).transpose()?)
+        }
     })
 }
 
 async fn insert(tx: &mut Tx, table: &Table, rows: &[Map<String, Value>]) -> Result<()> {
     let columns: Vec<&str> = table.columns.iter().map(|(name, _)| *name).collect();
-    let cells = rows.iter().map(|row| {
-        table
-            .columns
-            .iter()
-            .map(|(name, column)| cell(name, *column, row.get(*name)))
-            .collect()
-    });
+    let cells =
+        rows.iter().map(|row| table.columns.iter().map(|(name, column)| cell(name, *column, row.get(*name))).collect());
     let rows = cells.collect::<Result<Vec<Vec<Cell>>>>()?;
     on!(tx, Engine, conn, {
-        let mut query =
-            QueryBuilder::<Engine>::new(format!("INSERT INTO {} ({}) ", table.name, columns.join(", ")));
+        let mut query = QueryBuilder::<Engine>::new(format!("INSERT INTO {} ({}) ", table.name, columns.join(", ")));
         query.push_values(rows, |mut values, row| {
             for cell in row {
                 match cell {
@@ -388,10 +331,7 @@ async fn insert(tx: &mut Tx, table: &Table, rows: &[Map<String, Value>]) -> Resu
 /// Lets Postgres count on from the restored ids; SQLite does so by itself.
 async fn set_counters(tx: &mut Tx) -> Result<()> {
     let Tx::Pg(tx) = tx else { return Ok(()) };
-    for table in STATE_TABLES
-        .iter()
-        .filter(|table| table.columns.iter().any(|(_, column)| *column == Column::Serial))
-    {
+    for table in STATE_TABLES.iter().filter(|table| table.columns.iter().any(|(_, column)| *column == Column::Serial)) {
         let sql = format!(
             "SELECT setval(pg_get_serial_sequence('{0}', 'id'), (SELECT COALESCE(MAX(id), 0) + 1 FROM {0}), false)",
             table.name

@@ -9,10 +9,8 @@ use std::str::FromStr;
 use std::time::Duration;
 
 use sqlx::postgres::{PgConnectOptions, PgPool, PgPoolOptions, PgSslMode};
-use sqlx::sqlite::{
-    SqliteConnectOptions, SqliteJournalMode, SqlitePool, SqlitePoolOptions, SqliteSynchronous,
-};
-use sqlx::{ConnectOptions, Postgres, Sqlite, Transaction};
+use sqlx::sqlite::{SqliteConnectOptions, SqliteJournalMode, SqlitePool, SqlitePoolOptions, SqliteSynchronous};
+use sqlx::{ConnectOptions, Connection, Postgres, Sqlite, Transaction};
 
 use crate::error::{Result, StoreError};
 
@@ -101,9 +99,7 @@ macro_rules! run {
 /// Executes one writing statement of its own and says how many rows it changed: `change!(db, query)`.
 macro_rules! change {
     ($db:expr, $query:expr) => {
-        $crate::db::run!($db, |pool| async {
-            $query.execute(pool).await.map(|done| done.rows_affected())
-        })
+        $crate::db::run!($db, |pool| async { $query.execute(pool).await.map(|done| done.rows_affected()) })
     };
 }
 
@@ -132,9 +128,7 @@ pub(crate) use {change, on, read, run};
 
 /// Awaits for at most `limit`. A future given up drops its transaction, which rolls back.
 pub(crate) async fn within<T>(limit: Duration, future: impl Future<Output = Result<T>>) -> Result<T> {
-    tokio::time::timeout(limit, future)
-        .await
-        .map_err(|_elapsed| StoreError::too_slow(limit))?
+    tokio::time::timeout(limit, future).await.map_err(|_elapsed| StoreError::too_slow(limit))?
 }
 
 impl Tx {
@@ -191,15 +185,10 @@ pub(crate) enum Location {
 
 impl Location {
     pub(crate) fn parse(url: &str) -> Result<Self> {
-        if let Some(path) = url
-            .strip_prefix("sqlite://")
-            .or_else(|| url.strip_prefix("sqlite:"))
-        {
+        if let Some(path) = url.strip_prefix("sqlite://").or_else(|| url.strip_prefix("sqlite:")) {
             let path = path.split('?').next().unwrap_or(path);
             if path.is_empty() || path == ":memory:" {
-                return Err(StoreError::Conflict(format!(
-                    "{url:?} names no file: write sqlite://dynowatch.db"
-                )));
+                return Err(StoreError::Conflict(format!("{url:?} names no file: write sqlite://dynowatch.db")));
             }
             let state = PathBuf::from(path);
             let metrics = metrics_path(&state);
@@ -228,10 +217,8 @@ fn metrics_path(state: &Path) -> PathBuf {
 fn pg_options(url: &str) -> Result<PgConnectOptions> {
     let options = PgConnectOptions::from_str(url)
         .map_err(|error| StoreError::Conflict(format!("the Postgres URL is not one: {error}")))?;
-    let options = options
-        .application_name("dynowatch")
-        .statement_cache_capacity(STATEMENTS_CACHED)
-        .disable_statement_logging();
+    let options =
+        options.application_name("dynowatch").statement_cache_capacity(STATEMENTS_CACHED).disable_statement_logging();
     if url.contains("sslmode=") || url.contains("ssl-mode=") {
         return Ok(options);
     }
@@ -240,11 +227,7 @@ fn pg_options(url: &str) -> Result<PgConnectOptions> {
         || host.starts_with('/')
         || host.parse::<std::net::IpAddr>().is_ok_and(|ip| ip.is_loopback());
     let near = near || options.get_socket().is_some();
-    Ok(options.ssl_mode(if near {
-        PgSslMode::Prefer
-    } else {
-        PgSslMode::Require
-    }))
+    Ok(options.ssl_mode(if near { PgSslMode::Prefer } else { PgSslMode::Require }))
 }
 
 /// How one SQLite file is opened.
@@ -270,14 +253,14 @@ pub(crate) async fn open_sqlite(options: SqliteConnectOptions, readers: u32) -> 
         .idle_timeout(None)
         .max_lifetime(None)
         .test_before_acquire(false)
+        // When the disk is full SQLite rolls back by itself, of which sqlx does not hear: it believes to be in a
+        // transaction for good. Such a connection is closed.
+        .before_acquire(|conn, _meta| Box::pin(async move { Ok(!conn.is_in_transaction()) }))
         .acquire_timeout(ACQUIRE_MAX)
         .connect_with(options.clone())
         .await?;
     if readers == 0 {
-        return Ok(Db::Lite {
-            r: writer.clone(),
-            w: writer,
-        });
+        return Ok(Db::Lite { r: writer.clone(), w: writer });
     }
     let readers = SqlitePoolOptions::new()
         .max_connections(readers)
@@ -285,10 +268,7 @@ pub(crate) async fn open_sqlite(options: SqliteConnectOptions, readers: u32) -> 
         .test_before_acquire(false)
         .acquire_timeout(ACQUIRE_MAX)
         .connect_lazy_with(options.read_only(true).create_if_missing(false));
-    Ok(Db::Lite {
-        w: writer,
-        r: readers,
-    })
+    Ok(Db::Lite { w: writer, r: readers })
 }
 
 /// A pool whose every statement and every wait for a lock ends in time.
@@ -313,9 +293,7 @@ pub(crate) async fn open_postgres(options: PgConnectOptions) -> Result<Db> {
 /// Lifts the time limit of a transaction that takes long on purpose.
 pub(crate) async fn without_limit(tx: &mut Tx) -> Result<()> {
     if let Tx::Pg(tx) = tx {
-        sqlx::query("SET LOCAL statement_timeout = 0")
-            .execute(&mut **tx)
-            .await?;
+        sqlx::query("SET LOCAL statement_timeout = 0").execute(&mut **tx).await?;
     }
     Ok(())
 }

@@ -36,10 +36,7 @@ pub struct Claimed {
 
 /// Writes intents. One that is there already stays as it is.
 pub(crate) async fn insert(tx: &mut Tx, deliveries: &[NewDelivery]) -> Result<()> {
-    let rows = deliveries
-        .iter()
-        .map(|new| Ok((new, json(&new.notice)?)))
-        .collect::<Result<Vec<_>>>()?;
+    let rows = deliveries.iter().map(|new| Ok((new, json(&new.notice)?))).collect::<Result<Vec<_>>>()?;
     for piece in pieces(&rows) {
         on!(tx, Engine, conn, {
             let mut query = QueryBuilder::<Engine>::new(
@@ -51,9 +48,7 @@ pub(crate) async fn insert(tx: &mut Tx, deliveries: &[NewDelivery]) -> Result<()
                     .push_bind(new.alert.map(|id| id.0))
                     .push_bind(clean(&new.receiver))
                     .push_bind(new.kind.as_str());
-                row.push_bind(notice.clone())
-                    .push_bind(DeliveryState::Pending.as_str())
-                    .push_bind(0_i64);
+                row.push_bind(notice.clone()).push_bind(DeliveryState::Pending.as_str()).push_bind(0_i64);
                 row.push_bind(due).push_bind(due).push_bind(new.send_resolved);
             });
             query.push(" ON CONFLICT DO NOTHING");
@@ -82,12 +77,7 @@ pub(crate) async fn insert_resolve_notices(tx: &mut Tx, notices: &[ResolveNotice
         });
         for (alert, receiver) in told {
             if let Some(notice) = piece.iter().find(|notice| notice.alert.0 == alert) {
-                new.push(resolve_delivery(
-                    notice.alert,
-                    receiver,
-                    notice.notice.clone(),
-                    notice.at,
-                ));
+                new.push(resolve_delivery(notice.alert, receiver, notice.notice.clone(), notice.at));
             }
         }
     }
@@ -97,10 +87,7 @@ pub(crate) async fn insert_resolve_notices(tx: &mut Tx, notices: &[ResolveNotice
 /// The one message that tells a receiver of an alert's end.
 fn resolve_delivery(alert: AlertId, receiver: String, notice: Notice, at: Timestamp) -> NewDelivery {
     let id = resolve_id(alert, &receiver);
-    let notice = Notice {
-        kind: NoticeKind::Resolved,
-        ..notice
-    };
+    let notice = Notice { kind: NoticeKind::Resolved, ..notice };
     NewDelivery {
         id,
         alert: Some(alert),
@@ -114,15 +101,9 @@ fn resolve_delivery(alert: AlertId, receiver: String, notice: Notice, at: Timest
 
 /// An id that alert and receiver give: the alert's, with its random half replaced by a hash (FNV-1a, then mixed) of both.
 fn resolve_id(alert: AlertId, receiver: &str) -> DeliveryId {
-    let hashed = alert
-        .0
-        .as_bytes()
-        .iter()
-        .chain(b"resolved:")
-        .chain(receiver.as_bytes());
-    let fnv = hashed.fold(0xcbf2_9ce4_8422_2325_u64, |hash, &byte| {
-        (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3)
-    });
+    let hashed = alert.0.as_bytes().iter().chain(b"resolved:").chain(receiver.as_bytes());
+    let fnv =
+        hashed.fold(0xcbf2_9ce4_8422_2325_u64, |hash, &byte| (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3));
     let mixed = (fnv ^ (fnv >> 31)).wrapping_mul(0x94d0_49bb_1331_11eb);
     let low = ((mixed ^ (mixed >> 29)) & (u64::MAX >> 2)) | (1 << 63);
     DeliveryId(Uuid::from_u64_pair(alert.0.as_u64_pair().0, low))
@@ -248,22 +229,14 @@ impl Store {
 /// Finds due rows and, on Postgres, locks them; those another process is just claiming are skipped.
 async fn due(tx: &mut Tx, now: Timestamp, limit: u32, exclude: &[String]) -> Result<Vec<ClaimRow>> {
     let now = now.as_micros();
-    let suffix = if tx.engine() == Engine::Postgres {
-        " FOR UPDATE OF d SKIP LOCKED"
-    } else {
-        ""
-    };
+    let suffix = if tx.engine() == Engine::Postgres { " FOR UPDATE OF d SKIP LOCKED" } else { "" };
     let rows = on!(tx, Engine, conn, {
         let mut query = QueryBuilder::<Engine>::new(
             "SELECT d.id, d.receiver, d.notice, d.attempts, d.intended_at, (SELECT a.resolved_at FROM alerts AS a WHERE a.id = d.alert_id) \
              FROM (SELECT id, ROW_NUMBER() OVER (PARTITION BY receiver ORDER BY intended_at, id) AS place FROM deliveries \
              WHERE state = 'pending' AND next_attempt_at <= ",
         );
-        query
-            .push_bind(now)
-            .push(" AND (lease_until IS NULL OR lease_until <= ")
-            .push_bind(now)
-            .push(")");
+        query.push_bind(now).push(" AND (lease_until IS NULL OR lease_until <= ").push_bind(now).push(")");
         if !exclude.is_empty() {
             query.push(" AND receiver NOT IN (");
             let mut names = query.separated(", ");
@@ -273,14 +246,11 @@ async fn due(tx: &mut Tx, now: Timestamp, limit: u32, exclude: &[String]) -> Res
             query.push(")");
         }
         // The conditions again, on the row itself: after waiting for a lock, Postgres checks these and no others.
-        query.push(") AS due JOIN deliveries AS d ON d.id = due.id WHERE d.state = 'pending' AND d.next_attempt_at <= ").push_bind(now);
         query
-            .push(" AND (d.lease_until IS NULL OR d.lease_until <= ")
+            .push(") AS due JOIN deliveries AS d ON d.id = due.id WHERE d.state = 'pending' AND d.next_attempt_at <= ")
             .push_bind(now);
-        query
-            .push(") ORDER BY due.place, d.intended_at, d.id LIMIT ")
-            .push_bind(i64::from(limit))
-            .push(suffix);
+        query.push(" AND (d.lease_until IS NULL OR d.lease_until <= ").push_bind(now);
+        query.push(") ORDER BY due.place, d.intended_at, d.id LIMIT ").push_bind(i64::from(limit)).push(suffix);
         query.build_query_as().fetch_all(conn).await?
     });
     Ok(rows)
@@ -345,52 +315,25 @@ fn claimed(
     if matches!(notice.kind, NoticeKind::Firing | NoticeKind::StillFiring) {
         notice.resolved_at = resolved_at.map(time);
     }
-    let outgoing = Outgoing {
-        id: DeliveryId(id),
-        receiver,
-        notice,
-        possible_duplicate: unknown.contains(&id),
-    };
-    Claimed {
-        outgoing,
-        attempts: u32::try_from(attempts + 1).unwrap_or(u32::MAX),
-        intended_at: time(intended_at),
-    }
+    let outgoing = Outgoing { id: DeliveryId(id), receiver, notice, possible_duplicate: unknown.contains(&id) };
+    Claimed { outgoing, attempts: u32::try_from(attempts + 1).unwrap_or(u32::MAX), intended_at: time(intended_at) }
 }
 
 /// The delivery's alert, if it has one, and when that was resolved; locked until the transaction ends.
 async fn lock_alert(tx: &mut Tx, id: DeliveryId) -> Result<Option<(AlertId, Option<Timestamp>)>> {
-    const LITE: &str =
-        "SELECT id, resolved_at FROM alerts WHERE id = (SELECT alert_id FROM deliveries WHERE id = $1)";
+    const LITE: &str = "SELECT id, resolved_at FROM alerts WHERE id = (SELECT alert_id FROM deliveries WHERE id = $1)";
     const PG: &str = "SELECT id, resolved_at FROM alerts WHERE id = (SELECT alert_id FROM deliveries WHERE id = $1) FOR NO KEY UPDATE";
     let sql = if tx.engine() == Engine::Postgres { PG } else { LITE };
-    let row: Option<(Uuid, Option<i64>)> = on!(
-        tx,
-        Engine,
-        conn,
-        sqlx::query_as(sql).bind(id.0).fetch_optional(conn).await?
-    );
+    let row: Option<(Uuid, Option<i64>)> =
+        on!(tx, Engine, conn, sqlx::query_as(sql).bind(id.0).fetch_optional(conn).await?);
     Ok(row.map(|(alert, resolved_at)| (AlertId(alert), resolved_at.map(time))))
 }
 
-async fn record_outcome(
-    tx: &mut Tx,
-    id: DeliveryId,
-    number: u32,
-    outcome: &Outcome,
-    now: Timestamp,
-) -> Result<()> {
+async fn record_outcome(tx: &mut Tx, id: DeliveryId, number: u32, outcome: &Outcome, now: Timestamp) -> Result<()> {
     let sql = "UPDATE attempts SET finished_at = $1, outcome = $2, detail = $3 WHERE delivery_id = $4 AND number = $5 AND outcome IS NULL";
     let (at, word, detail) = (now.as_micros(), outcome.as_str(), clean(outcome.detail()));
     on!(tx, Engine, conn, {
-        sqlx::query(sql)
-            .bind(at)
-            .bind(word)
-            .bind(detail)
-            .bind(id.0)
-            .bind(i64::from(number))
-            .execute(conn)
-            .await?;
+        sqlx::query(sql).bind(at).bind(word).bind(detail).bind(id.0).bind(i64::from(number)).execute(conn).await?;
     });
     Ok(())
 }
@@ -401,12 +344,7 @@ async fn settle(tx: &mut Tx, id: DeliveryId, attempts: u32, next: &Next, now: Ti
                WHERE id = $5 AND attempts = $6 AND state = 'pending'";
     let (state, finished_at, detail, at) = match next {
         Next::Sent => (DeliveryState::Sent, Some(now.as_micros()), None, None),
-        Next::Failed(why) => (
-            DeliveryState::Failed,
-            Some(now.as_micros()),
-            Some(clean(why)),
-            None,
-        ),
+        Next::Failed(why) => (DeliveryState::Failed, Some(now.as_micros()), Some(clean(why)), None),
         Next::At(at) => (DeliveryState::Pending, None, None, Some(at.as_micros())),
     };
     let done = on!(tx, Engine, conn, {
@@ -438,38 +376,19 @@ async fn tell_the_end(
                WHERE o.alert_id = d.alert_id AND o.receiver = d.receiver AND o.kind IN ('firing', 'still_firing') AND o.state = 'sent'))) \
                AND NOT EXISTS (SELECT 1 FROM deliveries AS p WHERE p.alert_id = d.alert_id AND p.receiver = d.receiver \
                AND p.kind IN ('firing', 'still_firing') AND p.state = 'pending')";
-    let row: Option<(String, Json<Notice>)> = on!(
-        tx,
-        Engine,
-        conn,
-        sqlx::query_as(sql)
-            .bind(id.0)
-            .bind(i64::from(attempts))
-            .fetch_optional(conn)
-            .await?
-    );
+    let row: Option<(String, Json<Notice>)> =
+        on!(tx, Engine, conn, sqlx::query_as(sql).bind(id.0).bind(i64::from(attempts)).fetch_optional(conn).await?);
     let Some((receiver, Json(notice))) = row else {
         return Ok(());
     };
-    let notice = Notice {
-        resolved_at: Some(resolved_at),
-        suppressed: 0,
-        ..notice
-    };
+    let notice = Notice { resolved_at: Some(resolved_at), suppressed: 0, ..notice };
     insert(tx, &[resolve_delivery(alert, receiver, notice, now)]).await
 }
 
 /// Reads a kind as it is stored.
 fn kind(text: &str) -> Result<NoticeKind> {
-    let kinds = [
-        NoticeKind::Firing,
-        NoticeKind::StillFiring,
-        NoticeKind::Resolved,
-        NoticeKind::Test,
-    ];
-    word("a delivery's kind", text, |name| {
-        kinds.into_iter().find(|kind| kind.as_str() == name)
-    })
+    let kinds = [NoticeKind::Firing, NoticeKind::StillFiring, NoticeKind::Resolved, NoticeKind::Test];
+    word("a delivery's kind", text, |name| kinds.into_iter().find(|kind| kind.as_str() == name))
 }
 
 fn attempts_of(number: i64) -> u32 {
@@ -483,13 +402,9 @@ mod tests {
     #[test]
     fn the_end_has_one_id_per_alert_and_receiver() {
         let alert = |n: u128| AlertId(Uuid::from_u128(0x0198_0000_0000_7000_8000_0000_0000_0000 + n));
-        let mut ids: Vec<DeliveryId> = (0..100)
-            .flat_map(|n| ["ops", "dev", "dev2"].map(|name| resolve_id(alert(n), name)))
-            .collect();
-        assert!(
-            ids.iter()
-                .all(|id| id.0.get_version_num() == 7 && id.0.get_variant() == uuid::Variant::RFC4122)
-        );
+        let mut ids: Vec<DeliveryId> =
+            (0..100).flat_map(|n| ["ops", "dev", "dev2"].map(|name| resolve_id(alert(n), name))).collect();
+        assert!(ids.iter().all(|id| id.0.get_version_num() == 7 && id.0.get_variant() == uuid::Variant::RFC4122));
         ids.sort_unstable();
         ids.dedup();
         assert_eq!(ids.len(), 300);

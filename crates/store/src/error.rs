@@ -65,10 +65,7 @@ impl StoreError {
         if source.kind() == std::io::ErrorKind::StorageFull {
             return Self::Full(format!("{}: {source}", path.display()));
         }
-        Self::File {
-            path: path.display().to_string(),
-            source,
-        }
+        Self::File { path: path.display().to_string(), source }
     }
 }
 
@@ -80,6 +77,9 @@ impl From<sqlx::Error> for StoreError {
         use sqlx::Error as E;
         let text = error.to_string();
         match &error {
+            E::Database(database) if database.is_foreign_key_violation() => {
+                Self::NotFound(format!("what a new row refers to ({text})"))
+            }
             E::Database(database) => match class(database.as_ref()) {
                 Class::Away => Self::Unavailable(text),
                 Class::Full => Self::Full(text),
@@ -106,22 +106,13 @@ enum Class {
 /// SQLite answers with a number (its low byte is the class), Postgres with five characters.
 fn class(error: &dyn sqlx::error::DatabaseError) -> Class {
     let code = error.code().unwrap_or_default();
-    if error
-        .try_downcast_ref::<sqlx::postgres::PgDatabaseError>()
-        .is_some()
-    {
+    if error.try_downcast_ref::<sqlx::postgres::PgDatabaseError>().is_some() {
         return match code.as_ref() {
             // disk_full; read-only by the plan's size limit: Heroku revokes INSERT.
             "53100" | "42501" => Class::Full,
             // Serialisation, deadlock, lock timeout; a standby; the whole classes of connections, resources, operators.
             "40001" | "40P01" | "55P03" | "25006" | "3D000" => Class::Away,
-            other
-                if ["08", "53", "57", "58"]
-                    .iter()
-                    .any(|class| other.starts_with(class)) =>
-            {
-                Class::Away
-            }
+            other if ["08", "53", "57", "58"].iter().any(|class| other.starts_with(class)) => Class::Away,
             other if other.starts_with("XX") => Class::Corrupt,
             _ => Class::Fault,
         };

@@ -79,19 +79,14 @@ impl Store {
                 .await?,
             others: 0,
         };
-        let old_releases = "DELETE FROM releases WHERE (app_id, at) IN (SELECT app_id, at FROM releases WHERE at < $1 LIMIT $2)";
+        let old_releases =
+            "DELETE FROM releases WHERE (app_id, at) IN (SELECT app_id, at FROM releases WHERE at < $1 LIMIT $2)";
         swept.others += self.slices(old_releases, before(ALERTS_KEPT)).await?;
         swept.others += self
-            .slices(
-                "DELETE FROM blinds WHERE id IN (SELECT id FROM blinds WHERE until_at < $1 LIMIT $2)",
-                month,
-            )
+            .slices("DELETE FROM blinds WHERE id IN (SELECT id FROM blinds WHERE until_at < $1 LIMIT $2)", month)
             .await?;
         swept.others += self
-            .slices(
-                "DELETE FROM processes WHERE id IN (SELECT id FROM processes WHERE seen_at < $1 LIMIT $2)",
-                month,
-            )
+            .slices("DELETE FROM processes WHERE id IN (SELECT id FROM processes WHERE seen_at < $1 LIMIT $2)", month)
             .await?;
         let old_overrides = "DELETE FROM rule_overrides WHERE rule IN (SELECT rule FROM rule_overrides WHERE disabled_until < $1 LIMIT $2)";
         swept.others += self.slices(old_overrides, before(HOUR)).await?;
@@ -115,18 +110,14 @@ impl Store {
 
     /// By age and by number; the lines go earlier than the counts.
     async fn sweep_matches(&self, before: i64) -> Result<u64> {
-        let newest: Option<i64> = read!(&self.state, |pool| sqlx::query_scalar(
-            "SELECT MAX(id) FROM matches"
-        )
-        .fetch_one(pool))?;
+        let newest: Option<i64> =
+            read!(&self.state, |pool| sqlx::query_scalar("SELECT MAX(id) FROM matches").fetch_one(pool))?;
         let Some(newest) = newest else { return Ok(0) };
         let old = "DELETE FROM matches WHERE id IN (SELECT id FROM matches WHERE arrived_at < $1 LIMIT $2)";
         let surplus = "DELETE FROM matches WHERE id IN (SELECT id FROM matches WHERE id <= $1 LIMIT $2)";
         let removed = self.slices(old, before).await? + self.slices(surplus, newest - MATCHES_MAX).await?;
-        let (from, until) = (
-            self.lines_swept.load(Ordering::Relaxed).max(newest - MATCHES_MAX),
-            newest - MATCHES_WITH_LINES_MAX,
-        );
+        let (from, until) =
+            (self.lines_swept.load(Ordering::Relaxed).max(newest - MATCHES_MAX), newest - MATCHES_WITH_LINES_MAX);
         let mut at = from;
         while at < until {
             let end = until.min(at + SLICE);

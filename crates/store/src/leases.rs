@@ -49,10 +49,7 @@ impl Store {
     ) -> Result<bool> {
         let sql = "UPDATE leases SET until_at = $1 WHERE name = $2 AND holder = $3 AND fence = $4";
         let until = (now + length).as_micros();
-        let done = change!(
-            &self.state,
-            sqlx::query(sql).bind(until).bind(name).bind(holder).bind(fence)
-        )?;
+        let done = change!(&self.state, sqlx::query(sql).bind(until).bind(name).bind(holder).bind(fence))?;
         Ok(done == 1)
     }
 
@@ -106,10 +103,8 @@ impl Store {
     /// # Errors
     /// When the store is away.
     pub async fn last_seen(&self) -> Result<Option<Timestamp>> {
-        let at: Option<i64> = read!(&self.state, |pool| sqlx::query_scalar(
-            "SELECT MAX(seen_at) FROM processes"
-        )
-        .fetch_one(pool))?;
+        let at: Option<i64> =
+            read!(&self.state, |pool| sqlx::query_scalar("SELECT MAX(seen_at) FROM processes").fetch_one(pool))?;
         Ok(at.map(time))
     }
 }

@@ -49,11 +49,7 @@ pub(crate) struct Room {
 
 impl Room {
     pub(crate) fn new(bytes_max: u64, disk: Option<(PathBuf, u64)>) -> Self {
-        Self {
-            stopped: AtomicBool::new(false),
-            bytes_max,
-            disk,
-        }
+        Self { stopped: AtomicBool::new(false), bytes_max, disk }
     }
 
     /// Whether the disk has less room than metrics must leave.
@@ -62,12 +58,7 @@ impl Room {
         let disk = rustix::fs::statvfs(folder).ok()?;
         let free = disk.f_bavail.saturating_mul(disk.f_frsize);
         (free < *reserve).then(|| {
-            format!(
-                "{} MiB left on the disk of {}, metrics leave {}",
-                free >> 20,
-                folder.display(),
-                reserve >> 20
-            )
+            format!("{} MiB left on the disk of {}, metrics leave {}", free >> 20, folder.display(), reserve >> 20)
         })
     }
 }
@@ -78,31 +69,17 @@ type Row = (String, Uuid, String, i64, i64, i64);
 /// never wait for each other in a circle.
 fn merge(rows: &[LevelRow]) -> Vec<Row> {
     let mut sorted: Vec<&LevelRow> = rows.iter().collect();
-    sorted.sort_unstable_by(|a, b| {
-        (&a.rule, a.app, &a.group, a.bucket.at).cmp(&(&b.rule, b.app, &b.group, b.bucket.at))
-    });
+    sorted
+        .sort_unstable_by(|a, b| (&a.rule, a.app, &a.group, a.bucket.at).cmp(&(&b.rule, b.app, &b.group, b.bucket.at)));
     let mut merged: Vec<Row> = Vec::with_capacity(sorted.len());
     for row in sorted {
-        let (at, total, matched) = (
-            row.bucket.at.as_micros(),
-            int(row.bucket.total),
-            int(row.bucket.matched),
-        );
+        let (at, total, matched) = (row.bucket.at.as_micros(), int(row.bucket.total), int(row.bucket.matched));
         match merged.last_mut() {
-            Some(last)
-                if last.0 == row.rule && last.1 == row.app.0 && last.2 == row.group.0 && last.3 == at =>
-            {
+            Some(last) if last.0 == row.rule && last.1 == row.app.0 && last.2 == row.group.0 && last.3 == at => {
                 last.4 = last.4.saturating_add(total);
                 last.5 = last.5.saturating_add(matched);
             }
-            _ => merged.push((
-                row.rule.clone(),
-                row.app.0,
-                row.group.0.clone(),
-                at,
-                total,
-                matched,
-            )),
+            _ => merged.push((row.rule.clone(), row.app.0, row.group.0.clone(), at, total, matched)),
         }
     }
     merged
@@ -145,12 +122,9 @@ impl Store {
     pub async fn metrics_bytes(&self) -> Result<u64> {
         const LITE: &str = "SELECT (p.page_count - f.freelist_count) * s.page_size \
                             FROM pragma_page_count AS p, pragma_freelist_count AS f, pragma_page_size AS s";
-        const PG: &str = "SELECT CAST(GREATEST(reltuples, 0) * 160 AS BIGINT) FROM pg_class WHERE oid = 'level_buckets'::regclass";
-        let sql = if matches!(self.metrics, Db::Pg(_)) {
-            PG
-        } else {
-            LITE
-        };
+        const PG: &str =
+            "SELECT CAST(GREATEST(reltuples, 0) * 160 AS BIGINT) FROM pg_class WHERE oid = 'level_buckets'::regclass";
+        let sql = if matches!(self.metrics, Db::Pg(_)) { PG } else { LITE };
         let bytes: i64 = read!(&self.metrics, |pool| sqlx::query_scalar(sql).fetch_one(pool))?;
         Ok(count(bytes))
     }
@@ -186,10 +160,7 @@ impl Store {
                             "INSERT INTO level_buckets (rule, app_id, grp, at, total, matched) ",
                         );
                         query.push_values(piece, |mut values, row| {
-                            values
-                                .push_bind(row.0.as_str())
-                                .push_bind(row.1)
-                                .push_bind(row.2.as_str());
+                            values.push_bind(row.0.as_str()).push_bind(row.1).push_bind(row.2.as_str());
                             values.push_bind(row.3).push_bind(row.4).push_bind(row.5);
                         });
                         query.push(ADD);
@@ -224,20 +195,15 @@ impl Store {
         const ONE_RULE: &str = "SELECT app_id, grp, at, total, matched FROM level_buckets WHERE rule = $1 AND at >= $2 ORDER BY app_id, grp, at";
         let mut levels = Vec::new();
         for &rule in rules {
-            let rows: Vec<(Uuid, String, i64, i64, i64)> =
-                read!(&self.metrics, |pool| sqlx::query_as(ONE_RULE)
-                    .bind(rule)
-                    .bind(from.as_micros())
-                    .fetch_all(pool))?;
+            let rows: Vec<(Uuid, String, i64, i64, i64)> = read!(&self.metrics, |pool| sqlx::query_as(ONE_RULE)
+                .bind(rule)
+                .bind(from.as_micros())
+                .fetch_all(pool))?;
             levels.extend(rows.into_iter().map(|(app, group, at, total, matched)| LevelRow {
                 rule: rule.to_owned(),
                 app: AppId(app),
                 group: Group(group),
-                bucket: Bucket {
-                    at: time(at),
-                    total: count(total),
-                    matched: count(matched),
-                },
+                bucket: Bucket { at: time(at), total: count(total), matched: count(matched) },
             }));
         }
         Ok(levels)
@@ -251,10 +217,7 @@ impl Store {
         let sql = "DELETE FROM level_buckets WHERE (rule, app_id, grp, at) IN (SELECT rule, app_id, grp, at FROM level_buckets WHERE at < $1 LIMIT $2)";
         let mut pruned = 0;
         loop {
-            let slice = change!(
-                &self.metrics,
-                sqlx::query(sql).bind(before.as_micros()).bind(PRUNE_SLICE)
-            )?;
+            let slice = change!(&self.metrics, sqlx::query(sql).bind(before.as_micros()).bind(PRUNE_SLICE))?;
             pruned += slice;
             if slice < count(PRUNE_SLICE) {
                 return Ok(pruned);
@@ -262,3 +225,7 @@ impl Store {
         }
     }
 }
+
+#[cfg(test)]
+#[path = "levels_tests.rs"]
+mod tests;

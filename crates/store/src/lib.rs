@@ -35,7 +35,7 @@ pub mod tracks;
 pub use db::Engine;
 pub use error::{Result, StoreError};
 pub use evaluate::{
-    AlertDetails, AlertUpdate, Changes, EvaluateRequest, FiredAlert, Loaded, LoadedTrack, NewDelivery,
-    ResolveNotice, ResolvedAlert, TrackChange,
+    AlertDetails, AlertUpdate, Changes, EvaluateRequest, FiredAlert, Loaded, LoadedTrack, NewDelivery, ResolveNotice,
+    ResolvedAlert, TrackChange,
 };
 pub use open::{Store, StoreOptions};

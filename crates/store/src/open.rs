@@ -4,6 +4,7 @@ use std::fs::{File, TryLockError};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::AtomicI64;
+use std::time::Duration;
 
 use sqlx::sqlite::SqliteSynchronous;
 
@@ -11,6 +12,10 @@ use crate::db::{Db, Engine, Location, Tx, open_postgres, open_sqlite, read, sqli
 use crate::error::{Result, StoreError};
 use crate::levels::Room;
 use crate::schema::{self, Set};
+
+/// How often a SQLite file that is locked is tried again, and how long to wait in between.
+const OPEN_TRIES: u32 = 20;
+const OPEN_PAUSE: Duration = Duration::from_millis(50);
 
 /// Where the store is and how much it may take.
 #[derive(Debug, Clone)]
@@ -30,12 +35,7 @@ impl StoreOptions {
     /// At most 1 GiB of metrics, 64 MiB kept free, not exclusive.
     #[must_use]
     pub fn new(url: &str) -> Self {
-        Self {
-            url: url.to_owned(),
-            metrics_bytes_max: 1 << 30,
-            disk_reserve_bytes: 64 << 20,
-            exclusive: false,
-        }
+        Self { url: url.to_owned(), metrics_bytes_max: 1 << 30, disk_reserve_bytes: 64 << 20, exclusive: false }
     }
 }
 
@@ -83,36 +83,21 @@ impl Store {
     }
 
     async fn open_files(options: &StoreOptions, state: PathBuf, metrics: PathBuf) -> Result<Self> {
-        let lock = if options.exclusive {
-            Some(lock(&state)?)
-        } else {
-            None
+        let folder = state.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
+        let folder = folder.canonicalize().map_err(|error| StoreError::file(folder, error))?;
+        let lock = if options.exclusive { Some(lock(&state)?) } else { None };
+        let mut tries = 1;
+        let (state_db, metrics_db) = loop {
+            match open_both(&state, &metrics).await {
+                // The first to open a new file changes its mode, and then nobody else gets in, nor waits.
+                Err(error) if error.is_retryable() && tries < OPEN_TRIES => tries += 1,
+                done => break done?,
+            }
+            tokio::time::sleep(OPEN_PAUSE).await;
         };
-        let state_db = open_sqlite(sqlite_options(&state, SqliteSynchronous::Full), 2).await?;
-        schema::migrate(&state_db, Set::SqliteState).await?;
-        let metrics_db = open_sqlite(sqlite_options(&metrics, SqliteSynchronous::Normal), 0).await?;
-        schema::migrate(&metrics_db, Set::SqliteMetrics).await?;
-        let folder = metrics
-            .parent()
-            .filter(|folder| !folder.as_os_str().is_empty())
-            .unwrap_or(Path::new("."))
-            .to_path_buf();
-        let room = Room::new(
-            options.metrics_bytes_max,
-            Some((folder, options.disk_reserve_bytes)),
-        );
-        let files = Files {
-            state,
-            metrics,
-            _lock: lock,
-        };
-        Ok(Self {
-            state: state_db,
-            metrics: metrics_db,
-            room: Arc::new(room),
-            files: Some(Arc::new(files)),
-            lines_swept: Arc::default(),
-        })
+        let room = Room::new(options.metrics_bytes_max, Some((folder, options.disk_reserve_bytes)));
+        let files = Some(Arc::new(Files { state, metrics, _lock: lock }));
+        Ok(Self { state: state_db, metrics: metrics_db, room: Arc::new(room), files, lines_swept: Arc::default() })
     }
 
     /// Which engine it rests on.
@@ -126,8 +111,7 @@ impl Store {
     /// # Errors
     /// When there is none in time.
     pub async fn ping(&self) -> Result<()> {
-        let _one: i64 = read!(&self.state, |pool| sqlx::query_scalar("SELECT CAST(1 AS BIGINT)")
-            .fetch_one(pool))?;
+        let _one: i64 = read!(&self.state, |pool| sqlx::query_scalar("SELECT CAST(1 AS BIGINT)").fetch_one(pool))?;
         Ok(())
     }
 
@@ -148,6 +132,15 @@ impl Store {
     pub(crate) async fn begin(&self) -> Result<Tx> {
         self.state.begin().await
     }
+}
+
+/// Opens and migrates the two files of a SQLite store.
+async fn open_both(state: &Path, metrics: &Path) -> Result<(Db, Db)> {
+    let state = open_sqlite(sqlite_options(state, SqliteSynchronous::Full), 2).await?;
+    schema::migrate(&state, Set::SqliteState).await?;
+    let metrics = open_sqlite(sqlite_options(metrics, SqliteSynchronous::Normal), 0).await?;
+    schema::migrate(&metrics, Set::SqliteMetrics).await?;
+    Ok((state, metrics))
 }
 
 /// Takes the server's lock on a SQLite file: a file beside it, so that SQLite's own locks stay out of it. The system

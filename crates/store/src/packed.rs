@@ -34,20 +34,13 @@ pub(crate) fn unpack(bytes: &[u8]) -> Option<Vec<Counted>> {
     while !rest.is_empty() {
         let at = last.wrapping_add(take(&mut rest)?);
         let arrived = at.wrapping_add(take(&mut rest)?);
-        events.push(Counted {
-            at: Timestamp::from_micros(at),
-            arrived: Timestamp::from_micros(arrived),
-        });
+        events.push(Counted { at: Timestamp::from_micros(at), arrived: Timestamp::from_micros(arrived) });
         last = at;
     }
     Some(events)
 }
 
-#[expect(
-    clippy::cast_sign_loss,
-    clippy::cast_possible_truncation,
-    reason = "zigzag and LEB128 are about bits"
-)]
+#[expect(clippy::cast_sign_loss, clippy::cast_possible_truncation, reason = "zigzag and LEB128 are about bits")]
 fn put(out: &mut Vec<u8>, value: i64) {
     let mut bits = ((value << 1) ^ (value >> 63)) as u64;
     while bits >= 0x80 {
@@ -78,29 +71,20 @@ mod tests {
     use super::*;
 
     fn event(at: i64, arrived: i64) -> Counted {
-        Counted {
-            at: Timestamp::from_micros(at),
-            arrived: Timestamp::from_micros(arrived),
-        }
+        Counted { at: Timestamp::from_micros(at), arrived: Timestamp::from_micros(arrived) }
     }
 
     #[test]
     fn a_storm_is_small() {
-        let events: Vec<Counted> = (0..1_000)
-            .map(|i| event(1_770_000_000_000_000 + i * 900, 1_770_000_000_020_000 + i * 900))
-            .collect();
+        let events: Vec<Counted> =
+            (0..1_000).map(|i| event(1_770_000_000_000_000 + i * 900, 1_770_000_000_020_000 + i * 900)).collect();
         assert!(pack(&events).len() < 6_000);
     }
 
     #[test]
     fn other_bytes_are_refused() {
-        for bytes in [
-            &b""[..],
-            b"\x02",
-            b"\x01\x80",
-            b"\x01\x00",
-            b"\x01\xff\xff\xff\xff\xff\xff\xff\xff\xff\xff\xff",
-        ] {
+        for bytes in [&b""[..], b"\x02", b"\x01\x80", b"\x01\x00", b"\x01\xff\xff\xff\xff\xff\xff\xff\xff\xff\xff\xff"]
+        {
             assert_eq!(unpack(bytes), None);
         }
     }

@@ -26,13 +26,7 @@ mod tests {
 
     #[test]
     fn few_sizes_and_every_row() {
-        for (rows, want) in [
-            (0, &[][..]),
-            (3, &[3]),
-            (8, &[8]),
-            (9, &[8, 1]),
-            (100, &[64, 16, 16, 4]),
-        ] {
+        for (rows, want) in [(0, &[][..]), (3, &[3]), (8, &[8]), (9, &[8, 1]), (100, &[64, 16, 16, 4])] {
             let rows: Vec<usize> = (0..rows).collect();
             assert_eq!(pieces(&rows).map(<[usize]>::len).collect::<Vec<_>>(), want);
             assert_eq!(pieces(&rows).flatten().copied().collect::<Vec<_>>(), rows);

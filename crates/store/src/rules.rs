@@ -31,11 +31,7 @@ impl Store {
         let (until, at) = (new.disabled_until.as_micros(), new.created_at.as_micros());
         let _done = change!(
             &self.state,
-            sqlx::query(sql)
-                .bind(clean(&new.rule))
-                .bind(until)
-                .bind(clean(&new.by_whom))
-                .bind(at)
+            sqlx::query(sql).bind(clean(&new.rule)).bind(until).bind(clean(&new.by_whom)).bind(at)
         )?;
         Ok(())
     }
@@ -56,9 +52,8 @@ impl Store {
     /// When the store is away.
     pub async fn disabled_rules(&self, now: Timestamp) -> Result<Vec<RuleOverride>> {
         let sql = "SELECT rule, disabled_until, by_whom, created_at FROM rule_overrides WHERE disabled_until > $1 ORDER BY rule";
-        let rows: Vec<(String, i64, String, i64)> = read!(&self.state, |pool| sqlx::query_as(sql)
-            .bind(now.as_micros())
-            .fetch_all(pool))?;
+        let rows: Vec<(String, i64, String, i64)> =
+            read!(&self.state, |pool| sqlx::query_as(sql).bind(now.as_micros()).fetch_all(pool))?;
         let read = |(rule, until, by_whom, at)| RuleOverride {
             rule,
             disabled_until: time(until),

@@ -22,21 +22,13 @@ impl Set {
     fn steps(self) -> &'static [(i64, &'static str, &'static str)] {
         match self {
             Self::SqliteState => &[(1, "state", include_str!("../migrations/sqlite/0001_state.sql"))],
-            Self::SqliteMetrics => &[(
-                1,
-                "metrics",
-                include_str!("../migrations/sqlite_metrics/0001_metrics.sql"),
-            )],
+            Self::SqliteMetrics => &[(1, "metrics", include_str!("../migrations/sqlite_metrics/0001_metrics.sql"))],
             Self::Postgres => &[(1, "state", include_str!("../migrations/postgres/0001_state.sql"))],
         }
     }
 
     pub(crate) fn newest(self) -> i64 {
-        self.steps()
-            .iter()
-            .map(|(version, ..)| *version)
-            .max()
-            .unwrap_or(0)
+        self.steps().iter().map(|(version, ..)| *version).max().unwrap_or(0)
     }
 
     fn migrator(self) -> Migrator {
@@ -44,13 +36,7 @@ impl Set {
         Migrator::with_migrations(
             steps
                 .map(|&(version, what, sql)| {
-                    Migration::new(
-                        version,
-                        what.into(),
-                        MigrationType::Simple,
-                        sql.into_sql_str(),
-                        false,
-                    )
+                    Migration::new(version, what.into(), MigrationType::Simple, sql.into_sql_str(), false)
                 })
                 .collect(),
         )
@@ -65,15 +51,17 @@ pub(crate) async fn migrate(db: &Db, set: Set) -> Result<()> {
     }
     refuse_newer(found, set)?;
     let done = match db {
-        Db::Lite { w, .. } => set.migrator().run(w).await,
+        // `run_direct`, here and below: the future of `run` is not Send.
+        Db::Lite { w, .. } => {
+            let mut conn = w.acquire().await?;
+            set.migrator().run_direct(None, &mut *conn, false).await
+        }
         Db::Pg(pool) => {
             let mut conn = pool.acquire().await.map_err(StoreError::from)?;
             // A migration of filled tables may take long.
-            sqlx::query("SET statement_timeout = 0")
-                .execute(&mut *conn)
-                .await?;
+            sqlx::query("SET statement_timeout = 0").execute(&mut *conn).await?;
             sqlx::query("SET lock_timeout = 0").execute(&mut *conn).await?;
-            let done = set.migrator().run(&mut *conn).await;
+            let done = set.migrator().run_direct(None, &mut *conn, false).await;
             // This connection's limits are gone; the pool makes a new one.
             let _closed = conn.close().await;
             done
@@ -84,24 +72,13 @@ pub(crate) async fn migrate(db: &Db, set: Set) -> Result<()> {
         // Another process may have migrated at the same time (SQLite has no lock for that).
         Err(error) => {
             let found = version(db).await?;
-            if found == set.newest() {
-                Ok(())
-            } else {
-                refuse_newer(found, set).and(Err(explain(error)))
-            }
+            if found == set.newest() { Ok(()) } else { refuse_newer(found, set).and(Err(explain(error))) }
         }
     }
 }
 
 fn refuse_newer(found: i64, set: Set) -> Result<()> {
-    if found > set.newest() {
-        Err(StoreError::NewerSchema {
-            found,
-            known: set.newest(),
-        })
-    } else {
-        Ok(())
-    }
+    if found > set.newest() { Err(StoreError::NewerSchema { found, known: set.newest() }) } else { Ok(()) }
 }
 
 fn explain(error: MigrateError) -> StoreError {
@@ -123,19 +100,12 @@ pub(crate) async fn version(db: &Db) -> Result<i64> {
                 .fetch_one(w)
                 .await?
         }
-        Db::Pg(pool) => {
-            sqlx::query_scalar("SELECT COUNT(to_regclass('_sqlx_migrations'))")
-                .fetch_one(pool)
-                .await?
-        }
+        Db::Pg(pool) => sqlx::query_scalar("SELECT COUNT(to_regclass('_sqlx_migrations'))").fetch_one(pool).await?,
     };
     if there == 0 {
         return Ok(0);
     }
-    read!(db, |pool| sqlx::query_scalar(
-        "SELECT COALESCE(MAX(version), 0) FROM _sqlx_migrations"
-    )
-    .fetch_one(pool))
+    read!(db, |pool| sqlx::query_scalar("SELECT COALESCE(MAX(version), 0) FROM _sqlx_migrations").fetch_one(pool))
 }
 
 /// What a column holds, in either engine's type.
@@ -174,17 +144,9 @@ pub(crate) const STATE_TABLES: &[Table] = &[
     },
     Table {
         name: "drain_tokens",
-        columns: &[
-            ("token", Text),
-            ("app_id", Uuid),
-            ("origin", Text),
-            ("created_at", Int),
-        ],
+        columns: &[("token", Text), ("app_id", Uuid), ("origin", Text), ("created_at", Int)],
     },
-    Table {
-        name: "frames",
-        columns: &[("app_id", Uuid), ("frame_id", Text), ("seen_at", Int)],
-    },
+    Table { name: "frames", columns: &[("app_id", Uuid), ("frame_id", Text), ("seen_at", Int)] },
     Table {
         name: "tracks",
         columns: &[
@@ -233,10 +195,7 @@ pub(crate) const STATE_TABLES: &[Table] = &[
             ("evidence", Json),
         ],
     },
-    Table {
-        name: "decisions",
-        columns: &[("alert_id", Uuid), ("number", Int), ("at", Int), ("effect", Json)],
-    },
+    Table { name: "decisions", columns: &[("alert_id", Uuid), ("number", Int), ("at", Int), ("effect", Json)] },
     Table {
         name: "deliveries",
         columns: &[
@@ -270,14 +229,7 @@ pub(crate) const STATE_TABLES: &[Table] = &[
     },
     Table {
         name: "releases",
-        columns: &[
-            ("app_id", Uuid),
-            ("at", Int),
-            ("version", Int),
-            ("kind", Text),
-            ("actor", Text),
-            ("what", Text),
-        ],
+        columns: &[("app_id", Uuid), ("at", Int), ("version", Int), ("kind", Text), ("actor", Text), ("what", Text)],
     },
     Table {
         name: "blinds",
@@ -292,12 +244,7 @@ pub(crate) const STATE_TABLES: &[Table] = &[
     },
     Table {
         name: "rule_overrides",
-        columns: &[
-            ("rule", Text),
-            ("disabled_until", Int),
-            ("by_whom", Text),
-            ("created_at", Int),
-        ],
+        columns: &[("rule", Text), ("disabled_until", Int), ("by_whom", Text), ("created_at", Int)],
     },
     Table {
         name: "api_tokens",
@@ -310,30 +257,16 @@ pub(crate) const STATE_TABLES: &[Table] = &[
             ("revoked_at", Int),
         ],
     },
-    Table {
-        name: "leases",
-        columns: &[
-            ("name", Text),
-            ("holder", Text),
-            ("until_at", Int),
-            ("fence", Int),
-        ],
-    },
-    Table {
-        name: "processes",
-        columns: &[("id", Uuid), ("started_at", Int), ("seen_at", Int)],
-    },
+    Table { name: "leases", columns: &[("name", Text), ("holder", Text), ("until_at", Int), ("fence", Int)] },
+    Table { name: "processes", columns: &[("id", Uuid), ("started_at", Int), ("seen_at", Int)] },
 ];
 
 /// The metrics tables.
 pub(crate) const METRICS_TABLES: &[Table] = &[Table {
     name: "level_buckets",
-    columns: &[
-        ("rule", Text),
-        ("app_id", Uuid),
-        ("grp", Text),
-        ("at", Int),
-        ("total", Int),
-        ("matched", Int),
-    ],
+    columns: &[("rule", Text), ("app_id", Uuid), ("grp", Text), ("at", Int), ("total", Int), ("matched", Int)],
 }];
+
+#[cfg(test)]
+#[path = "schema_tests.rs"]
+mod tests;

@@ -15,11 +15,7 @@ use crate::error::{Result, StoreError};
 
 /// Text for a column, each NUL replaced.
 pub(crate) fn clean(text: &str) -> Cow<'_, str> {
-    if text.contains('\0') {
-        Cow::Owned(text.replace('\0', "\u{fffd}"))
-    } else {
-        Cow::Borrowed(text)
-    }
+    if text.contains('\0') { Cow::Owned(text.replace('\0', "\u{fffd}")) } else { Cow::Borrowed(text) }
 }
 
 /// JSON on its way into a column: TEXT on SQLite, JSONB on Postgres.
@@ -30,11 +26,7 @@ pub(crate) struct JsonText(String);
 pub(crate) fn json<T: Serialize + ?Sized>(value: &T) -> Result<JsonText> {
     let text = serde_json::to_string(value)
         .map_err(|error| StoreError::corrupt(format!("a value that is no JSON: {error}")))?;
-    Ok(JsonText(if text.contains("\\u0000") {
-        without_nul(&text)
-    } else {
-        text
-    }))
+    Ok(JsonText(if text.contains("\\u0000") { without_nul(&text) } else { text }))
 }
 
 /// Replaces each escaped NUL, but not the six characters `\u0000` behind an escaped backslash.

@@ -44,22 +44,15 @@ impl Store {
     /// # Errors
     /// [`StoreError::Conflict`] when the name is taken (a revoked token keeps its name).
     pub async fn create_api_token(&self, id: Uuid, name: &str, hash: &[u8], now: Timestamp) -> Result<()> {
-        let sql = "INSERT INTO api_tokens (id, name, token_hash, created_at) VALUES ($1, $2, $3, $4) ON CONFLICT DO NOTHING";
+        let sql =
+            "INSERT INTO api_tokens (id, name, token_hash, created_at) VALUES ($1, $2, $3, $4) ON CONFLICT DO NOTHING";
         let name = clean(name);
-        let done = change!(
-            &self.state,
-            sqlx::query(sql)
-                .bind(id)
-                .bind(name.as_ref())
-                .bind(hash)
-                .bind(now.as_micros())
-        )?;
+        let done =
+            change!(&self.state, sqlx::query(sql).bind(id).bind(name.as_ref()).bind(hash).bind(now.as_micros()))?;
         if done == 1 {
             Ok(())
         } else {
-            Err(StoreError::Conflict(format!(
-                "there is an API token named {name:?} already"
-            )))
+            Err(StoreError::Conflict(format!("there is an API token named {name:?} already")))
         }
     }
 
@@ -69,17 +62,12 @@ impl Store {
     /// When the store is away. That the use could not be noted is no error.
     pub async fn find_api_token(&self, hash: &[u8], now: Timestamp) -> Result<Option<ApiToken>> {
         let sql = "SELECT id, name, created_at, last_used_at, revoked_at FROM api_tokens WHERE token_hash = $1 AND revoked_at IS NULL";
-        let row: Option<Row> = read!(&self.state, |pool| sqlx::query_as(sql)
-            .bind(hash)
-            .fetch_optional(pool))?;
+        let row: Option<Row> = read!(&self.state, |pool| sqlx::query_as(sql).bind(hash).fetch_optional(pool))?;
         let Some(found) = row.map(token) else {
             return Ok(None);
         };
         let now = now.as_micros();
-        if found
-            .last_used_at
-            .is_none_or(|at| now.saturating_sub(at.as_micros()) >= TOUCH_EVERY_US)
-        {
+        if found.last_used_at.is_none_or(|at| now.saturating_sub(at.as_micros()) >= TOUCH_EVERY_US) {
             let sql = "UPDATE api_tokens SET last_used_at = $1 WHERE id = $2";
             let noted: Result<u64> = change!(&self.state, sqlx::query(sql).bind(now).bind(found.id));
             if let Err(error) = noted {

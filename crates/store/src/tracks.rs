@@ -14,11 +14,7 @@ use crate::text::{count, time};
 type KeyRow = (Uuid, String, String);
 
 fn key((app, rule, group): KeyRow) -> Key {
-    Key {
-        app: AppId(app),
-        rule,
-        group: Group(group),
-    }
+    Key { app: AppId(app), rule, group: Group(group) }
 }
 
 impl Store {
@@ -29,10 +25,7 @@ impl Store {
     pub async fn due_keys(&self, now: Timestamp, limit: u32) -> Result<Vec<Key>> {
         let sql = "SELECT app_id, rule, grp FROM tracks WHERE next_wake_at <= $1 ORDER BY next_wake_at, app_id, rule, grp LIMIT $2";
         let (now, limit) = (now.as_micros(), i64::from(limit));
-        let rows: Vec<KeyRow> = read!(&self.state, |pool| sqlx::query_as(sql)
-            .bind(now)
-            .bind(limit)
-            .fetch_all(pool))?;
+        let rows: Vec<KeyRow> = read!(&self.state, |pool| sqlx::query_as(sql).bind(now).bind(limit).fetch_all(pool))?;
         Ok(rows.into_iter().map(key).collect())
     }
 
@@ -52,7 +45,8 @@ impl Store {
     /// When the store is away.
     pub async fn load_open(&self) -> Result<Vec<(Key, i64, Track)>> {
         type Row = (Uuid, String, String, i64, Json<Track>);
-        let sql = "SELECT app_id, rule, grp, version, track FROM tracks WHERE phase <> 'quiet' ORDER BY app_id, rule, grp";
+        let sql =
+            "SELECT app_id, rule, grp, version, track FROM tracks WHERE phase <> 'quiet' ORDER BY app_id, rule, grp";
         let rows: Vec<Row> = read!(&self.state, |pool| sqlx::query_as(sql).fetch_all(pool))?;
         Ok(rows
             .into_iter()
@@ -67,11 +61,7 @@ impl Store {
     pub async fn open_tracks_of_rules_not_in(&self, names: &[&str]) -> Result<Vec<Key>> {
         let sql = "SELECT app_id, rule, grp FROM tracks WHERE phase <> 'quiet' ORDER BY app_id, rule, grp";
         let rows: Vec<KeyRow> = read!(&self.state, |pool| sqlx::query_as(sql).fetch_all(pool))?;
-        Ok(rows
-            .into_iter()
-            .filter(|(_, rule, _)| !names.contains(&rule.as_str()))
-            .map(key)
-            .collect())
+        Ok(rows.into_iter().filter(|(_, rule, _)| !names.contains(&rule.as_str())).map(key).collect())
     }
 
     /// How many keys each rule has: where its limit of groups stands after a start.

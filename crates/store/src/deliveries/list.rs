@@ -1,8 +1,7 @@
 //! The outbox as people see it: lists, counts, one delivery with its attempts.
 
 use super::{
-    AlertId, DeliveryId, DeliveryState, Json, Notice, NoticeKind, Timestamp, Uuid, attempts_of, count, kind,
-    time, word,
+    AlertId, DeliveryId, DeliveryState, Json, Notice, NoticeKind, Timestamp, Uuid, attempts_of, count, kind, time, word,
 };
 use super::{QueryBuilder, Result, Store, StoreError, read};
 use crate::db::{CALL_MAX, Db, within};
@@ -148,9 +147,7 @@ impl Store {
                         .push_bind(before.id.0)
                         .push(")");
                 }
-                query
-                    .push(" ORDER BY intended_at DESC, id DESC LIMIT ")
-                    .push_bind(i64::from(filter.limit));
+                query.push(" ORDER BY intended_at DESC, id DESC LIMIT ").push_bind(i64::from(filter.limit));
                 query.build_query_as::<Row>().fetch_all($pool).await?
             }};
         }
@@ -173,26 +170,17 @@ impl Store {
         const ONE: &str = "SELECT id, alert_id, receiver, kind, notice, state, attempts, intended_at, next_attempt_at, finished_at, detail \
                            FROM deliveries WHERE id = $1";
         type AttemptRow = (i64, String, i64, Option<i64>, Option<String>, Option<String>);
-        let row: Option<Row> = read!(&self.state, |pool| sqlx::query_as(ONE)
-            .bind(id.0)
-            .fetch_optional(pool))?;
-        let delivery = row
-            .ok_or_else(|| StoreError::NotFound(format!("delivery {id}")))?
-            .read()?;
-        let rows: Vec<AttemptRow> = read!(&self.state, |pool| sqlx::query_as(ATTEMPTS)
-            .bind(id.0)
-            .fetch_all(pool))?;
-        let attempts =
-            rows.into_iter().map(
-                |(number, worker, started_at, finished_at, outcome, detail)| Attempt {
-                    number: attempts_of(number),
-                    worker,
-                    started_at: time(started_at),
-                    finished_at: finished_at.map(time),
-                    outcome,
-                    detail,
-                },
-            );
+        let row: Option<Row> = read!(&self.state, |pool| sqlx::query_as(ONE).bind(id.0).fetch_optional(pool))?;
+        let delivery = row.ok_or_else(|| StoreError::NotFound(format!("delivery {id}")))?.read()?;
+        let rows: Vec<AttemptRow> = read!(&self.state, |pool| sqlx::query_as(ATTEMPTS).bind(id.0).fetch_all(pool))?;
+        let attempts = rows.into_iter().map(|(number, worker, started_at, finished_at, outcome, detail)| Attempt {
+            number: attempts_of(number),
+            worker,
+            started_at: time(started_at),
+            finished_at: finished_at.map(time),
+            outcome,
+            detail,
+        });
         Ok((delivery, attempts.collect()))
     }
 
@@ -202,16 +190,11 @@ impl Store {
     /// When the store is away.
     pub async fn delivery_counts(&self) -> Result<Vec<DeliveryCount>> {
         let sql = "SELECT receiver, state, COUNT(*) FROM deliveries GROUP BY receiver, state ORDER BY receiver, state";
-        let rows: Vec<(String, String, i64)> =
-            read!(&self.state, |pool| sqlx::query_as(sql).fetch_all(pool))?;
+        let rows: Vec<(String, String, i64)> = read!(&self.state, |pool| sqlx::query_as(sql).fetch_all(pool))?;
         rows.into_iter()
             .map(|(receiver, state, n)| {
                 let state = word("a delivery's state", &state, DeliveryState::named)?;
-                Ok(DeliveryCount {
-                    receiver,
-                    state,
-                    count: count(n),
-                })
+                Ok(DeliveryCount { receiver, state, count: count(n) })
             })
             .collect()
     }
@@ -232,9 +215,7 @@ impl Store {
     /// When the store is away.
     pub async fn failed_deliveries_since(&self, since: Timestamp) -> Result<u64> {
         let sql = "SELECT COUNT(*) FROM deliveries WHERE state = 'failed' AND finished_at >= $1";
-        let n: i64 = read!(&self.state, |pool| sqlx::query_scalar(sql)
-            .bind(since.as_micros())
-            .fetch_one(pool))?;
+        let n: i64 = read!(&self.state, |pool| sqlx::query_scalar(sql).bind(since.as_micros()).fetch_one(pool))?;
         Ok(count(n))
     }
 }

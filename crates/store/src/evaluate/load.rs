@@ -37,12 +37,8 @@ pub(super) async fn load(tx: &mut Tx, request: &EvaluateRequest) -> Result<Loade
 /// On Postgres, lets one evaluation per app in at a time. Sorted, so that two never wait for each other.
 async fn lock_apps(tx: &mut Tx, request: &EvaluateRequest) -> Result<()> {
     let Tx::Pg(tx) = tx else { return Ok(()) };
-    let mut apps: Vec<Uuid> = request
-        .frames
-        .iter()
-        .map(|(app, _)| app.0)
-        .chain(request.keys.iter().map(|key| key.app.0))
-        .collect();
+    let mut apps: Vec<Uuid> =
+        request.frames.iter().map(|(app, _)| app.0).chain(request.keys.iter().map(|key| key.app.0)).collect();
     apps.sort_unstable();
     apps.dedup();
     if !apps.is_empty() {
@@ -66,11 +62,7 @@ fn frame_id(text: &str) -> String {
 
 /// Remembers the frames and says which were not known. The second of two equal ones in a request is not new.
 async fn take_frames(tx: &mut Tx, request: &EvaluateRequest) -> Result<Vec<bool>> {
-    let frames: Vec<(Uuid, String)> = request
-        .frames
-        .iter()
-        .map(|(app, frame)| (app.0, frame_id(frame)))
-        .collect();
+    let frames: Vec<(Uuid, String)> = request.frames.iter().map(|(app, frame)| (app.0, frame_id(frame))).collect();
     let now = request.now.as_micros();
     let mut new: HashSet<(Uuid, String)> = HashSet::new();
     for piece in pieces(&frames) {
@@ -93,21 +85,10 @@ struct Stale {
     consumed: Option<(Timestamp, Timestamp)>,
 }
 
-type TrackRow = (
-    Uuid,
-    String,
-    String,
-    i64,
-    Option<Json<Track>>,
-    Option<i64>,
-    Option<i64>,
-);
+type TrackRow = (Uuid, String, String, i64, Option<Json<Track>>, Option<i64>, Option<i64>);
 
 /// Loads versions, and the state of those that are not as the caller knows them.
-async fn load_tracks(
-    tx: &mut Tx,
-    request: &EvaluateRequest,
-) -> Result<(HashMap<Key, LoadedTrack>, Vec<Stale>)> {
+async fn load_tracks(tx: &mut Tx, request: &EvaluateRequest) -> Result<(HashMap<Key, LoadedTrack>, Vec<Stale>)> {
     let mut tracks = HashMap::with_capacity(request.keys.len());
     let mut stale = Vec::new();
     for piece in pieces(&request.keys) {
@@ -118,21 +99,16 @@ async fn load_tracks(
             );
             query.push_values(piece, |mut row, key| {
                 let known = request.known.get(key).copied().unwrap_or(-1);
-                row.push_bind(key.app.0)
-                    .push_bind(key.rule.as_str())
-                    .push_bind(key.group.0.as_str())
-                    .push_bind(known);
+                row.push_bind(key.app.0).push_bind(key.rule.as_str()).push_bind(key.group.0.as_str()).push_bind(known);
             });
             // CROSS JOIN: SQLite keeps this order and looks each key up.
-            query.push(") AS v CROSS JOIN tracks AS t WHERE t.app_id = v.column1 AND t.rule = v.column2 AND t.grp = v.column3");
+            query.push(
+                ") AS v CROSS JOIN tracks AS t WHERE t.app_id = v.column1 AND t.rule = v.column2 AND t.grp = v.column3",
+            );
             query.build_query_as().fetch_all(conn).await?
         });
         for (app, rule, group, version, track, stamp, at) in rows {
-            let key = Key {
-                app: AppId(app),
-                rule,
-                group: Group(group),
-            };
+            let key = Key { app: AppId(app), rule, group: Group(group) };
             let track = track.map(|Json(track)| track);
             if track.is_some() {
                 stale.push(Stale {
@@ -140,14 +116,7 @@ async fn load_tracks(
                     consumed: stamp.zip(at).map(|(stamp, at)| (time(stamp), time(at))),
                 });
             }
-            tracks.insert(
-                key,
-                LoadedTrack {
-                    version,
-                    track,
-                    ..LoadedTrack::default()
-                },
-            );
+            tracks.insert(key, LoadedTrack { version, track, ..LoadedTrack::default() });
         }
     }
     Ok((tracks, stale))
@@ -166,40 +135,26 @@ async fn load_matches(
     let lines_max = i64::try_from(EVIDENCE_LINES_MAX).unwrap_or(i64::MAX);
     for piece in pieces(stale) {
         let rows: Vec<MatchRow> = on!(tx, Engine, conn, {
-            let mut query =
-                QueryBuilder::<Engine>::new("SELECT app_id, rule, grp, events, CASE WHEN place <= ");
+            let mut query = QueryBuilder::<Engine>::new("SELECT app_id, rule, grp, events, CASE WHEN place <= ");
             query.push_bind(lines_max).push(
                 " THEN lines END FROM (SELECT m.id, m.app_id, m.rule, m.grp, m.events, m.lines, \
                  ROW_NUMBER() OVER (PARTITION BY m.app_id, m.rule, m.grp ORDER BY m.id DESC) AS place FROM (",
             );
             query.push_values(piece, |mut row, stale| {
-                row.push_bind(stale.key.app.0)
-                    .push_bind(stale.key.rule.as_str())
-                    .push_bind(stale.key.group.0.as_str());
+                row.push_bind(stale.key.app.0).push_bind(stale.key.rule.as_str()).push_bind(stale.key.group.0.as_str());
             });
             query.push(") AS v CROSS JOIN matches AS m WHERE m.app_id = v.column1 AND m.rule = v.column2 AND m.grp = v.column3 AND m.arrived_at >= ");
-            query
-                .push_bind(from)
-                .push(") AS found WHERE place <= ")
-                .push_bind(ROWS_LOADED_MAX)
-                .push(" ORDER BY id");
+            query.push_bind(from).push(") AS found WHERE place <= ").push_bind(ROWS_LOADED_MAX).push(" ORDER BY id");
             query.build_query_as().fetch_all(conn).await?
         });
         for (app, rule, group, events, lines) in rows {
-            let key = Key {
-                app: AppId(app),
-                rule,
-                group: Group(group),
-            };
+            let key = Key { app: AppId(app), rule, group: Group(group) };
             let Some(track) = tracks.get_mut(&key) else {
                 continue;
             };
-            let events =
-                packed::unpack(&events).ok_or_else(|| StoreError::corrupt("the events of a match"))?;
+            let events = packed::unpack(&events).ok_or_else(|| StoreError::corrupt("the events of a match"))?;
             track.events.extend(events);
-            track
-                .lines
-                .extend(lines.map(|Json(lines)| lines).unwrap_or_default());
+            track.lines.extend(lines.map(|Json(lines)| lines).unwrap_or_default());
         }
     }
     for Stale { key, consumed } in stale {
@@ -207,9 +162,7 @@ async fn load_matches(
             continue;
         };
         if let Some((stamp, at)) = consumed {
-            track
-                .events
-                .retain(|event| event.at > *stamp || event.arrived >= *at);
+            track.events.retain(|event| event.at > *stamp || event.arrived >= *at);
         }
         keep_last(&mut track.events, EVENTS_LOADED_MAX);
         keep_last(&mut track.lines, EVIDENCE_LINES_MAX);

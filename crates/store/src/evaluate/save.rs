@@ -32,25 +32,18 @@ pub(super) async fn save(tx: &mut Tx, now: Timestamp, changes: &Changes) -> Resu
 
 /// Deletes rows that are wholly consumed; what is left of others is skipped when loading.
 async fn consume(tx: &mut Tx, now: Timestamp, tracks: &[TrackChange]) -> Result<()> {
-    let consumed: Vec<(&TrackChange, i64)> = tracks
-        .iter()
-        .filter_map(|t| Some((t, t.consumed_before?.as_micros())))
-        .collect();
+    let consumed: Vec<(&TrackChange, i64)> =
+        tracks.iter().filter_map(|t| Some((t, t.consumed_before?.as_micros()))).collect();
     for piece in pieces(&consumed) {
         on!(tx, Engine, conn, {
             let mut query = QueryBuilder::<Engine>::new("DELETE FROM matches WHERE ");
             let mut or = query.separated(" OR ");
             for (track, before) in piece {
                 or.push("(app_id = ").push_bind_unseparated(track.key.app.0);
-                or.push_unseparated(" AND rule = ")
-                    .push_bind_unseparated(track.key.rule.as_str());
-                or.push_unseparated(" AND grp = ")
-                    .push_bind_unseparated(track.key.group.0.as_str());
-                or.push_unseparated(" AND last_at <= ")
-                    .push_bind_unseparated(*before);
-                or.push_unseparated(" AND arrived_at < ")
-                    .push_bind_unseparated(now.as_micros())
-                    .push_unseparated(")");
+                or.push_unseparated(" AND rule = ").push_bind_unseparated(track.key.rule.as_str());
+                or.push_unseparated(" AND grp = ").push_bind_unseparated(track.key.group.0.as_str());
+                or.push_unseparated(" AND last_at <= ").push_bind_unseparated(*before);
+                or.push_unseparated(" AND arrived_at < ").push_bind_unseparated(now.as_micros()).push_unseparated(")");
             }
             query.build().execute(conn).await?;
         });
@@ -68,10 +61,7 @@ fn phase(phase: &Phase) -> &'static str {
 
 async fn save_tracks(tx: &mut Tx, now: Timestamp, tracks: &[TrackChange]) -> Result<()> {
     let now = now.as_micros();
-    let rows = tracks
-        .iter()
-        .map(|change| Ok((change, json(&change.track)?)))
-        .collect::<Result<Vec<_>>>()?;
+    let rows = tracks.iter().map(|change| Ok((change, json(&change.track)?))).collect::<Result<Vec<_>>>()?;
     for piece in pieces(&rows) {
         on!(tx, Engine, conn, {
             let mut query = QueryBuilder::<Engine>::new(
@@ -81,12 +71,9 @@ async fn save_tracks(tx: &mut Tx, now: Timestamp, tracks: &[TrackChange]) -> Res
                 row.push_bind(change.key.app.0)
                     .push_bind(change.key.rule.as_str())
                     .push_bind(change.key.group.0.as_str());
-                row.push_bind(change.version)
-                    .push_bind(track.clone())
-                    .push_bind(phase(&change.track.phase));
+                row.push_bind(change.version).push_bind(track.clone()).push_bind(phase(&change.track.phase));
                 row.push_bind(change.track.firing().map(|firing| firing.alert.0));
-                row.push_bind(change.next_wake_at.map(Timestamp::as_micros))
-                    .push_bind(now);
+                row.push_bind(change.next_wake_at.map(Timestamp::as_micros)).push_bind(now);
                 row.push_bind(change.consumed_before.map(Timestamp::as_micros))
                     .push_bind(change.consumed_before.map(|_| now));
             });
@@ -103,9 +90,7 @@ async fn save_tracks(tx: &mut Tx, now: Timestamp, tracks: &[TrackChange]) -> Res
 }
 
 async fn save_matches(tx: &mut Tx, now: Timestamp, tracks: &[TrackChange]) -> Result<()> {
-    let counted = tracks
-        .iter()
-        .filter(|change| !change.events.is_empty() || !change.lines.is_empty());
+    let counted = tracks.iter().filter(|change| !change.events.is_empty() || !change.lines.is_empty());
     let rows = counted
         .map(|change| {
             let kept = change.lines.len().saturating_sub(EVIDENCE_LINES_MAX);
@@ -118,8 +103,7 @@ async fn save_matches(tx: &mut Tx, now: Timestamp, tracks: &[TrackChange]) -> Re
                 "INSERT INTO matches (app_id, rule, grp, arrived_at, last_at, count, events, lines) ",
             );
             query.push_values(piece, |mut row, (change, lines)| {
-                let newest =
-                    |stamps: &mut dyn Iterator<Item = Timestamp>| stamps.max().unwrap_or(now).as_micros();
+                let newest = |stamps: &mut dyn Iterator<Item = Timestamp>| stamps.max().unwrap_or(now).as_micros();
                 row.push_bind(change.key.app.0)
                     .push_bind(change.key.rule.as_str())
                     .push_bind(change.key.group.0.as_str());
@@ -138,14 +122,7 @@ async fn save_matches(tx: &mut Tx, now: Timestamp, tracks: &[TrackChange]) -> Re
 async fn save_fired(tx: &mut Tx, fired: &[FiredAlert]) -> Result<()> {
     let rows = fired
         .iter()
-        .map(|alert| {
-            Ok((
-                alert,
-                json(&alert.facts)?,
-                json(&alert.details)?,
-                json(&alert.evidence)?,
-            ))
-        })
+        .map(|alert| Ok((alert, json(&alert.facts)?, json(&alert.details)?, json(&alert.evidence)?)))
         .collect::<Result<Vec<_>>>()?;
     for piece in pieces(&rows) {
         on!(tx, Engine, conn, {
@@ -174,13 +151,7 @@ async fn save_fired(tx: &mut Tx, fired: &[FiredAlert]) -> Result<()> {
 async fn save_updates(tx: &mut Tx, updates: &[AlertUpdate]) -> Result<()> {
     let rows = updates
         .iter()
-        .map(|update| {
-            Ok((
-                update,
-                json(&update.facts)?,
-                update.evidence.as_deref().map(json).transpose()?,
-            ))
-        })
+        .map(|update| Ok((update, json(&update.facts)?, update.evidence.as_deref().map(json).transpose()?)))
         .collect::<Result<Vec<(&AlertUpdate, JsonText, Option<JsonText>)>>>()?;
     for piece in pieces(&rows) {
         on!(tx, Engine, conn, {
@@ -240,10 +211,7 @@ async fn save_decisions(tx: &mut Tx, changes: &Changes) -> Result<()> {
             query.push_values(piece, |mut row, (alert, at, effect)| {
                 let place = places.entry(AlertId(*alert)).or_default();
                 *place += 1;
-                row.push_bind(*alert)
-                    .push_bind(*place)
-                    .push_bind(*at)
-                    .push_bind(effect.clone());
+                row.push_bind(*alert).push_bind(*place).push_bind(*at).push_bind(effect.clone());
             });
             query.push(") AS v");
             query.build().execute(conn).await?;
@@ -258,10 +226,7 @@ async fn save_releases(tx: &mut Tx, changes: &Changes) -> Result<()> {
     for (app, release) in &changes.releases {
         let key = (app.0, release.at.as_micros());
         let known = merged.remove(&key);
-        merged.insert(
-            key,
-            known.map_or_else(|| release.clone(), |known| known.merge(release.clone())),
-        );
+        merged.insert(key, known.map_or_else(|| release.clone(), |known| known.merge(release.clone())));
     }
     let rows: Vec<_> = merged.into_iter().collect();
     for piece in pieces(&rows) {
@@ -273,8 +238,7 @@ async fn save_releases(tx: &mut Tx, changes: &Changes) -> Result<()> {
                     .push_bind(*at)
                     .push_bind(release.version.map(i64::from))
                     .push_bind(releases::kind_name(release.kind));
-                row.push_bind(release.actor.as_deref().map(clean))
-                    .push_bind(release.what.as_deref().map(clean));
+                row.push_bind(release.actor.as_deref().map(clean)).push_bind(release.what.as_deref().map(clean));
             });
             query.push(
                 " ON CONFLICT (app_id, at) DO UPDATE SET version = COALESCE(releases.version, excluded.version), \

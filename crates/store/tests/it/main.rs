@@ -1,0 +1,50 @@
+//! The store's contract: one list of tests, run on SQLite and on Postgres. A Postgres server is needed, see
+//! `dynowatch_testkit::postgres`; without one these tests fail.
+
+#![expect(clippy::unwrap_used, clippy::panic, reason = "a test panics when it fails")]
+
+mod alerts;
+mod apps;
+mod backup;
+mod bed;
+mod concurrency;
+mod evaluate;
+mod open;
+mod outbox;
+mod small;
+
+/// Runs each test on both engines, on a fresh store each.
+macro_rules! on_both_engines {
+    ($($module:ident: $($test:ident)*;)*) => {
+        mod sqlite {
+            $($(#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+            async fn $test() {
+                crate::$module::$test(&crate::bed::Bed::sqlite().await).await;
+            })*)*
+        }
+        mod postgres {
+            $($(#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+            async fn $test() {
+                crate::$module::$test(&crate::bed::Bed::postgres().await).await;
+            })*)*
+        }
+    };
+}
+
+on_both_engines! {
+    open: answers_and_reopens a_newer_schema_is_refused;
+    evaluate: a_frame_counts_once_per_app a_key_comes_back_whole what_an_alert_consumed_stays_gone
+        a_panic_leaves_nothing a_dropped_future_leaves_all_or_nothing hundreds_of_keys_at_once
+        decisions_are_numbered_on lines_of_one_release_merge an_unknown_app_is_not_found
+        no_nul_reaches_the_database;
+    outbox: oldest_first_and_fair a_claim_is_fenced_and_leased retries_and_ends
+        the_end_is_told_to_those_who_were_told a_late_acceptance_is_followed_by_the_end
+        leases_are_given_back pages_of_deliveries a_test_message;
+    alerts: open_alerts_show_their_newest_numbers pages_of_alerts open_keys_are_found an_alert_with_its_proof;
+    apps: names_and_renames adoption_is_one_app_under_races tokens_move last_lines;
+    small: api_tokens rules_are_quiet_for_a_while leases_have_fences processes_know_when_anyone_was_alive
+        blind_times buckets_add_up due_keys_and_groups sweeping_forgets_what_is_old;
+    concurrency: claims_never_double evaluations_of_one_app_take_turns buckets_from_two_sides
+        evaluations_of_many_apps_do_not_deadlock;
+    backup: a_backup_moves_to_the_other_engine a_filled_store_is_refused broken_backups_change_nothing;
+}

@@ -1,0 +1,85 @@
+//! Opening: engines, schema, the lock of the server.
+
+use dynowatch_domain::AlertId;
+use dynowatch_store::alerts::AlertFilter;
+use dynowatch_store::deliveries::DeliveryFilter;
+use dynowatch_store::{Engine, Store, StoreError, StoreOptions};
+use sqlx::{Connection, PgConnection, SqliteConnection};
+
+use crate::bed::{Bed, id, t};
+
+pub(crate) async fn answers_and_reopens(bed: &Bed) {
+    bed.store.ping().await.unwrap();
+    let engine = if bed.options.url.starts_with("sqlite") { Engine::Sqlite } else { Engine::Postgres };
+    assert_eq!(bed.store.engine(), engine);
+    let app = bed.app("shop").await;
+    let again = bed.again().await;
+    assert_eq!(again.schema_version().await.unwrap(), 1);
+    assert_eq!(again.app_by_name("shop").await.unwrap().unwrap().id, app);
+    again.close().await;
+    bed.store.ping().await.unwrap();
+}
+
+pub(crate) async fn a_newer_schema_is_refused(bed: &Bed) {
+    bed.store.close().await;
+    let newer = "UPDATE _sqlx_migrations SET version = 999";
+    if bed.store.engine() == Engine::Sqlite {
+        let mut conn = SqliteConnection::connect(&bed.options.url).await.unwrap();
+        sqlx::query(newer).execute(&mut conn).await.unwrap();
+        conn.close().await.unwrap();
+    } else {
+        let mut conn = PgConnection::connect(&bed.options.url).await.unwrap();
+        sqlx::query(newer).execute(&mut conn).await.unwrap();
+        conn.close().await.unwrap();
+    }
+    let error = Store::open(&bed.options).await.unwrap_err();
+    assert!(matches!(error, StoreError::NewerSchema { found: 999, known: 1 }), "{error}");
+    assert!(error.to_string().contains("999"));
+}
+
+#[tokio::test]
+async fn one_server_per_sqlite_file() {
+    let bed = Bed::sqlite().await;
+    let server = StoreOptions { exclusive: true, ..bed.options.clone() };
+    let first = Store::open(&server).await.unwrap();
+    let error = Store::open(&server).await.unwrap_err();
+    assert!(matches!(&error, StoreError::Conflict(text) if text.contains("another dynowatch server")), "{error}");
+    // Commands work beside it, and the next server may start when it has ended.
+    bed.again().await.ping().await.unwrap();
+    drop(first);
+    Store::open(&server).await.unwrap();
+}
+
+#[tokio::test]
+async fn urls_that_are_none() {
+    for url in ["sqlite://", "sqlite::memory:", "mysql://u:secret@h/d", "", "postgres://h:port/d"] {
+        let error = Store::open(&StoreOptions::new(url)).await.unwrap_err();
+        assert!(matches!(error, StoreError::Conflict(_)), "{url}: {error}");
+        assert!(!error.to_string().contains("secret"));
+    }
+}
+
+#[tokio::test]
+async fn a_server_that_is_not_there_is_away() {
+    let url = "postgres://postgres@127.0.0.1:1/postgres";
+    let error = Store::open(&StoreOptions::new(url)).await.unwrap_err();
+    assert!(error.is_retryable(), "{error}");
+}
+
+/// Callers spawn these.
+#[tokio::test]
+async fn futures_may_move_between_threads() {
+    fn moves<F: Future + Send>(_future: F) {}
+    let bed = Bed::sqlite().await;
+    let path = bed.folder.path().join("x");
+    moves(Store::open(&bed.options));
+    moves(Store::restore(&path, &bed.options));
+    moves(bed.store.backup(&path));
+    moves(bed.store.sweep(t(0)));
+    moves(bed.store.alerts(&AlertFilter::default()));
+    moves(bed.store.alert(AlertId(id())));
+    moves(bed.store.deliveries(&DeliveryFilter::default()));
+    moves(bed.store.start_process(id(), t(0)));
+    moves(bed.store.load_levels(&[], t(0)));
+    moves(bed.store.prune_levels(t(0)));
+}
