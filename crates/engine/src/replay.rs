@@ -6,6 +6,7 @@ use std::sync::Arc;
 
 use dynowatch_domain::alert::{Effect, Facts, NoticeKind};
 use dynowatch_domain::blind::Blind;
+use dynowatch_domain::evidence::{EvidenceLine, Role};
 use dynowatch_domain::key::{Group, Key};
 use dynowatch_domain::mask::Masker;
 use dynowatch_domain::matcher::{AppRules, MatcherError};
@@ -13,8 +14,8 @@ use dynowatch_domain::release::Release;
 use dynowatch_domain::rollup::{self, BUCKET, Bucket};
 use dynowatch_domain::rule::{Condition, Rule};
 use dynowatch_domain::{AlertId, AppId, NewId, Timestamp};
-use dynowatch_logplex::{Format, Frame, StampCache, entries, message};
-use dynowatch_store::Changes;
+use dynowatch_logplex::{Format, Frame, Malformed, StampCache, entries, message};
+use dynowatch_store::{Changes, FiredAlert};
 use uuid::Uuid;
 
 use crate::evaluate::{self, Held, Input, NewMatches, Scene};
@@ -50,8 +51,10 @@ pub struct Happening {
     pub receivers: Vec<String>,
     /// The sentence about releases.
     pub release: Option<String>,
-    /// Evidence and context, masked.
+    /// Evidence, then context, masked.
     pub evidence: Vec<String>,
+    /// How many lines of `evidence` are matches; the others are context.
+    pub matches: usize,
 }
 
 /// What a replay went through.
@@ -142,6 +145,11 @@ impl Replay {
                 Frame::Bad(reason) => self.findings.malformed(reason),
             }
         }
+    }
+
+    /// Counts what the reader of the file had to leave out, such as a line too long to be held.
+    pub fn left_out(&mut self, reason: Malformed) {
+        self.findings.malformed(reason);
     }
 
     #[inline]
@@ -275,7 +283,9 @@ impl Replay {
     }
 
     fn tell(&mut self, key: &Key, rule: &Rule, changes: &Changes) {
-        let mut evidence: HashMap<AlertId, Vec<String>> = changes.fired.iter().map(|fired| (fired.id, fired.evidence.iter().map(|line| self.masker.mask(&line.show()).into_owned()).collect())).collect();
+        let show = |line: &EvidenceLine| self.masker.mask(&line.show()).into_owned();
+        let matches = |fired: &FiredAlert| fired.evidence.iter().filter(|line| line.role == Role::Match).count();
+        let mut evidence: HashMap<AlertId, (Vec<String>, usize)> = changes.fired.iter().map(|fired| (fired.id, (fired.evidence.iter().map(show).collect(), matches(fired)))).collect();
         for (alert, _, effect) in &changes.decisions {
             let (what, facts, suppressed): (&'static str, Option<&Facts>, u64) = match effect {
                 Effect::Notify { kind: NoticeKind::StillFiring, facts, suppressed, .. } => ("still_firing", Some(facts), *suppressed),
@@ -288,6 +298,7 @@ impl Replay {
             };
             let told = matches!(effect, Effect::Notify { .. }) || (matches!(effect, Effect::Resolved { .. }) && rule.send_resolved);
             let sentence = matches!(effect, Effect::Notify { .. }).then(|| changes.fired.iter().find(|fired| fired.id == *alert).map(|fired| fired.details.release_sentence.clone())).flatten();
+            let (evidence, matches) = evidence.remove(alert).unwrap_or_default();
             self.happenings.push(Happening {
                 what,
                 at: self.now,
@@ -300,7 +311,8 @@ impl Replay {
                 suppressed,
                 receivers: if told { rule.receivers.clone() } else { Vec::new() },
                 release: sentence,
-                evidence: evidence.remove(alert).unwrap_or_default(),
+                evidence,
+                matches,
             });
         }
     }

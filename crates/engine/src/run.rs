@@ -24,6 +24,9 @@ use crate::{Engine, EngineOptions, Settings, Shared, commit, sender};
 /// A shorter absence than this is a restart that no window notices.
 const BLIND_MIN: Duration = Duration::from_secs(1);
 
+/// Apps of the file with their drain tokens.
+type FileApps = Vec<(String, Vec<String>)>;
+
 /// Why an engine did not start, or did not take a new configuration.
 #[derive(Debug, thiserror::Error)]
 pub enum StartError {
@@ -49,14 +52,36 @@ impl Engine {
     /// # Errors
     /// When the store does not answer or a rule does not compile.
     pub async fn start(options: EngineOptions) -> Result<(Self, Loops), StartError> {
-        let EngineOptions { clock, store, settings, limits } = options;
-        let now = clock.now();
+        let now = options.clock.now();
         let process = RandomIds.new_id(now);
-        let last_seen = store.start_process(process, now).await?;
-        if store.engine() == StoreEngine::Sqlite {
+        let last_seen = options.store.start_process(process, now).await?;
+        if options.store.engine() == StoreEngine::Sqlite {
             // No other process can be sending: what was on its way is taken over at once.
-            store.release_leases(None).await?;
+            options.store.release_leases(None).await?;
         }
+        let (engine, apps, queue) = Self::build(options, process, now).await?;
+        engine.load(apps, last_seen, now).await?;
+        let loops = Loops::new(engine.clone(), queue);
+        Ok((engine, loops))
+    }
+
+    /// An engine for one command beside the running ones: it knows what the store knows and can do what operators ask
+    /// for, but takes no batch, sends nothing, watches no timer, and leaves no trace of having been here. The apps of
+    /// the settings are not written down either.
+    ///
+    /// # Errors
+    /// When the store does not answer or a rule does not compile.
+    pub async fn attach(options: EngineOptions) -> Result<Self, StartError> {
+        let now = options.clock.now();
+        let (engine, _apps, _queue) = Self::build(options, RandomIds.new_id(now), now).await?;
+        engine.load_apps().await?;
+        engine.learn_stored(now).await?;
+        Ok(engine)
+    }
+
+    /// The engine itself, with nothing loaded but the rules; also the apps of the file and the queue of batches.
+    async fn build(options: EngineOptions, process: uuid::Uuid, now: Timestamp) -> Result<(Self, FileApps, mpsc::Receiver<Submission>), StartError> {
+        let EngineOptions { clock, store, settings, limits } = options;
         let quieted = store.disabled_rules(now).await?.into_iter().map(|over| over.rule).collect();
         let Settings { rules, apps, receivers, masker, public_url } = settings;
         let book = RuleBook::new(rules.into_iter().map(Arc::new), quieted)?;
@@ -86,13 +111,10 @@ impl Engine {
             rejected_noted_at: Mutex::default(),
             stats: crate::stats::Stats::default(),
         });
-        let engine = Self { shared };
-        engine.load(apps, last_seen, now).await?;
-        let loops = Loops::new(engine.clone(), queue);
-        Ok((engine, loops))
+        Ok((Self { shared }, apps, queue))
     }
 
-    async fn load(&self, apps: Vec<(String, Vec<String>)>, last_seen: Option<Timestamp>, now: Timestamp) -> Result<(), StartError> {
+    async fn load(&self, apps: FileApps, last_seen: Option<Timestamp>, now: Timestamp) -> Result<(), StartError> {
         let shared = &*self.shared;
         if let Some(seen) = last_seen.filter(|seen| now.since(*seen) >= BLIND_MIN) {
             let away = Blind { reason: BlindReason::Down, from: seen, until: now, lines_lost: None };
@@ -100,14 +122,21 @@ impl Engine {
         }
         self.ensure_apps(apps).await?;
         self.load_apps().await?;
-        let blinds = shared.store.all_blinds_between(now - crate::BLINDS_KEPT, now).await?;
-        let releases = shared.store.releases_since(now - Duration::from_secs(7 * 86_400)).await?;
-        shared.learn(releases, blinds, now);
+        self.learn_stored(now).await?;
         self.close_orphans().await?;
         Ok(())
     }
 
-    async fn ensure_apps(&self, apps: Vec<(String, Vec<String>)>) -> Result<(), StoreError> {
+    /// Takes over what the store knows of releases and blind times.
+    async fn learn_stored(&self, now: Timestamp) -> Result<(), StoreError> {
+        let shared = &*self.shared;
+        let blinds = shared.store.all_blinds_between(now - crate::BLINDS_KEPT, now).await?;
+        let releases = shared.store.releases_since(now - Duration::from_secs(7 * 86_400)).await?;
+        shared.learn(releases, blinds, now);
+        Ok(())
+    }
+
+    async fn ensure_apps(&self, apps: FileApps) -> Result<(), StoreError> {
         let shared = &*self.shared;
         for (name, tokens) in apps {
             let now = shared.clock.now();

@@ -7,7 +7,8 @@ use std::fmt::Write as _;
 use dynowatch_domain::notice::Notice;
 
 /// Writes out every character that acts instead of showing itself. Tabs stay.
-pub(crate) fn inert(text: &str) -> Cow<'_, str> {
+#[must_use]
+pub fn inert(text: &str) -> Cow<'_, str> {
     if !text.chars().any(acts) {
         return Cow::Borrowed(text);
     }
