@@ -9,7 +9,8 @@ use dynowatch_domain::key::Group;
 use dynowatch_domain::matcher::{Matcher, RuleIndex};
 use dynowatch_domain::rule::Rule;
 use dynowatch_domain::signal::{Code, Kind};
-use dynowatch_logplex::Malformed;
+/// The reasons behind [`Counts::malformed`], for those who show them.
+pub use dynowatch_logplex::Malformed;
 
 /// Number of kinds of lines.
 pub const KINDS: usize = Kind::ALL.len();

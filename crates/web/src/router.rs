@@ -1,14 +1,26 @@
-//! The whole URL surface.
+//! The whole URL surface, and what every answer carries. Deliveries (`POST /drain`, `POST /drain/{app}`,
+//! `POST /api/internal/heroku-log-drain`) never come here: [`crate::server`] takes them first.
 
 use std::sync::Arc;
 
 use axum::Router;
-use axum::routing::get;
+use axum::extract::{DefaultBodyLimit, Request};
+use axum::http::{HeaderName, HeaderValue, StatusCode, header};
+use axum::middleware::{from_fn_with_state, map_response};
+use axum::response::{IntoResponse, Response};
+use axum::routing::{MethodRouter, get, patch, post};
 use dynowatch_engine::Engine;
 use secrecy::SecretString;
 use tokio::sync::{mpsc, oneshot};
 
+use crate::api::error::ApiError;
+use crate::api::{alerts, apps, config, deliveries, drain, openapi, receivers, rules};
+use crate::auth::{Tokens, reader_required, scraper_required, token_required};
 use crate::drain::Drain;
+use crate::{health, metrics, pages};
+
+/// The longest body of a request to the API.
+const BODY_BYTES_MAX: usize = 64 * 1024;
 
 /// What the router is made of.
 pub struct WebOptions {
@@ -28,8 +40,108 @@ pub struct ReloadRequest {
     pub reply: oneshot::Sender<Result<(), String>>,
 }
 
+/// What handlers share.
+pub(crate) struct Web {
+    pub(crate) engine: Engine,
+    pub(crate) drain: Arc<Drain>,
+    pub(crate) tokens: Tokens,
+    pub(crate) reload: mpsc::Sender<ReloadRequest>,
+}
+
+type Route = (&'static str, &'static str, MethodRouter<Arc<Web>>);
+
+/// The API, behind a bearer token. A test holds the OpenAPI document against this table.
+#[rustfmt::skip]
+pub(crate) fn api_routes() -> Vec<Route> {
+    vec![
+        ("GET",   "/api/v1/apps",                    get(apps::list)),
+        ("GET",   "/api/v1/apps/{name}",             get(apps::show)),
+        ("PATCH", "/api/v1/apps/{name}",             patch(apps::rename)),
+        ("GET",   "/api/v1/alerts",                  get(alerts::list)),
+        ("GET",   "/api/v1/alerts/{id}",             get(alerts::show)),
+        ("POST",  "/api/v1/alerts/resolve",          post(alerts::resolve)),
+        ("GET",   "/api/v1/deliveries",              get(deliveries::list)),
+        ("GET",   "/api/v1/deliveries/{id}",         get(deliveries::show)),
+        ("GET",   "/api/v1/rules",                   get(rules::list)),
+        ("GET",   "/api/v1/rules/{name}",            get(rules::show)),
+        ("POST",  "/api/v1/rules/{name}/disable",    post(rules::disable)),
+        ("POST",  "/api/v1/rules/{name}/enable",     post(rules::enable)),
+        ("GET",   "/api/v1/receivers",               get(receivers::list)),
+        ("POST",  "/api/v1/receivers/{name}/test",   post(receivers::test)),
+        ("GET",   "/api/v1/drain",                   get(drain::show)),
+        ("POST",  "/api/v1/config/reload",           post(config::reload)),
+    ]
+}
+
+/// Open to everyone: what machines ask before they have a token, and what holds no secret.
+#[rustfmt::skip]
+pub(crate) fn open_routes() -> Vec<Route> {
+    vec![
+        ("GET", "/api/v1/openapi.json", get(openapi::document)),
+        ("GET", "/healthz",             get(health::healthz)),
+        ("GET", "/readyz",              get(health::readyz)),
+        ("GET", "/assets/{file}",       get(pages::assets::file)),
+    ]
+}
+
+/// For people: open on this machine, elsewhere with a token as password.
+#[rustfmt::skip]
+fn page_routes() -> Vec<Route> {
+    vec![
+        ("GET", "/",            get(pages::overview::show)),
+        ("GET", "/alerts/{id}", get(pages::alert::show)),
+        ("GET", "/deliveries",  get(pages::deliveries::show)),
+    ]
+}
+
+fn table(routes: Vec<Route>) -> Router<Arc<Web>> {
+    routes.into_iter().fold(Router::new(), |router, (_, path, handler)| router.route(path, handler))
+}
+
 /// Everything but the drain endpoint.
 pub fn router(options: WebOptions) -> Router {
-    let _options = options;
-    Router::new().route("/healthz", get(|| async { "ok" }))
+    let WebOptions { engine, drain, api_tokens, reload } = options;
+    let web = Arc::new(Web { engine, drain, tokens: Tokens::new(&api_tokens), reload });
+    let metrics = Router::new().route("/metrics", get(metrics::show));
+    Router::new()
+        .merge(table(api_routes()).route_layer(from_fn_with_state(Arc::clone(&web), token_required)))
+        .merge(table(page_routes()).route_layer(from_fn_with_state(Arc::clone(&web), reader_required)))
+        .merge(metrics.route_layer(from_fn_with_state(Arc::clone(&web), scraper_required)))
+        .merge(table(open_routes()))
+        .fallback(nowhere)
+        .method_not_allowed_fallback(not_that_way)
+        .layer(DefaultBodyLimit::max(BODY_BYTES_MAX))
+        .layer(map_response(guarded))
+        .with_state(web)
+}
+
+async fn nowhere(request: Request) -> Response {
+    if request.uri().path().starts_with("/api/") {
+        return ApiError::not_found("there is nothing here; GET /api/v1/openapi.json lists what there is").into_response();
+    }
+    pages::error::PageError::not_found("There is no such page.").into_response()
+}
+
+async fn not_that_way(request: Request) -> Response {
+    if request.uri().path().starts_with("/api/") {
+        let message = format!("{} is not possible here; GET /api/v1/openapi.json lists what is", request.method());
+        return ApiError::new(StatusCode::METHOD_NOT_ALLOWED, "method_not_allowed", &message).into_response();
+    }
+    pages::error::PageError::new(StatusCode::METHOD_NOT_ALLOWED, "This page can only be read.").into_response()
+}
+
+/// Headers of every answer. Nothing is loaded from elsewhere, no script and no inline style runs, nobody frames us, and
+/// what was shown is not kept, unless the answer said so itself.
+async fn guarded(mut response: Response) -> Response {
+    const HEADERS: [(HeaderName, &str); 5] = [
+        (header::CONTENT_SECURITY_POLICY, "default-src 'self'; base-uri 'none'; form-action 'self'; frame-ancestors 'none'; object-src 'none'; script-src 'none'"),
+        (header::X_CONTENT_TYPE_OPTIONS, "nosniff"),
+        (header::X_FRAME_OPTIONS, "DENY"),
+        (header::REFERRER_POLICY, "no-referrer"),
+        (header::CACHE_CONTROL, "no-store"),
+    ];
+    for (name, value) in HEADERS {
+        response.headers_mut().entry(name).or_insert(HeaderValue::from_static(value));
+    }
+    response
 }

@@ -1,0 +1,254 @@
+//! Is it well? `/healthz` speaks of the process alone, for whoever restarts it. `/readyz` says whether it can do its work,
+//! and names aloud what works only in part: the page and `/metrics` draw on the same [`Report`].
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use axum::Json;
+use axum::extract::{Request, State};
+use axum::http::StatusCode;
+use axum::response::{IntoResponse, Response};
+use dynowatch_domain::Timestamp;
+use dynowatch_store::StoreError;
+use serde::Serialize;
+
+use crate::api::Time;
+use crate::auth::may_read;
+use crate::router::Web;
+use crate::show::coarse;
+
+/// The version of this program.
+pub(crate) const VERSION: &str = env!("CARGO_PKG_VERSION");
+/// The store must answer within this time to count as reachable.
+const STORE_TIME_MAX: Duration = Duration::from_secs(2);
+/// Messages given up within this time are named.
+const FAILED_SHOWN: Duration = Duration::from_secs(86_400);
+/// A message that has waited longer is named.
+const OUTBOX_AGE_MAX: Duration = Duration::from_secs(60);
+/// The most rules without a receiver that are named.
+const RULES_NAMED_MAX: usize = 10;
+
+/// What the process says of itself.
+#[derive(Serialize)]
+struct Alive {
+    status: &'static str,
+    version: &'static str,
+}
+
+/// The process answers; that is all this says.
+pub(crate) async fn healthz() -> Response {
+    Json(Alive { status: "ok", version: VERSION }).into_response()
+}
+
+/// What the store says of the outbox.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Outbox {
+    pub(crate) failed_24h: u64,
+    pub(crate) oldest_pending: Option<Timestamp>,
+}
+
+/// How it stands with this process.
+#[derive(Debug)]
+pub(crate) struct Report {
+    pub(crate) now: Timestamp,
+    pub(crate) started_at: Timestamp,
+    /// `None` when the store does not answer.
+    pub(crate) outbox: Option<Outbox>,
+    pub(crate) drain_on: bool,
+    pub(crate) metrics_written: bool,
+    /// Rules in force whose alerts nobody is told of, by name.
+    pub(crate) rules_without_receivers: Vec<String>,
+    pub(crate) receivers: usize,
+    pub(crate) groups_overflowed: u64,
+    pub(crate) apps_overflowed: u64,
+    pub(crate) unauthorized: u64,
+    pub(crate) buckets_dropped: u64,
+    pub(crate) gaps_waiting: usize,
+}
+
+impl Report {
+    /// Asks the store and looks around.
+    pub(crate) async fn of(web: &Web) -> Self {
+        let (engine, now) = (&web.engine, web.engine.now());
+        let outbox = match tokio::time::timeout(STORE_TIME_MAX, outbox(web, now)).await {
+            Ok(Ok(outbox)) => Some(outbox),
+            Ok(Err(error)) => {
+                tracing::warn!(%error, "the store did not answer a look at its health");
+                None
+            }
+            Err(_) => {
+                tracing::warn!("the store did not answer a look at its health in time");
+                None
+            }
+        };
+        let (book, stats) = (engine.rules(), engine.stats());
+        let silent = book.iter().filter(|rule| rule.receivers.is_empty() && book.active(&rule.name).is_some());
+        Self {
+            now,
+            started_at: engine.started_at(),
+            outbox,
+            drain_on: web.drain.is_on(),
+            metrics_written: engine.metrics_written(),
+            rules_without_receivers: silent.map(|rule| rule.name.clone()).collect(),
+            receivers: engine.receivers().iter().count(),
+            groups_overflowed: stats.groups_overflowed.get(),
+            apps_overflowed: stats.apps_overflowed.get(),
+            unauthorized: stats.batches_unauthorized.get(),
+            buckets_dropped: stats.level_buckets_dropped.get(),
+            gaps_waiting: engine.gaps_waiting(),
+        }
+    }
+
+    /// Since how long the oldest message waits.
+    pub(crate) fn oldest_pending_age(&self) -> Option<Duration> {
+        self.outbox?.oldest_pending.map(|since| self.now.since(since))
+    }
+
+    /// What works only in part, in words, the worst first.
+    pub(crate) fn warnings(&self) -> Vec<String> {
+        let mut warnings = Vec::new();
+        let mut warn = |when: bool, text: String| {
+            if when {
+                warnings.push(text);
+            }
+        };
+        warn(self.outbox.is_none(), "the store does not answer: deliveries of logs in which something matters are refused with 503".to_owned());
+        let failed = self.outbox.map_or(0, |outbox| outbox.failed_24h);
+        warn(failed > 0, format!("{failed} messages of the last 24 h were given up: see /deliveries"));
+        let age = self.oldest_pending_age().unwrap_or_default();
+        warn(age > OUTBOX_AGE_MAX, format!("a message has waited for {} to be sent: see /deliveries", coarse(age)));
+        warn(!self.drain_on, "the drain is off: set drain.enabled and HEROKU_LOG_DRAIN_HMAC_SECRET".to_owned());
+        warn(self.unauthorized > 0, format!("{} log deliveries were refused with 401 and are lost: check the drain's URL", self.unauthorized));
+        warn(!self.metrics_written, "metrics are not written (disk or database full?): alerts on counts go on, ratios and absences are unknown".to_owned());
+        warn(self.buckets_dropped > 0, format!("{} buckets of ratios and absences were dropped", self.buckets_dropped));
+        warn(self.gaps_waiting > 0, format!("{} times of refused deliveries are still to be written down", self.gaps_waiting));
+        warn(self.groups_overflowed > 0, format!("{} events came from more groups than limits.groups_per_rule allows and were counted under \"other\"", self.groups_overflowed));
+        warn(self.apps_overflowed > 0, format!("{} deliveries came from more apps than limits.apps allows and were counted under \"other\"", self.apps_overflowed));
+        warn(self.receivers == 0, "no receiver is configured: alerts are recorded and shown, but sent to nobody".to_owned());
+        let silent = &self.rules_without_receivers;
+        warn(self.receivers > 0 && !silent.is_empty(), format!("alerts of these rules are sent to nobody: {}", some_of(silent)));
+        warnings
+    }
+}
+
+async fn outbox(web: &Web, now: Timestamp) -> Result<Outbox, StoreError> {
+    web.engine.check().await?;
+    let store = web.engine.store();
+    Ok(Outbox { failed_24h: store.failed_deliveries_since(now - FAILED_SHOWN).await?, oldest_pending: store.oldest_pending_delivery().await? })
+}
+
+fn some_of(names: &[String]) -> String {
+    let shown = names.iter().take(RULES_NAMED_MAX).map(String::as_str).collect::<Vec<_>>().join(", ");
+    match names.len().saturating_sub(RULES_NAMED_MAX) {
+        0 => shown,
+        more => format!("{shown} and {more} more"),
+    }
+}
+
+/// The body of `/readyz`. `details` is for those who may read.
+#[derive(Serialize)]
+struct Ready {
+    status: &'static str,
+    version: &'static str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    details: Option<Details>,
+}
+
+#[derive(Serialize)]
+struct Details {
+    started_at: Time,
+    store: &'static str,
+    migrations: &'static str,
+    drain_on: bool,
+    failed_deliveries_24h: Option<u64>,
+    oldest_pending_delivery_s: Option<u64>,
+    receivers: usize,
+    rules_without_receivers: Vec<String>,
+    metrics_written: bool,
+    groups_overflowed: u64,
+    apps_overflowed: u64,
+    deliveries_unauthorized: u64,
+    gaps_waiting: usize,
+    warnings: Vec<String>,
+}
+
+/// Whether it can do its work. 503 while the store is away.
+pub(crate) async fn readyz(State(web): State<Arc<Web>>, request: Request) -> Response {
+    let (parts, _) = request.into_parts();
+    let report = Report::of(&web).await;
+    let ready = report.outbox.is_some();
+    // Who cannot prove a token because the store is away gets the short answer.
+    let details = may_read(&web, &parts).await.unwrap_or(false).then(|| details(report, ready));
+    let (code, status) = if ready { (StatusCode::OK, "ready") } else { (StatusCode::SERVICE_UNAVAILABLE, "not_ready") };
+    (code, Json(Ready { status, version: VERSION, details })).into_response()
+}
+
+fn details(report: Report, ready: bool) -> Details {
+    Details {
+        started_at: report.started_at.into(),
+        store: if ready { "reachable" } else { "away" },
+        // A store is not opened before it is migrated.
+        migrations: "done",
+        drain_on: report.drain_on,
+        failed_deliveries_24h: report.outbox.map(|outbox| outbox.failed_24h),
+        oldest_pending_delivery_s: report.oldest_pending_age().map(|age| age.as_secs()),
+        receivers: report.receivers,
+        warnings: report.warnings(),
+        rules_without_receivers: report.rules_without_receivers,
+        metrics_written: report.metrics_written,
+        groups_overflowed: report.groups_overflowed,
+        apps_overflowed: report.apps_overflowed,
+        deliveries_unauthorized: report.unauthorized,
+        gaps_waiting: report.gaps_waiting,
+    }
+}
+
+#[cfg(test)]
+pub(crate) mod tests {
+    use super::*;
+
+    /// A process with nothing to complain of.
+    pub(crate) fn well() -> Report {
+        let now = Timestamp::from_seconds(1_000_000);
+        Report {
+            now,
+            started_at: now,
+            outbox: Some(Outbox { failed_24h: 0, oldest_pending: None }),
+            drain_on: true,
+            metrics_written: true,
+            rules_without_receivers: Vec::new(),
+            receivers: 1,
+            groups_overflowed: 0,
+            apps_overflowed: 0,
+            unauthorized: 0,
+            buckets_dropped: 0,
+            gaps_waiting: 0,
+        }
+    }
+
+    #[test]
+    fn what_is_wrong_is_named() {
+        assert_eq!(well().warnings(), Vec::<String>::new());
+        let since = |seconds| Some(Outbox { failed_24h: 0, oldest_pending: Some(well().now - Duration::from_secs(seconds)) });
+        assert_eq!(Report { outbox: since(60), ..well() }.warnings(), Vec::<String>::new());
+        let many: Vec<String> = (0..12).map(|n| format!("r{n}")).collect();
+        let cases = [
+            (Report { outbox: None, ..well() }, "store does not answer"),
+            (Report { outbox: Some(Outbox { failed_24h: 2, oldest_pending: None }), ..well() }, "2 messages"),
+            (Report { outbox: since(300), ..well() }, "waited for 5m"),
+            (Report { drain_on: false, ..well() }, "the drain is off"),
+            (Report { unauthorized: 7, ..well() }, "7 log deliveries"),
+            (Report { metrics_written: false, ..well() }, "metrics are not written"),
+            (Report { buckets_dropped: 1, ..well() }, "buckets"),
+            (Report { gaps_waiting: 1, ..well() }, "still to be written"),
+            (Report { groups_overflowed: 3, ..well() }, "groups_per_rule"),
+            (Report { apps_overflowed: 3, ..well() }, "limits.apps"),
+            (Report { receivers: 0, rules_without_receivers: many.clone(), ..well() }, "no receiver is configured"),
+            (Report { rules_without_receivers: many, ..well() }, "r9 and 2 more"),
+        ];
+        for (report, want) in cases {
+            let warnings = report.warnings();
+            assert!(warnings.len() == 1 && warnings[0].contains(want), "{want}: {warnings:?}");
+        }
+    }
+}
