@@ -1,6 +1,7 @@
 //! The parts of the `dynowatch` binary that tests and benches reach, too.
 
-pub mod config;
+pub mod cli;
 pub mod clock;
+pub mod config;
 pub mod server;
 pub mod traffic;

@@ -1,2 +1,7 @@
-//! .
-fn main() {}
+//! The `dynowatch` binary. All of it is in the library, where tests reach it.
+
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    dynowatch::cli::main()
+}

@@ -93,7 +93,7 @@ impl Server {
 /// # Errors
 /// When it cannot be reached, or a newer dynowatch wrote it.
 pub async fn open_store(config: &Config, exclusive: bool) -> anyhow::Result<Store> {
-    let mut options = StoreOptions::new(config.database_url.expose());
+    let mut options = StoreOptions::new(config.database_url.as_str());
     options.exclusive = exclusive;
     options.metrics_bytes_max = config.metrics_bytes_max;
     Store::open(&options).await.with_context(|| format!("the store {} does not open", config.database_url))
@@ -109,13 +109,13 @@ pub fn settings(config: &Config) -> anyhow::Result<Settings> {
         rules: config.rules.clone(),
         apps: config.apps.iter().map(|app| (app.name.clone(), app.drain_tokens.clone())).collect(),
         receivers: Receivers::build(&config.receivers, &secrets)?,
-        masker: Masker::with_values(secrets.iter().map(|secret| secret.expose_secret().to_owned())),
+        masker: Masker::with_values(secrets.iter().map(|secret| secret.expose_secret().to_owned()).collect()),
         public_url: config.public_url.clone(),
     })
 }
 
 /// The instance's own secrets, which must never leave in a message.
-fn known_secrets(config: &Config) -> Vec<SecretString> {
+pub(crate) fn known_secrets(config: &Config) -> Vec<SecretString> {
     config.drain.secrets.iter().chain(&config.api_tokens).cloned().collect()
 }
 
@@ -125,7 +125,7 @@ fn drain_settings(config: &Config) -> DrainSettings {
 
 /// Deliveries have a thread and a runtime of their own: one core takes millions of lines a second, and no page, query or
 /// message can get in their way.
-fn ingest_thread(listener: std::net::TcpListener, drain: Arc<Drain>, router: axum::Router, stopped: watch::Receiver<bool>) -> anyhow::Result<JoinHandle<anyhow::Result<()>>> {
+fn ingest_thread(listener: std::net::TcpListener, drain: Arc<Drain>, router: dynowatch_web::Router, stopped: watch::Receiver<bool>) -> anyhow::Result<JoinHandle<anyhow::Result<()>>> {
     let general = tokio::runtime::Handle::current();
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     let thread = std::thread::Builder::new().name("ingest".to_owned()).spawn(move || {

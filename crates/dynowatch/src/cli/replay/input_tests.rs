@@ -1,0 +1,121 @@
+use std::io::Write as _;
+
+use flate2::Compression;
+use flate2::write::GzEncoder;
+use proptest::prelude::*;
+
+use super::*;
+
+/// Hands out a few bytes at a time, as pipes do.
+struct Slow(io::Cursor<Vec<u8>>, usize);
+
+impl Read for Slow {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        let end = buffer.len().min(self.1);
+        self.0.read(&mut buffer[..end])
+    }
+}
+
+fn read_all(bytes: &[u8], step: usize) -> (Format, Vec<String>, Option<u64>) {
+    let mut input = Input::new(Box::new(Slow(io::Cursor::new(bytes.to_vec()), step)), "test").unwrap();
+    let format = input.format();
+    let mut seen = Vec::new();
+    while let Some(piece) = input.next_piece().unwrap() {
+        match piece {
+            Piece::Entries(data) => seen.extend(entries(format, data).map(|frame| match frame {
+                Frame::Message(message) => String::from_utf8_lossy(message).trim_end().to_owned(),
+                Frame::Bad(reason) => format!("!{reason}"),
+            })),
+            Piece::LeftOut(reason) => seen.push(format!("!{reason}")),
+        }
+    }
+    (format, seen, input.unreadable_from())
+}
+
+fn frame(text: &str) -> String {
+    let message = format!("<158>1 2026-05-07T08:00:00+00:00 host heroku router - {text}\n");
+    format!("{} {message}", message.len())
+}
+
+const BARE: &str = "2026-05-07T08:00:00+00:00 app[web.1]: ";
+
+#[test]
+fn lines_longer_than_any_frame_are_counted_and_passed_over() {
+    let long = "x".repeat(FRAME_BYTES_MAX + 3 * CHUNK_BYTES);
+    let text = format!("{BARE}one\n{BARE}{long}\n{BARE}two\n");
+    let (_, seen, _) = read_all(text.as_bytes(), 1 << 16);
+    assert_eq!(seen, [format!("{BARE}one"), "!oversized".to_owned(), format!("{BARE}two")]);
+}
+
+#[test]
+fn frames_longer_than_any_are_counted_and_passed_over() {
+    let text = format!("{}{}{}", frame("one"), frame(&"x".repeat(FRAME_BYTES_MAX + 3 * CHUNK_BYTES)), frame("two"));
+    let (format, seen, lost) = read_all(text.as_bytes(), 1 << 16);
+    assert_eq!((format, seen.len(), seen[1].as_str(), lost), (Format::Logplex, 3, "!oversized", None));
+    assert!(seen[2].ends_with("two"), "{}", seen[2]);
+}
+
+#[test]
+fn a_count_that_never_comes_to_its_end_holds_no_memory() {
+    let text = format!("{}99999999 <158>1 {}", frame("one"), "x".repeat(FRAME_BYTES_MAX * 2));
+    let (_, seen, _) = read_all(text.as_bytes(), 1 << 20);
+    assert_eq!(seen[1..], ["!oversized"]);
+}
+
+#[test]
+fn reading_stops_at_a_broken_count() {
+    let one = frame("one");
+    let text = format!("{one}hello {}", frame("two").repeat(30_000));
+    let (_, seen, lost) = read_all(text.as_bytes(), 1 << 20);
+    assert_eq!((seen.len(), seen[1].as_str(), lost), (2, "!bad_count", Some(one.len() as u64)));
+}
+
+#[test]
+fn gzip_members_in_a_row_are_one_file() {
+    let pack = |text: &str| {
+        let mut to = GzEncoder::new(Vec::new(), Compression::fast());
+        to.write_all(text.as_bytes()).unwrap();
+        to.finish().unwrap()
+    };
+    let bytes = [pack(&format!("{BARE}one\n")), pack(&format!("{BARE}two\n"))].concat();
+    let (format, seen, _) = read_all(&bytes, 7);
+    assert_eq!((format, seen), (Format::HerokuLogs, vec![format!("{BARE}one"), format!("{BARE}two")]));
+}
+
+#[test]
+fn a_byte_order_mark_is_no_part_of_the_first_line() {
+    let (_, seen, _) = read_all(format!("\u{feff}{BARE}one\n").as_bytes(), 100);
+    assert_eq!(seen, [format!("{BARE}one")]);
+}
+
+#[test]
+fn a_gzip_file_that_was_cut_off_is_an_error() {
+    let mut to = GzEncoder::new(Vec::new(), Compression::fast());
+    to.write_all(BARE.repeat(1_000).as_bytes()).unwrap();
+    let mut bytes = to.finish().unwrap();
+    bytes.truncate(bytes.len() - 12);
+    let mut input = match Input::new(Box::new(io::Cursor::new(bytes)), "test") {
+        Ok(input) => input,
+        Err(_) => return,
+    };
+    let ended = loop {
+        match input.next_piece() {
+            Ok(Some(_)) => {}
+            Ok(None) => break None,
+            Err(error) => break Some(error),
+        }
+    };
+    assert!(ended.is_some());
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(64))]
+
+    /// However the bytes arrive, the same entries come out as from the whole.
+    #[test]
+    fn pieces_are_the_whole(texts in prop::collection::vec("[ -~]{0,40}", 1..60), step in 1_usize..50, framed: bool) {
+        let text: String = texts.iter().map(|text| if framed { frame(text) } else { format!("{BARE}{text}\n") }).collect();
+        let (_, seen, lost) = read_all(text.as_bytes(), step);
+        prop_assert_eq!((seen.len(), lost), (texts.len(), None));
+    }
+}
