@@ -3,7 +3,7 @@
 //! The cost of a line grows with its bytes and with what it matched, never with the number of rules. Each count rule is
 //! reached in one way only, by its most telling part: its codes, else rare kinds, else its texts, else its regex, else
 //! statuses, else beginnings of paths, else the kinds it may fit. That part is looked up in a table or found by one
-//! pass of one automaton over the text; only rules found so have their other parts compared. A request with an
+//! pass over the text (a sieve, then one automaton); only rules found so have their other parts compared. A request with an
 //! ordinary status passes through a few table look-ups.
 //!
 //! What a match means, part by part, is documented at [`MatchSpec`]; counting is [`crate::window`]'s, buckets are
@@ -13,6 +13,7 @@
 mod lines;
 mod literals;
 mod paths;
+mod sieve;
 mod texts;
 
 use std::collections::BTreeMap;

@@ -363,7 +363,7 @@ fn spec() -> impl Strategy<Value = MatchSpec> {
         prop_oneof![Just(None), Just(Some(Source::App)), Just(Some(Source::Heroku))],
         some_of(&globs(&["web", "router", "w*", "web.1"])),
         some_of(&globs(&["web.*", "*", "worker.1"])),
-        some_of(&texts(&["a", "abc", "bc", "bcd", "abcabc", "d"])),
+        some_of(&texts(&["a", "abc", "bc", "bcd", "abcabc", "d", "abcdabcd", "cd abcd"])),
         prop_oneof![3 => Just(None), 1 => prop::sample::select(&REGEXES[..]).prop_map(|r| Some(r.to_owned()))],
         some_of(&statuses(&["5xx", "404", "200"])),
         some_of(&texts(&["/", "/a", "/a/b", "/ab"])),
@@ -385,7 +385,7 @@ proptest! {
     #[test]
     fn agrees_with_the_meaning(
         specs in prop::collection::vec(spec(), 1..30),
-        lines in prop::collection::vec((0_usize..6, prop::sample::select(&["web.1", "web.2", "router", "worker.1", ""][..]), "[abcdABC0-9 ]{0,12}", "(/[ab]{0,2}){0,3}", prop::sample::select(&[200_u16, 404, 503][..])), 1..20),
+        lines in prop::collection::vec((0_usize..6, prop::sample::select(&["web.1", "web.2", "router", "worker.1", ""][..]), "[abcdABC0-9 ]{0,12}(abcdabcd|cd abcd|abcdabc)?[a-d]{0,9}", "(/[ab]{0,2}){0,3}", prop::sample::select(&[200_u16, 404, 503][..])), 1..20),
     ) {
         let matcher = matcher(specs.iter().enumerate().map(|(i, spec)| rule(&format!("r{i}"), spec.clone())));
         let app = matcher.for_app("shop");

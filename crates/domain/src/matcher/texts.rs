@@ -8,17 +8,19 @@ use aho_corasick::{AhoCorasick, AhoCorasickBuilder, AhoCorasickKind, MatchKind};
 use regex::bytes::{RegexSet, RegexSetBuilder};
 
 use super::lines::{Known, Lines};
+use super::sieve::{self, Sieve};
 use super::{Class, MatcherError, REGEX_SET_BYTES_MAX, RuleIndex, TEXT_BYTES_MAX, literals};
 use crate::rule::Rule;
 
-/// Up to this many bytes of patterns the automaton is a table of transitions: about 64 bytes per byte of pattern, and
-/// twice as fast as the compact form above it.
-const TABLE_BYTES_MAX: usize = 32 << 10;
+/// Up to this many bytes of patterns the automaton is a full table of transitions, at some 256 bytes per byte of pattern;
+/// above, the compact form, which is slower, but sees few lines behind a sieve.
+const TABLE_BYTES_MAX: usize = 4 << 10;
 
 /// Everything that rules look for in lines of one class.
 #[derive(Debug)]
 pub(super) struct TextSet {
-    automaton: Option<AhoCorasick>,
+    /// Short patterns and the others: one short pattern must not cost all others their sieve.
+    parts: Vec<Part>,
     /// By pattern: who looks for it.
     owners: Vec<Vec<Owner>>,
     regexes: Option<RegexSet>,
@@ -26,6 +28,15 @@ pub(super) struct TextSet {
     regex_owners: Vec<RuleIndex>,
     /// One more than the greatest index of a rule.
     rules: usize,
+}
+
+#[derive(Debug)]
+struct Part {
+    /// Keeps most lines from the automaton.
+    sieve: Option<Sieve>,
+    automaton: AhoCorasick,
+    /// The number of its first pattern among all.
+    first: usize,
 }
 
 #[derive(Debug, Clone, Copy)]
@@ -42,10 +53,13 @@ impl TextSet {
 
     /// Calls `take` once for each rule whose text, or a literal of whose regex, stands in `text`.
     pub(super) fn scan(&self, text: &[u8], mut take: impl FnMut(RuleIndex, Known)) {
-        if let Some(automaton) = &self.automaton {
-            let mut seen: Option<Seen> = None;
-            for found in automaton.find_overlapping_iter(text) {
-                let pattern = found.pattern().as_usize();
+        let mut seen: Option<Seen> = None;
+        for part in &self.parts {
+            if part.sieve.as_ref().is_some_and(|sieve| !sieve.passes(text)) {
+                continue;
+            }
+            for found in part.automaton.find_overlapping_iter(text) {
+                let pattern = part.first + found.pattern().as_usize();
                 let seen = seen.get_or_insert_with(|| Seen::new(self.owners.len() + self.rules));
                 if !seen.first(pattern) {
                     continue;
@@ -157,12 +171,14 @@ impl TextSets {
 impl Wanted {
     fn build(self, rules: &[Arc<Rule>]) -> Result<Option<TextSet>, MatcherError> {
         let mut patterns: Vec<(Vec<u8>, Vec<Owner>)> = self.patterns.into_iter().collect();
-        patterns.sort_unstable_by(|a, b| a.0.cmp(&b.0));
+        patterns.sort_unstable_by(|(a, _), (b, _)| {
+            (a.len() >= sieve::TEXT_BYTES_MIN, a).cmp(&(b.len() >= sieve::TEXT_BYTES_MIN, b))
+        });
         let blame = |owner: Option<RuleIndex>, key, text| {
             let rule = owner.and_then(|at| rules.get(at.usize())).map(|rule| rule.name.clone()).unwrap_or_default();
             MatcherError { rule, key, text }
         };
-        let automaton = automaton(&patterns).map_err(|error| {
+        let parts = parts(&patterns).map_err(|error| {
             let longest = patterns.iter().max_by_key(|(pattern, _)| pattern.len());
             blame(longest.and_then(|(_, owners)| owners.first()).map(|o| o.rule), "match.text", error.to_string())
         })?;
@@ -174,25 +190,32 @@ impl Wanted {
             blame(self.regexes.iter().max_by_key(|(pattern, _)| pattern.len()).map(|(_, at)| *at), "match.regex", text)
         })?;
         let set = TextSet {
-            automaton,
+            parts,
             owners: patterns.into_iter().map(|(_, owners)| owners).collect(),
             regexes,
             regex_owners: self.regexes.into_iter().map(|(_, at)| at).collect(),
             rules: rules.len(),
         };
-        Ok((set.automaton.is_some() || set.regexes.is_some()).then_some(set))
+        Ok((!set.parts.is_empty() || set.regexes.is_some()).then_some(set))
     }
 }
 
-fn automaton(patterns: &[(Vec<u8>, Vec<Owner>)]) -> Result<Option<AhoCorasick>, aho_corasick::BuildError> {
-    if patterns.is_empty() {
-        return Ok(None);
+/// `patterns` come with the short ones first.
+fn parts(patterns: &[(Vec<u8>, Vec<Owner>)]) -> Result<Vec<Part>, aho_corasick::BuildError> {
+    let long_from = patterns.partition_point(|(pattern, _)| pattern.len() < sieve::TEXT_BYTES_MIN);
+    let (short, long) = patterns.split_at(long_from);
+    let mut parts = Vec::new();
+    for (first, patterns) in [(0, short), (long_from, long)] {
+        if patterns.is_empty() {
+            continue;
+        }
+        let texts = || patterns.iter().map(|(pattern, _)| pattern.as_slice());
+        let bytes: usize = texts().map(<[u8]>::len).sum();
+        let kind = if bytes <= TABLE_BYTES_MAX { AhoCorasickKind::DFA } else { AhoCorasickKind::ContiguousNFA };
+        let automaton = AhoCorasickBuilder::new().match_kind(MatchKind::Standard).kind(Some(kind)).build(texts())?;
+        parts.push(Part { sieve: Sieve::new(texts()), automaton, first });
     }
-    let bytes: usize = patterns.iter().map(|(pattern, _)| pattern.len()).sum();
-    let kind = if bytes <= TABLE_BYTES_MAX { AhoCorasickKind::DFA } else { AhoCorasickKind::ContiguousNFA };
-    let mut builder = AhoCorasickBuilder::new();
-    builder.match_kind(MatchKind::Standard).kind(Some(kind));
-    builder.build(patterns.iter().map(|(pattern, _)| pattern)).map(Some)
+    Ok(parts)
 }
 
 fn regex_set(regexes: &[(String, RuleIndex)]) -> Result<Option<RegexSet>, regex::Error> {
