@@ -74,33 +74,64 @@ impl Scene<'_> {
 /// Takes `input` for one key and adds what must be stored to `changes`.
 pub(crate) fn apply(held: &mut Held, key: &Key, rule: &Rule, input: Input, scene: &Scene<'_>, ids: &mut dyn NewId, changes: &mut Changes) {
     let before = held.track.clone();
-    let (mut events, mut lines, mut consumed_before) = (Vec::new(), Vec::new(), None);
-    let mut context = Vec::new();
-    let effects = match input {
-        Input::Wake => held.track.wake(rule, scene.now, ids),
-        Input::Close(reason) => held.track.close(reason),
-        Input::Verdict(verdict) => held.track.observe(rule, with_blinds(verdict, key, rule, scene), scene.now, ids),
-        Input::Matches(matches) => {
-            let effects = observe_matches(held, key, rule, &matches, scene, ids);
+    let (mut events, mut lines, mut context) = (Vec::new(), Vec::new(), Vec::new());
+    // A key that was due is stored even if nothing came of it, as after a change of its rule: else it stays due.
+    let was_due = matches!(input, Input::Wake);
+    let (effects, consumed_before) = match input {
+        Input::Wake if slept_through(held, key, rule, scene) => (held.track.observe(rule, Verdict::Unknown, scene.now, ids), None),
+        Input::Wake => woken(held, rule, scene, ids),
+        Input::Close(reason) => {
+            let effects = held.track.close(reason);
+            let consumed_before = consume(held, rule, &effects, scene);
+            (effects, consumed_before)
+        }
+        Input::Verdict(verdict) => (held.track.observe(rule, with_blinds(verdict, key, rule, scene), scene.now, ids), None),
+        Input::Matches(mut matches) => {
+            // What is overdue goes first, so that an alert that resolves takes its lines with it and not these.
+            let (mut effects, consumed_before) = woken(held, rule, scene, ids);
+            for event in &mut matches.events {
+                // Counted now, however long they waited for it: what an alert consumed came before.
+                event.arrived = scene.now;
+            }
+            effects.extend(observe_matches(held, key, rule, &matches, scene, ids));
             if effects.iter().any(|effect| matches!(effect, Effect::Fired { .. })) {
                 context = (scene.context)(key.app, &matches, held.lines.make_contiguous());
             }
             (events, lines) = (matches.events, matches.lines);
-            effects
+            (effects, consumed_before)
         }
     };
-    if effects.iter().any(|effect| matches!(effect, Effect::Resolved { .. })) {
-        let window = rule.condition.window();
-        held.window.consume(scene.now, window);
-        consumed_before = Some(scene.now - window);
-    }
-    if effects.is_empty() && events.is_empty() && held.track == before {
+    if effects.is_empty() && events.is_empty() && !was_due && held.track == before {
         return;
     }
     record(held, key, rule, &effects, context, scene, ids, changes);
     held.version += 1;
-    let next_wake_at = held.track.next_wake(rule);
+    // Ratios and absences are woken by being judged: a timer alone would resolve what nobody has looked at.
+    let next_wake_at = held.track.next_wake(rule).filter(|_| matches!(rule.condition, Condition::Count { .. }));
     changes.tracks.push(TrackChange { key: key.clone(), version: held.version, track: held.track.clone(), next_wake_at, events, lines, consumed_before });
+}
+
+fn woken(held: &mut Held, rule: &Rule, scene: &Scene<'_>, ids: &mut dyn NewId) -> (Vec<Effect>, Option<Timestamp>) {
+    let effects = held.track.wake(rule, scene.now, ids);
+    let consumed_before = consume(held, rule, &effects, scene);
+    (effects, consumed_before)
+}
+
+/// Forgets what an alert that has resolved was about. Returns up to which stamp.
+fn consume(held: &mut Held, rule: &Rule, effects: &[Effect], scene: &Scene<'_>) -> Option<Timestamp> {
+    if !effects.iter().any(|effect| matches!(effect, Effect::Resolved { .. })) {
+        return None;
+    }
+    let window = rule.condition.window();
+    held.window.consume(scene.now, window);
+    Some(scene.now - window)
+}
+
+/// Whether the share or silence behind an open alert may have gone on while we were blind: its timer rests on looks that
+/// nobody made. A count knows the end of its condition from its own lines.
+fn slept_through(held: &Held, key: &Key, rule: &Rule, scene: &Scene<'_>) -> bool {
+    let counted = matches!(rule.condition, Condition::Count { .. });
+    held.track.firing().is_some_and(|firing| !counted && !scene.blinds(key.app, firing.holds_until, scene.now).is_empty())
 }
 
 fn observe_matches(held: &mut Held, key: &Key, rule: &Rule, matches: &NewMatches, scene: &Scene<'_>, ids: &mut dyn NewId) -> Vec<Effect> {
@@ -152,7 +183,7 @@ fn record(held: &Held, key: &Key, rule: &Rule, effects: &[Effect], context: Vec<
         }
         match effect {
             Effect::Fired { alert, previous, facts, silent_until } => {
-                let mut evidence: Vec<EvidenceLine> = held.lines.iter().cloned().collect();
+                let mut evidence: Vec<EvidenceLine> = evidence(held, facts).cloned().collect();
                 evidence.extend(context.take().unwrap_or_default());
                 changes.fired.push(FiredAlert {
                     id: *alert,
@@ -167,7 +198,8 @@ fn record(held: &Held, key: &Key, rule: &Rule, effects: &[Effect], context: Vec<
                 });
             }
             Effect::Notify { alert, kind, facts, suppressed, .. } => {
-                let parts = parts(held, key, rule, *alert, *kind, facts, *suppressed, scene);
+                let over = effects.iter().any(|other| matches!(other, Effect::Resolved { alert: of, .. } if of == alert));
+                let parts = NoticeParts { resolved_at: over.then_some(scene.now), ..parts(held, key, rule, *alert, *kind, facts, *suppressed, scene) };
                 changes.updates.push(AlertUpdate { alert: *alert, facts: facts.clone(), told: true, evidence: None });
                 for receiver in &rule.receivers {
                     changes.deliveries.push(NewDelivery {
@@ -240,12 +272,22 @@ fn parts<'a>(held: &'a Held, key: &'a Key, rule: &'a Rule, alert: AlertId, kind:
         facts,
         suppressed,
         lower_bound: lower_bounds(key, rule, facts, scene),
-        evidence: [held.lines.front(), held.lines.back().filter(|_| held.lines.len() > 1)].into_iter().flatten().collect(),
+        evidence: first_and_last(evidence(held, facts)),
         release: dynowatch_domain::release::sentence(scene.newest_release(key.app, facts.first_at), facts.first_at),
         masker: scene.masker,
         public_url: scene.public_url,
         resolved_at: (kind == NoticeKind::Resolved).then_some(scene.now),
     }
+}
+
+/// The kept lines that these numbers rest on; those of an earlier alert prove nothing.
+fn evidence<'a>(held: &'a Held, facts: &Facts) -> impl Iterator<Item = &'a EvidenceLine> {
+    let (first_at, last_at) = (facts.first_at, facts.last_at);
+    held.lines.iter().filter(move |line| line.at >= first_at && line.at <= last_at)
+}
+
+fn first_and_last<'a>(mut lines: impl Iterator<Item = &'a EvidenceLine>) -> Vec<&'a EvidenceLine> {
+    [lines.next(), lines.last()].into_iter().flatten().collect()
 }
 
 /// A rule that stands in for one that is gone, so that its open alert can still be closed.
