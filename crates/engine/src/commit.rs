@@ -5,7 +5,7 @@
 //! Owns the keys held in memory. They are a cache: each carries the version it had in the store, and the store returns
 //! what another process has written since.
 
-use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -102,7 +102,9 @@ async fn commit_until_kept(shared: &Shared, mut batch: Vec<Submission>) {
             return;
         }
         let mut evaluator = shared.evaluator.lock().await;
-        let outcome = evaluator.commit(shared, &batch).await;
+        // Ended half-way it leaves nothing behind: who is told that nothing was changed must not be counted after all.
+        let outcome = tokio::time::timeout_at(begun + COMMIT_WAIT_MAX, evaluator.commit(shared, &batch)).await;
+        let outcome = outcome.unwrap_or_else(|_elapsed| Err(StoreError::Unavailable("nobody waits for it any more".to_owned())));
         drop(evaluator);
         match outcome {
             Ok(duplicates) => {
@@ -115,7 +117,7 @@ async fn commit_until_kept(shared: &Shared, mut batch: Vec<Submission>) {
             Err(error) => {
                 shared.stats.commit_failures.up();
                 shared.store_failed("commit", &error);
-                if !error.is_retryable() || begun.elapsed() > COMMIT_WAIT_MAX {
+                if !error.is_retryable() || begun.elapsed() >= COMMIT_WAIT_MAX {
                     for submission in batch {
                         let _gone = submission.reply.send(Err(Refused::StoreAway));
                     }
@@ -149,10 +151,11 @@ impl Evaluator {
     async fn commit(&mut self, shared: &Shared, batch: &[Submission]) -> Result<Vec<bool>, StoreError> {
         let now = shared.clock.now();
         let mut inputs: BTreeMap<Key, (Arc<Rule>, Vec<(usize, &KeyMatches)>)> = BTreeMap::new();
+        let mut new_groups = HashMap::new();
         for (i, submission) in batch.iter().enumerate() {
             for matches in &submission.keys {
                 let rule = submission.book.matcher.rule(matches.rule);
-                let key = self.admit(shared, Key { app: submission.app.id, rule: rule.name.clone(), group: matches.group.clone() });
+                let key = self.admit(shared, Key { app: submission.app.id, rule: rule.name.clone(), group: matches.group.clone() }, &mut new_groups);
                 inputs.entry(key).or_insert_with(|| (Arc::clone(rule), Vec::new())).1.push((i, matches));
             }
         }
@@ -218,16 +221,20 @@ impl Evaluator {
         EvaluateRequest { now, frames, keys, known }
     }
 
-    /// The key itself, or the rule's "other" group when the app has too many groups under that rule.
-    fn admit(&mut self, shared: &Shared, key: Key) -> Key {
+    /// The key itself, or the rule's "other" group when the app has too many groups under that rule. `new` are the groups
+    /// that this commit makes.
+    fn admit(&self, shared: &Shared, key: Key, new: &mut HashMap<(AppId, String), HashSet<Group>>) -> Key {
         if key.group.0.is_empty() || self.held.contains_key(&key) {
             return key;
         }
-        let groups = self.groups.entry((key.app, key.rule.clone())).or_default();
-        if *groups >= shared.limits.groups_per_rule {
+        let of = (key.app, key.rule.clone());
+        let known = self.groups.get(&of).copied().unwrap_or(0);
+        let new = new.entry(of).or_default();
+        if !new.contains(&key.group) && known + new.len() >= shared.limits.groups_per_rule {
             shared.stats.groups_overflowed.up();
             return Key { group: Group::other(), ..key };
         }
+        new.insert(key.group.clone());
         key
     }
 
@@ -327,7 +334,6 @@ impl<'a> Work<'a> {
     }
 
     fn finish(mut self, shared: &Shared, duplicates: Vec<bool>) -> (Changes, Done) {
-        self.blinds.extend(std::mem::take(&mut *lock(&shared.gaps)));
         let (known, written) = shared.unwritten(self.blinds);
         self.changes.blinds = written;
         let done = Done {

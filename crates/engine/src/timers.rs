@@ -126,6 +126,7 @@ impl Engine {
         shared.store.beat_process(shared.process, now).await?;
         let lines: Vec<(AppId, Timestamp)> = shared.apps.load().iter().map(|app| (app.id, lock(&app.live.totals).newest_at)).filter(|(_, at)| *at > Timestamp::UNIX_EPOCH).collect();
         shared.store.touch_apps(&lines).await?;
+        flush_gaps(shared).await?;
         flushed?;
         if shared.store.acquire_lease(LEVELS_LEASE, &shared.process.to_string(), now, LEVELS_LEASE_TTL).await?.is_some() {
             judge(shared, now).await?;
@@ -194,6 +195,17 @@ async fn flush(shared: &Shared) -> Result<(), StoreError> {
         tracing::info!("metrics are written again");
     }
     outcome
+}
+
+/// Writes down which batches were turned away, for processes that come after. What is not written waits.
+async fn flush_gaps(shared: &Shared) -> Result<(), StoreError> {
+    loop {
+        let Some((app, gap)) = lock(&shared.gaps).pop() else { return Ok(()) };
+        if let Err(error) = shared.store.record_blind(app, &gap).await {
+            lock(&shared.gaps).push((app, gap));
+            return Err(error);
+        }
+    }
 }
 
 /// Judges every ratio and absence whose alert is open or whose condition holds.
