@@ -279,6 +279,10 @@ fn joins(a: &Blind, b: &Blind) -> bool {
 }
 
 fn join(into: &mut Blind, other: &Blind) {
+    // What is known already is read again and again; its losses count once.
+    if into.from <= other.from && other.until <= into.until {
+        return;
+    }
     into.from = into.from.min(other.from);
     into.until = into.until.max(other.until);
     into.lines_lost = into.lines_lost.zip(other.lines_lost).map(|(a, b)| a.saturating_add(b));
