@@ -128,12 +128,14 @@ impl Engine {
     /// Returns whether something was open.
     ///
     /// # Errors
-    /// When the key is not one or names no app, or the store does not answer.
+    /// When the key is not one, or the store does not answer.
     pub async fn close_alert(&self, key: &str, by: &str) -> Result<bool, OperateError> {
         let mut parts = key.splitn(3, '/');
         let (Some(rule), Some(app)) = (parts.next(), parts.next()) else { return Err(OperateError::BadKey(key.to_owned())) };
         let group = parts.next().unwrap_or_default().to_owned();
-        let key = Key { app: self.find_app(app)?.id, rule: rule.to_owned(), group: dynowatch_domain::key::Group(group) };
+        // An app that is not known has nothing open.
+        let Some(found) = self.apps().by_name(app).map(|app| app.id) else { return Ok(false) };
+        let key = Key { app: found, rule: rule.to_owned(), group: dynowatch_domain::key::Group(group) };
         let shared = &*self.shared;
         if shared.store.find_open_by_key(&key.rule, app, &key.group.0).await?.is_none() {
             return Ok(false);
