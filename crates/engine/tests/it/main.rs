@@ -1,0 +1,82 @@
+//! The acceptance scenarios: an engine in this process, a moved clock, receivers that speak HTTP, and both stores.
+#![expect(clippy::unwrap_used, clippy::expect_used, reason = "test code: a broken expectation ends the test")]
+
+mod body;
+mod counting;
+mod harness;
+mod levels;
+mod model;
+mod outbox;
+mod restarts;
+
+/// Runs each scenario on both engines.
+macro_rules! on_both {
+    ($($module:ident: $($scenario:ident)*;)*) => {
+        mod sqlite {
+            $($(#[tokio::test]
+            async fn $scenario() {
+                crate::$module::$scenario(crate::harness::On::Sqlite).await;
+            })*)*
+        }
+        mod postgres {
+            $($(#[tokio::test]
+            async fn $scenario() {
+                crate::$module::$scenario(crate::harness::On::Postgres).await;
+            })*)*
+        }
+    };
+}
+
+on_both! {
+    counting:
+        s01_the_fourth_h12_trips
+        s02_exactly_the_threshold_is_quiet
+        s03_a_window_has_no_fixed_edges
+        s04_a_sustained_storm_repeats_and_resolves_once
+        s05_keys_share_no_cooldown
+        s06_disorder_counts_at_its_own_stamps
+        s07_a_repeated_frame_counts_once
+        s08_a_flap_under_for_stays_quiet
+        s09_dynos_recover_one_by_one
+        a_batch_fires_by_itself
+        a_late_line_fires_once
+        stamps_of_months_ago_fire_once
+        stamps_ahead_count_as_now
+        a_refire_waits_for_the_cooldown
+        a_short_refire_is_told_or_not_at_all
+        groups_over_the_limit_share_one
+        closing_by_key_touches_no_other
+        a_rule_is_switched_off_for_a_while
+        an_adopted_app_keeps_its_state_when_renamed
+        the_clock_goes_backwards;
+    levels:
+        s10_the_silence_of_an_app
+        a_silence_outlives_our_own_blindness
+        a_silent_app_is_not_resolved_by_our_absence
+        a_share_of_errors
+        a_share_is_unknown_while_we_were_blind;
+    body:
+        s11_the_body_says_it_all
+        evidence_is_kept_byte_for_byte_with_its_context
+        evidence_is_of_this_episode
+        the_release_is_named_with_its_distance
+        lost_lines_make_a_lower_bound
+        secrets_stay_in_the_store;
+    outbox:
+        s39_one_good_and_one_bad_receiver
+        s40_a_receiver_that_times_out
+        a_refusal_is_final_and_loud
+        a_slow_receiver_is_sent_a_few_at_a_time
+        resolve_notices_go_to_those_who_were_told
+        what_is_over_before_it_was_told_is_told_once;
+    restarts:
+        s20_a_reload_drops_nothing_and_repeats_nothing
+        s42_a_restart_in_the_middle
+        windows_outlive_a_restart
+        a_crash_before_sending_loses_nothing
+        a_crash_between_acceptance_and_result_may_repeat
+        a_cooldown_outlives_a_restart
+        a_resolve_that_was_late_forgets_as_a_punctual_one
+        an_orderly_stop_keeps_everything
+        a_longer_calm_after_a_reload_keeps_nobody_busy;
+}
