@@ -143,6 +143,32 @@ pub struct LevelRule {
     lines: Arc<Lines>,
     /// For a ratio, what the counted share must be.
     share: Option<Arc<Lines>>,
+    quick: Quick,
+}
+
+/// The two shapes that nearly every level rule has. Each line of an app is asked about them, so they are one branch.
+#[derive(Debug, Clone)]
+enum Quick {
+    /// Every line counts, as for a silent drain.
+    AnyLine,
+    /// All requests, and by status those of the share, as for a share of 5xx.
+    Requests(Box<[bool]>),
+    /// Anything else.
+    No,
+}
+
+impl Quick {
+    fn of(rule: &Rule) -> Self {
+        let status_only = MatchSpec { status: rule.matches.status.clone(), ..MatchSpec::default() };
+        match rule.condition {
+            Condition::Absence { .. } if rule.matches == MatchSpec::default() => Self::AnyLine,
+            Condition::Ratio { .. } if rule.matches == status_only => {
+                let share = |status| rule.matches.status.iter().any(|wanted| wanted.matches(status));
+                Self::Requests((0..STATUSES).map(|status| u16::try_from(status).is_ok_and(share)).collect())
+            }
+            _ => Self::No,
+        }
+    }
 }
 
 impl LevelRule {
@@ -164,6 +190,14 @@ impl LevelRule {
     #[inline]
     #[must_use]
     pub fn sees(&self, signal: &Signal<'_>) -> Option<bool> {
+        match &self.quick {
+            Quick::AnyLine => return Some(false),
+            Quick::Requests(share) => {
+                let fits = |status: u16| share.get(usize::from(status)).copied().unwrap_or(false);
+                return (signal.kind == Kind::Router).then(|| signal.status.is_some_and(fits));
+            }
+            Quick::No => {}
+        }
         if !self.lines.fit(signal, Known::default()) {
             return None;
         }
@@ -317,7 +351,8 @@ impl Matcher {
             Condition::Absence { .. } => None,
         };
         let grouped = rule.group_by.iter().any(|by| *by != GroupBy::App);
-        Some(LevelRule { rule: at, grouped, lines: Arc::clone(self.lines.get(at.usize())?), share })
+        let quick = Quick::of(rule);
+        Some(LevelRule { rule: at, grouped, lines: Arc::clone(self.lines.get(at.usize())?), share, quick })
     }
 
     /// Whether some rule reads the path of requests, which is costly to find in a line.
