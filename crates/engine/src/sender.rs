@@ -17,8 +17,7 @@ use crate::{Engine, Shared};
 
 /// Messages on their way to one receiver at a time.
 pub const IN_FLIGHT_PER_RECEIVER_MAX: usize = 4;
-/// Messages claimed at a time, those of the longest idle receivers first: no more than one receiver may have on their way,
-/// since all of them may be for one.
+/// Messages claimed at a time: no more than one receiver may have on their way, since all of them may be for one.
 const CLAIM_MAX: u32 = IN_FLIGHT_PER_RECEIVER_MAX as u32;
 /// How often due deliveries are looked for, besides when some are known to be due.
 pub const SEND_PASS_EVERY: Duration = Duration::from_secs(1);
