@@ -35,7 +35,8 @@ use context::Context;
 use failure::Failure;
 
 /// Said below every help text.
-const EXIT_CODES: &str = "Exit codes: 0 done; 1 it failed, or the answer is no; 2 wrong usage or a wrong configuration.";
+const EXIT_CODES: &str =
+    "Exit codes: 0 done; 1 it failed, or the answer is no; 2 wrong usage or a wrong configuration.";
 
 /// Watches Heroku apps through their log drains and tells people when something is wrong.
 ///

@@ -78,7 +78,8 @@ pub(crate) async fn run(ctx: &mut Context, command: Command) -> Result<(), Failu
 
 async fn app_named(store: &Store, name: &str) -> Result<dynowatch_domain::AppId, Failure> {
     let app = store.app_by_name(name).await?;
-    app.map(|app| app.id).ok_or_else(|| Failure::failed(format!("no app is named {name:?}; `dynowatch apps list` shows all")))
+    app.map(|app| app.id)
+        .ok_or_else(|| Failure::failed(format!("no app is named {name:?}; `dynowatch apps list` shows all")))
 }
 
 /// The alert with this id, or the newest of this key.
@@ -88,10 +89,17 @@ async fn find(store: &Store, text: &str) -> Result<AlertId, Failure> {
     }
     let mut parts = text.splitn(3, '/');
     let (Some(rule), Some(app)) = (parts.next(), parts.next()) else {
-        return Err(Failure::wrong(format!("{text:?} is neither an id nor a key such as h12/shop-web; `dynowatch alerts list` shows both")));
+        return Err(Failure::wrong(format!(
+            "{text:?} is neither an id nor a key such as h12/shop-web; `dynowatch alerts list` shows both"
+        )));
     };
     let group = parts.next().unwrap_or_default();
-    let filter = AlertFilter { app: Some(app_named(store, app).await?), rule: Some(rule.to_owned()), limit: 1_000, ..AlertFilter::default() };
+    let filter = AlertFilter {
+        app: Some(app_named(store, app).await?),
+        rule: Some(rule.to_owned()),
+        limit: 1_000,
+        ..AlertFilter::default()
+    };
     let alerts = store.alerts(&filter).await?;
     let found = alerts.iter().find_map(|alert| alert.id.filter(|_| alert.key.group.0 == group));
     found.ok_or_else(|| Failure::failed(format!("there has been no alert under {text}")))
@@ -194,7 +202,9 @@ fn show(ctx: &mut Context, masker: &Masker, alert: &Alert) -> Result<(), Failure
 
 fn facts(out: &mut Out, masker: &Masker, alert: &AlertRow) -> Result<(), Failure> {
     let details = &alert.details;
-    let resolved = alert.resolved_at.map(|at| format!("{} UTC, {}", when(at), alert.resolve_reason.as_ref().map(reason).unwrap_or_default()));
+    let resolved = alert
+        .resolved_at
+        .map(|at| format!("{} UTC, {}", when(at), alert.resolve_reason.as_ref().map(reason).unwrap_or_default()));
     let lines = [
         ("id", alert.id.map(|id| id.to_string()).unwrap_or_default()),
         ("key", key(alert, masker)),
@@ -212,7 +222,14 @@ fn facts(out: &mut Out, masker: &Masker, alert: &AlertRow) -> Result<(), Failure
         ("causes", details.usual_causes.join("; ")),
         ("runbook", details.runbook.clone().unwrap_or_default()),
         ("release", masker.mask(&details.release_sentence).into_owned()),
-        ("told", if details.receivers.is_empty() { "nobody: the rule names no receiver".to_owned() } else { details.receivers.join(", ") }),
+        (
+            "told",
+            if details.receivers.is_empty() {
+                "nobody: the rule names no receiver".to_owned()
+            } else {
+                details.receivers.join(", ")
+            },
+        ),
         ("before it", alert.previous.map(|id| id.to_string()).unwrap_or_default()),
     ];
     lines.iter().filter(|(_, text)| !text.is_empty()).try_for_each(|(name, text)| out.line(format!("{name:<10}{text}")))
@@ -230,7 +247,9 @@ fn decision(effect: &Effect) -> String {
     match effect {
         Effect::PendingBegan { fires_at } => format!("pending; fires at {} if it lasts", when(*fires_at)),
         Effect::PendingDropped { at } => format!("pending ended at {}", when(*at)),
-        Effect::Fired { silent_until: Some(until), .. } => format!("fired, inside the cool-down of its predecessor: silent until {}", when(*until)),
+        Effect::Fired { silent_until: Some(until), .. } => {
+            format!("fired, inside the cool-down of its predecessor: silent until {}", when(*until))
+        }
         Effect::Fired { .. } => "fired".to_owned(),
         Effect::Notify { kind, suppressed, cooldown_until, .. } => {
             let held = if *suppressed > 0 { format!(", {suppressed} held back before") } else { String::new() };
@@ -245,11 +264,21 @@ fn decision(effect: &Effect) -> String {
 
 fn alert_json(alert: &Alert, masker: &Masker) -> Value {
     let mut value = row_json(&alert.row, masker);
-    let evidence: Vec<_> = alert.evidence.iter().map(|line| json!({ "role": line.role, "line": masker.mask(&line.show()) })).collect();
-    let decisions: Vec<_> = alert.decisions.iter().map(|(at, effect)| json!({ "at": at.to_string(), "decision": decision(effect) })).collect();
-    let deliveries: Vec<_> = alert.deliveries.iter().map(|delivery| super::deliveries::as_json(delivery, masker)).collect();
+    let evidence: Vec<_> =
+        alert.evidence.iter().map(|line| json!({ "role": line.role, "line": masker.mask(&line.show()) })).collect();
+    let decisions: Vec<_> = alert
+        .decisions
+        .iter()
+        .map(|(at, effect)| json!({ "at": at.to_string(), "decision": decision(effect) }))
+        .collect();
+    let deliveries: Vec<_> =
+        alert.deliveries.iter().map(|delivery| super::deliveries::as_json(delivery, masker)).collect();
     if let Value::Object(map) = &mut value {
-        map.extend([("evidence".to_owned(), evidence.into()), ("decisions".to_owned(), decisions.into()), ("deliveries".to_owned(), deliveries.into())]);
+        map.extend([
+            ("evidence".to_owned(), evidence.into()),
+            ("decisions".to_owned(), decisions.into()),
+            ("deliveries".to_owned(), deliveries.into()),
+        ]);
     }
     value
 }

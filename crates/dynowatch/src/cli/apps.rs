@@ -30,7 +30,8 @@ pub(crate) async fn run(ctx: &mut Context, command: Command) -> Result<(), Failu
 async fn list(ctx: &mut Context) -> Result<(), Failure> {
     let store = ctx.store(&ctx.load_offline()?).await?;
     let (apps, tokens) = (store.apps().await?, store.drain_tokens(None).await?);
-    let tokens_of = |id| tokens.iter().filter(move |token| token.app == id).map(|token| token.token.clone()).collect::<Vec<_>>();
+    let tokens_of =
+        |id| tokens.iter().filter(move |token| token.app == id).map(|token| token.token.clone()).collect::<Vec<_>>();
     if ctx.json {
         let apps: Vec<_> = apps
             .iter()
@@ -69,7 +70,9 @@ async fn rename(ctx: &mut Context, old: &str, new: &str) -> Result<(), Failure> 
     ctx.out.line(format!("{old} is now {new}"))?;
     if config.apps.iter().any(|app| app.name == old) {
         let file = config.file.as_deref().unwrap_or("the configuration");
-        ctx.out.line(format!("{file} still names {old}: rename it there too, else the next start makes a new app of that name"))?;
+        ctx.out.line(format!(
+            "{file} still names {old}: rename it there too, else the next start makes a new app of that name"
+        ))?;
     }
     Ok(())
 }

@@ -98,7 +98,8 @@ async fn look(ctx: &Context, config: &Config) -> Result<Seen, String> {
 
 async fn ask(ctx: &Context, store: &Store) -> dynowatch_store::Result<Seen> {
     let schema = store.schema_version().await?;
-    let filter = DeliveryFilter { state: Some(DeliveryState::Failed), limit: FAILED_SHOWN_MAX, ..DeliveryFilter::default() };
+    let filter =
+        DeliveryFilter { state: Some(DeliveryState::Failed), limit: FAILED_SHOWN_MAX, ..DeliveryFilter::default() };
     let since = ctx.now() - FAILED_WITHIN;
     let mut failed = store.deliveries(&filter).await?;
     failed.retain(|delivery| delivery.finished_at.is_some_and(|at| at >= since));
@@ -119,7 +120,10 @@ fn print(out: &mut Out, config: &Config, problems: &[String]) -> Result<(), Fail
     let told = config.rules.iter().filter(|rule| rule.enabled && !rule.receivers.is_empty()).count();
     out.line(format!("rules: {on} on, {} off; {told} of those on tell somebody", config.rules.len() - on))?;
     let names: Vec<&str> = config.apps.iter().map(|app| app.name.as_str()).collect();
-    out.line(format!("apps: {}", if names.is_empty() { "none named; every valid drain is adopted".to_owned() } else { names.join(", ") }))?;
+    out.line(format!(
+        "apps: {}",
+        if names.is_empty() { "none named; every valid drain is adopted".to_owned() } else { names.join(", ") }
+    ))?;
     if config.receivers.is_empty() {
         out.line("receivers: NONE; alerts are recorded and shown, but sent to nobody")?;
     } else {
@@ -137,7 +141,9 @@ fn print(out: &mut Out, config: &Config, problems: &[String]) -> Result<(), Fail
 
 fn print_store(out: &mut Out, config: &Config, seen: Option<&Result<Seen, String>>) -> Result<(), Failure> {
     match seen {
-        None if config.database_url.is_postgres() => out.line(format!("store: {}, not looked at (--store does)", config.database_url)),
+        None if config.database_url.is_postgres() => {
+            out.line(format!("store: {}, not looked at (--store does)", config.database_url))
+        }
         None => out.line(format!("store: {}, made at the first start", config.database_url)),
         Some(Err(problem)) => out.line(format!("ERROR: {problem}")),
         Some(Ok(seen)) => {
@@ -145,14 +151,23 @@ fn print_store(out: &mut Out, config: &Config, seen: Option<&Result<Seen, String
             for delivery in &seen.failed {
                 let at = delivery.finished_at.map(when).unwrap_or_default();
                 let why = delivery.detail.as_deref().unwrap_or("no reason known");
-                out.line(format!("WARNING: a message to {:?} failed for good at {at} UTC: {why} (delivery {})", delivery.receiver, delivery.id))?;
+                out.line(format!(
+                    "WARNING: a message to {:?} failed for good at {at} UTC: {why} (delivery {})",
+                    delivery.receiver, delivery.id
+                ))?;
             }
             Ok(())
         }
     }
 }
 
-fn print_json(ctx: &mut Context, config: &Config, ok: bool, problems: &[String], seen: Option<&Result<Seen, String>>) -> Result<(), Failure> {
+fn print_json(
+    ctx: &mut Context,
+    config: &Config,
+    ok: bool,
+    problems: &[String],
+    seen: Option<&Result<Seen, String>>,
+) -> Result<(), Failure> {
     let store = seen.map(|seen| match seen {
         Ok(seen) => json!({
             "reachable": true,
@@ -163,7 +178,11 @@ fn print_json(ctx: &mut Context, config: &Config, ok: bool, problems: &[String],
         }),
         Err(problem) => json!({ "reachable": false, "problem": problem }),
     });
-    let receivers: Vec<_> = config.receivers.iter().map(|receiver| json!({ "name": receiver.name, "kind": receiver.kind.as_str() })).collect();
+    let receivers: Vec<_> = config
+        .receivers
+        .iter()
+        .map(|receiver| json!({ "name": receiver.name, "kind": receiver.kind.as_str() }))
+        .collect();
     let value = json!({
         "ok": ok,
         "file": config.file,
@@ -183,7 +202,9 @@ fn print_json(ctx: &mut Context, config: &Config, ok: bool, problems: &[String],
 pub(crate) fn kind(kind: &ReceiverKind) -> String {
     match kind {
         ReceiverKind::Slack { channel, .. } => format!("slack {channel}"),
-        ReceiverKind::Webhook { secret, .. } => format!("webhook, {}", if secret.is_some() { "signed" } else { "not signed" }),
+        ReceiverKind::Webhook { secret, .. } => {
+            format!("webhook, {}", if secret.is_some() { "signed" } else { "not signed" })
+        }
         ReceiverKind::Log { path: Some(path) } => format!("log {}", path.display()),
         ReceiverKind::Log { path: None } => "log on standard output".to_owned(),
     }
@@ -192,19 +213,28 @@ pub(crate) fn kind(kind: &ReceiverKind) -> String {
 async fn reload(ctx: &mut Context, url: &str, token: Option<String>) -> Result<(), Failure> {
     let from_env = || ctx.load_offline().ok()?.api_tokens.first().map(|token| token.expose_secret().to_owned());
     let token = token.or_else(from_env).ok_or_else(|| {
-        Failure::wrong("--token is missing, and DYNOWATCH_API_TOKEN is not set: make a token with `dynowatch token create NAME`")
+        Failure::wrong(
+            "--token is missing, and DYNOWATCH_API_TOKEN is not set: make a token with `dynowatch token create NAME`",
+        )
     })?;
-    let client = reqwest::Client::builder().no_proxy().timeout(Duration::from_secs(30)).build().map_err(anyhow::Error::from)?;
+    let client =
+        reqwest::Client::builder().no_proxy().timeout(Duration::from_secs(30)).build().map_err(anyhow::Error::from)?;
     let url = format!("{}/api/v1/config/reload", url.trim_end_matches('/'));
     let answer = client.post(url).bearer_auth(token).send().await;
-    let answer = answer.map_err(|error| Failure::failed(format!("the server does not answer: {}", error.without_url())))?;
+    let answer =
+        answer.map_err(|error| Failure::failed(format!("the server does not answer: {}", error.without_url())))?;
     let status = answer.status();
     let text = answer.text().await.unwrap_or_default();
     if status.is_success() {
-        return if ctx.json { ctx.out.json(&json!({ "ok": true })) } else { ctx.out.line("the configuration was read again") };
+        return if ctx.json {
+            ctx.out.json(&json!({ "ok": true }))
+        } else {
+            ctx.out.line("the configuration was read again")
+        };
     }
     let said: serde_json::Value = serde_json::from_str(&text).unwrap_or_default();
-    let said = said.pointer("/error/message").and_then(serde_json::Value::as_str).unwrap_or(text.trim());
+    let said =
+        ["/error/detail", "/error/message"].iter().find_map(|at| said.pointer(at)?.as_str()).unwrap_or(text.trim());
     Err(Failure::Failed(match status.as_u16() {
         401 | 403 => "the server does not know this token".to_owned(),
         _ => format!("the server answered {status}; what was in force stays: {}", said.replace('\n', "; ")),

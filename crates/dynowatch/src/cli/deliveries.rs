@@ -50,7 +50,8 @@ pub(crate) async fn run(ctx: &mut Context, args: Args) -> Result<(), Failure> {
     match args.command.unwrap_or(Command::List(args.list)) {
         Command::List(ListArgs { state, receiver, limit }) => {
             let state = state.as_deref().and_then(DeliveryState::named);
-            let deliveries = store.deliveries(&DeliveryFilter { state, receiver, limit, ..DeliveryFilter::default() }).await?;
+            let deliveries =
+                store.deliveries(&DeliveryFilter { state, receiver, limit, ..DeliveryFilter::default() }).await?;
             list(ctx, &masker, &deliveries)
         }
         Command::Show { id } => {

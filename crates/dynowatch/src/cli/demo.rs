@@ -63,7 +63,14 @@ pub(crate) fn run(ctx: &mut Context, args: &Args) -> Result<(), Failure> {
     ended
 }
 
-async fn play(ctx: &mut Context, config: Config, team: Team, folder: &Path, secret: SecretString, token: &str) -> Result<(), Failure> {
+async fn play(
+    ctx: &mut Context,
+    config: Config,
+    team: Team,
+    folder: &Path,
+    secret: SecretString,
+    token: &str,
+) -> Result<(), Failure> {
     let mut signals = Signals::new()?;
     let mut server = Server::start(&config, ctx.clock()).await?;
     let port = server.address.port();
@@ -88,7 +95,14 @@ async fn play(ctx: &mut Context, config: Config, team: Team, folder: &Path, secr
 }
 
 /// An ordinary configuration: everything the demo does can be had by a file like this one.
-fn configuration(ctx: &Context, args: &Args, team: &Team, folder: &Path, secret: &str, token: &str) -> Result<Config, Failure> {
+fn configuration(
+    ctx: &Context,
+    args: &Args,
+    team: &Team,
+    folder: &Path,
+    secret: &str,
+    token: &str,
+) -> Result<Config, Failure> {
     let path = |name: &str| folder.join(name).display().to_string();
     let mut text = format!(
         "[defaults]\nreceivers = [\"file\", \"terminal\"]\nsend_resolved = true\n\
@@ -107,7 +121,8 @@ fn configuration(ctx: &Context, args: &Args, team: &Team, folder: &Path, secret:
         ("PORT", port.as_str()),
     ];
     let mut config = config::parse("the demo's own configuration", &text, &MapEnv::from(env.as_slice()))?;
-    config.listen = args.listen.unwrap_or_else(|| if port.is_empty() { free_or_any(config.listen) } else { config.listen });
+    config.listen =
+        args.listen.unwrap_or_else(|| if port.is_empty() { free_or_any(config.listen) } else { config.listen });
     Ok(config)
 }
 

@@ -51,7 +51,9 @@ fn url(ctx: &mut Context, app: &str, public_url: Option<&str>) -> Result<(), Fai
     let config = ctx.load_offline()?;
     check_app(app)?;
     let base = public_url.or(config.public_url.as_deref()).ok_or_else(|| {
-        Failure::wrong("--public-url is missing, and the configuration has no public_url: where does Heroku reach this instance?")
+        Failure::wrong(
+            "--public-url is missing, and the configuration has no public_url: where does Heroku reach this instance?",
+        )
     })?;
     let mut url = base_url(base)?;
     let password = credential(secret(&config)?, &app_subject(app))?;
@@ -60,7 +62,9 @@ fn url(ctx: &mut Context, app: &str, public_url: Option<&str>) -> Result<(), Fai
     url.set_password(Some(&password)).map_err(|()| not_a_base(base))?;
     let command = format!("heroku drains:add '{url}' --app {app}");
     if ctx.json {
-        return ctx.out.json(&json!({ "app": app, "url": url.as_str(), "user": DRAIN_USER, "password": password, "command": command }));
+        return ctx.out.json(
+            &json!({ "app": app, "url": url.as_str(), "user": DRAIN_USER, "password": password, "command": command }),
+        );
     }
     ctx.out.line(url.as_str())?;
     ctx.out.line("")?;
@@ -94,11 +98,15 @@ fn credential(secret: &SecretString, subject: &str) -> Result<String, Failure> {
 }
 
 fn check_app(app: &str) -> Result<(), Failure> {
-    let good = !app.is_empty() && app.len() <= NAME_BYTES_MAX && app.bytes().all(|b| b.is_ascii_alphanumeric() || b"-_.".contains(&b));
+    let good = !app.is_empty()
+        && app.len() <= NAME_BYTES_MAX
+        && app.bytes().all(|b| b.is_ascii_alphanumeric() || b"-_.".contains(&b));
     if good {
         return Ok(());
     }
-    Err(Failure::wrong(format!("{app:?} is not a name for an app: use 1 to {NAME_BYTES_MAX} letters, digits, -, _ or .")))
+    Err(Failure::wrong(format!(
+        "{app:?} is not a name for an app: use 1 to {NAME_BYTES_MAX} letters, digits, -, _ or ."
+    )))
 }
 
 fn check_token(token: &str) -> Result<(), Failure> {
@@ -106,13 +114,16 @@ fn check_token(token: &str) -> Result<(), Failure> {
     if good && !token.starts_with("app:") {
         return Ok(());
     }
-    Err(Failure::wrong(format!("{token:?} is not a drain token: write what `heroku drains` prints in parentheses, as in d.01234567-89ab-4cde-8f01-23456789abcd")))
+    Err(Failure::wrong(format!(
+        "{token:?} is not a drain token: write what `heroku drains` prints in parentheses, as in d.01234567-89ab-4cde-8f01-23456789abcd"
+    )))
 }
 
 /// Where an instance is, as a URL to which paths are appended.
 fn base_url(text: &str) -> Result<Url, Failure> {
     let url = Url::parse(text).map_err(|_| not_a_base(text))?;
-    let plain = url.username().is_empty() && url.password().is_none() && url.query().is_none() && url.fragment().is_none();
+    let plain =
+        url.username().is_empty() && url.password().is_none() && url.query().is_none() && url.fragment().is_none();
     if matches!(url.scheme(), "http" | "https") && url.has_host() && plain {
         return Ok(url);
     }

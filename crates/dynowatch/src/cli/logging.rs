@@ -24,12 +24,14 @@ pub(crate) fn init(ctx: &Context, format: Format, level: &str) {
         || EnvFilter::new(level),
         |wanted| {
             EnvFilter::try_new(&wanted).unwrap_or_else(|error| {
-                let _written = writeln!(io::stderr(), "dynowatch: RUST_LOG is not understood ({error}); logging {level}");
+                let _written =
+                    writeln!(io::stderr(), "dynowatch: RUST_LOG is not understood ({error}); logging {level}");
                 EnvFilter::new(level)
             })
         },
     );
-    let builder = tracing_subscriber::fmt().with_env_filter(filter).with_writer(io::stderr).with_ansi(io::stderr().is_terminal());
+    let builder =
+        tracing_subscriber::fmt().with_env_filter(filter).with_writer(io::stderr).with_ansi(io::stderr().is_terminal());
     // A second logger can only be a test's own; then that one stays.
     let _set = match format {
         Format::Text => builder.try_init(),

@@ -45,7 +45,8 @@ impl Out {
         let heads: Vec<String> = heads.iter().map(|head| (*head).to_owned()).collect();
         let rows: Vec<Vec<String>> = std::iter::once(heads).chain(rows.iter().map(|row| cells(row))).collect();
         let columns = rows.iter().map(Vec::len).max().unwrap_or(0);
-        let width = |column: usize| rows.iter().filter_map(|row| row.get(column)).map(|cell| cell.chars().count()).max();
+        let width =
+            |column: usize| rows.iter().filter_map(|row| row.get(column)).map(|cell| cell.chars().count()).max();
         let widths: Vec<usize> = (0..columns).map(|column| width(column).unwrap_or(0)).collect();
         for row in &rows {
             let mut line = String::new();

@@ -35,16 +35,19 @@ pub(crate) async fn run(ctx: &mut Context, command: Command) -> Result<(), Failu
 }
 
 fn list(ctx: &mut Context, config: &Config) -> Result<(), Failure> {
-    let rules = |name: &String| config.rules.iter().filter(|rule| rule.enabled && rule.receivers.contains(name)).count();
+    let rules =
+        |name: &String| config.rules.iter().filter(|rule| rule.enabled && rule.receivers.contains(name)).count();
     if ctx.json {
         let receivers = config.receivers.iter();
-        let receivers: Vec<_> = receivers.map(|r| json!({ "name": r.name, "kind": r.kind.as_str(), "rules": rules(&r.name) })).collect();
+        let receivers: Vec<_> =
+            receivers.map(|r| json!({ "name": r.name, "kind": r.kind.as_str(), "rules": rules(&r.name) })).collect();
         return ctx.out.json(&receivers);
     }
     if config.receivers.is_empty() {
         return ctx.out.line("no receivers: alerts are recorded and shown, but sent to nobody");
     }
-    let rows: Vec<_> = config.receivers.iter().map(|r| vec![r.name.clone(), rules(&r.name).to_string(), kind(&r.kind)]).collect();
+    let rows: Vec<_> =
+        config.receivers.iter().map(|r| vec![r.name.clone(), rules(&r.name).to_string(), kind(&r.kind)]).collect();
     ctx.out.table(&["RECEIVER", "RULES", "KIND"], &rows)
 }
 
@@ -54,7 +57,8 @@ async fn test(ctx: &mut Context, config: &Config, name: &str) -> Result<(), Fail
         let known = if known.is_empty() { "none".to_owned() } else { known.join(", ") };
         Failure::failed(format!("no receiver is named {name:?}; known are: {known}"))
     })?;
-    let receivers = Receivers::build(std::slice::from_ref(spec), &known_secrets(config)).map_err(|error| Failure::wrong(error.to_string()))?;
+    let receivers = Receivers::build(std::slice::from_ref(spec), &known_secrets(config))
+        .map_err(|error| Failure::wrong(error.to_string()))?;
     let now = ctx.now();
     let outgoing = Outgoing {
         id: DeliveryId(RandomIds.new_id(now)),

@@ -24,7 +24,11 @@ pub(crate) fn changes(old: &Config, new: &Config) -> Vec<String> {
         }
     };
     let none = || "unset".to_owned();
-    value("server.public_url", old.public_url.clone().unwrap_or_else(none), new.public_url.clone().unwrap_or_else(none));
+    value(
+        "server.public_url",
+        old.public_url.clone().unwrap_or_else(none),
+        new.public_url.clone().unwrap_or_else(none),
+    );
     value("drain.enabled", old.drain.enabled.to_string(), new.drain.enabled.to_string());
     value("drain.body_bytes_max", old.drain.body_bytes_max.to_string(), new.drain.body_bytes_max.to_string());
     changes
@@ -63,8 +67,10 @@ fn shown(value: &impl Debug) -> String {
 fn named(changes: &mut Vec<String>, what: &str, old: &BTreeMap<String, String>, new: &BTreeMap<String, String>) {
     let came = new.keys().filter(|name| !old.contains_key(*name));
     let went = old.keys().filter(|name| !new.contains_key(*name));
-    let other = new.iter().filter(|(name, value)| old.get(*name).is_some_and(|old| old != *value)).map(|(name, _)| name);
-    for (how, names) in [("added", came.collect::<Vec<_>>()), ("removed", went.collect()), ("changed", other.collect())] {
+    let other =
+        new.iter().filter(|(name, value)| old.get(*name).is_some_and(|old| old != *value)).map(|(name, _)| name);
+    for (how, names) in [("added", came.collect::<Vec<_>>()), ("removed", went.collect()), ("changed", other.collect())]
+    {
         if let (false, some) = (names.is_empty(), names.iter().take(10).map(|name| name.as_str()).collect::<Vec<_>>()) {
             let more = if names.len() > some.len() { ", …" } else { "" };
             changes.push(format!("{} {how}: {}{more}", plural(names.len(), what), some.join(", ")));

@@ -58,7 +58,14 @@ pub(crate) async fn run(ctx: &mut Context, command: Command) -> Result<(), Failu
             let store = ctx.store(&config).await?;
             let now = ctx.now();
             let until = now + lasting;
-            store.disable_rule(&RuleOverride { rule: name.clone(), disabled_until: until, by_whom: ctx.operator(), created_at: now }).await?;
+            store
+                .disable_rule(&RuleOverride {
+                    rule: name.clone(),
+                    disabled_until: until,
+                    by_whom: ctx.operator(),
+                    created_at: now,
+                })
+                .await?;
             store.close().await;
             if ctx.json {
                 return ctx.out.json(&json!({ "rule": name, "disabled_until": until.to_string() }));
@@ -81,9 +88,10 @@ pub(crate) async fn run(ctx: &mut Context, command: Command) -> Result<(), Failu
 
 fn find<'a>(config: &'a Config, name: &str) -> Result<&'a Rule, Failure> {
     config.rules.iter().find(|rule| rule.name == name).ok_or_else(|| {
-        let near = config.rules.iter().max_by(|a, b| {
-            strsim::jaro_winkler(&a.name, name).total_cmp(&strsim::jaro_winkler(&b.name, name))
-        });
+        let near = config
+            .rules
+            .iter()
+            .max_by(|a, b| strsim::jaro_winkler(&a.name, name).total_cmp(&strsim::jaro_winkler(&b.name, name)));
         let near = near.map(|rule| format!("; did you mean {:?}?", rule.name)).unwrap_or_default();
         let file = config.file.as_deref().unwrap_or("the built-in rules (no configuration file was read)");
         Failure::failed(format!("no rule in {file} is named {name:?}{near} `dynowatch rules list` shows all"))
@@ -163,7 +171,11 @@ async fn show(ctx: &mut Context, config: &Config, name: &str) -> Result<(), Fail
     let list = |items: Vec<String>, none: &str| if items.is_empty() { none.to_owned() } else { items.join(", ") };
     let guidance = &rule.guidance;
     let takes = serde_json::to_value(&rule.matches)?;
-    let takes = takes.as_object().into_iter().flatten().filter(|(_, value)| !value.is_null() && value.as_array().is_none_or(|all| !all.is_empty()));
+    let takes = takes
+        .as_object()
+        .into_iter()
+        .flatten()
+        .filter(|(_, value)| !value.is_null() && value.as_array().is_none_or(|all| !all.is_empty()));
     let takes = takes.map(|(part, value)| format!("{part} {value}"));
     let lines = [
         ("rule", rule.name.clone()),
@@ -174,7 +186,14 @@ async fn show(ctx: &mut Context, config: &Config, name: &str) -> Result<(), Fail
         ("group by", list(rule.group_by.iter().map(|by| by.as_str().to_owned()).collect(), "app")),
         ("for", show_duration(rule.pending_for)),
         ("cool-down", show_duration(rule.cooldown)),
-        ("resolves", format!("after {} of calm{}", show_duration(rule.resolve_after), if rule.send_resolved { ", and says so" } else { "" })),
+        (
+            "resolves",
+            format!(
+                "after {} of calm{}",
+                show_duration(rule.resolve_after),
+                if rule.send_resolved { ", and says so" } else { "" }
+            ),
+        ),
         ("severity", rule.severity.as_str().to_owned()),
         ("apps", list(rule.apps.iter().map(|glob| glob.as_str().to_owned()).collect(), "all")),
         ("tells", list(rule.receivers.clone(), "nobody")),
@@ -183,5 +202,8 @@ async fn show(ctx: &mut Context, config: &Config, name: &str) -> Result<(), Fail
         ("do first", guidance.first_command.clone()),
         ("causes", guidance.usual_causes.join("; ")),
     ];
-    lines.iter().filter(|(_, text)| !text.is_empty()).try_for_each(|(name, text)| ctx.out.line(format!("{name:<10}{text}")))
+    lines
+        .iter()
+        .filter(|(_, text)| !text.is_empty())
+        .try_for_each(|(name, text)| ctx.out.line(format!("{name:<10}{text}")))
 }

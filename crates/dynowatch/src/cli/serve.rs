@@ -124,7 +124,13 @@ async fn until_signal(ctx: &mut Context, args: &Args, config: Config) -> Result<
 }
 
 /// Reads the configuration again and takes it, or logs everything that is wrong with it and stays as it was.
-async fn take(ctx: &Context, args: &Args, file: Option<&PathBuf>, server: &Server, current: &mut Config) -> Result<(), String> {
+async fn take(
+    ctx: &Context,
+    args: &Args,
+    file: Option<&PathBuf>,
+    server: &Server,
+    current: &mut Config,
+) -> Result<(), String> {
     let next = match config::load(file.map(PathBuf::as_path), &ctx.env) {
         Ok(next) => with_listen(next, args),
         Err(errors) => {
@@ -135,7 +141,10 @@ async fn take(ctx: &Context, args: &Args, file: Option<&PathBuf>, server: &Serve
         }
     };
     if let Err(error) = server.reconfigure(&next).await {
-        tracing::error!(error = format!("{error:#}"), "the new configuration was not taken; the old one stays in force");
+        tracing::error!(
+            error = format!("{error:#}"),
+            "the new configuration was not taken; the old one stays in force"
+        );
         return Err(format!("{error:#}"));
     }
     for fixed in reload::needs_restart(current, &next) {

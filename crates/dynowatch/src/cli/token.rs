@@ -41,7 +41,9 @@ pub(crate) async fn run(ctx: &mut Context, command: Command) -> Result<(), Failu
 
 async fn create(ctx: &mut Context, name: &str) -> Result<(), Failure> {
     if name.is_empty() || name.len() > NAME_BYTES_MAX || name.chars().any(char::is_control) {
-        return Err(Failure::wrong(format!("{name:?} is not a name for a token: use 1 to {NAME_BYTES_MAX} bytes of text")));
+        return Err(Failure::wrong(format!(
+            "{name:?} is not a name for a token: use 1 to {NAME_BYTES_MAX} bytes of text"
+        )));
     }
     let config = ctx.load_offline()?;
     // A first token may come before the first start, so this command makes the store.
@@ -95,5 +97,9 @@ async fn revoke(ctx: &mut Context, name: &str) -> Result<(), Failure> {
     if !was_good {
         return Err(Failure::failed(format!("no token in use is named {name:?}; `dynowatch token list` shows all")));
     }
-    if ctx.json { ctx.out.json(&json!({ "name": name, "revoked": true })) } else { ctx.out.line(format!("{name} is revoked")) }
+    if ctx.json {
+        ctx.out.json(&json!({ "name": name, "revoked": true }))
+    } else {
+        ctx.out.line(format!("{name} is revoked"))
+    }
 }

@@ -2,4 +2,9 @@
 
 #![cfg(test)]
 
+mod cli;
 mod config;
+mod crash;
+mod runbook;
+mod storm;
+mod two_processes;

@@ -89,7 +89,13 @@ fn own_url(config: &Config) -> String {
 }
 
 /// The request that a drain would make.
-fn delivery(ctx: &Context, args: &Args, config: &Config, client: &Client, base: &Url) -> Result<RequestBuilder, Failure> {
+fn delivery(
+    ctx: &Context,
+    args: &Args,
+    config: &Config,
+    client: &Client,
+    base: &Url,
+) -> Result<RequestBuilder, Failure> {
     let secret = secret(config)?;
     let line = format!(
         "<190>1 {} host app dynowatch.verify - This is a test line from `dynowatch drain verify`; nothing is wrong.\n",
@@ -106,7 +112,9 @@ fn delivery(ctx: &Context, args: &Args, config: &Config, client: &Client, base: 
         None => {
             let app = args.app.as_deref().unwrap_or(OWN_APP);
             check_app(app)?;
-            client.post(join(&format!("drain/{app}"))).basic_auth(DRAIN_USER, Some(credential(secret, &app_subject(app))?))
+            client
+                .post(join(&format!("drain/{app}")))
+                .basic_auth(DRAIN_USER, Some(credential(secret, &app_subject(app))?))
         }
     };
     let request = request.header("content-type", "application/logplex-1").header("logplex-msg-count", "1");
@@ -133,7 +141,9 @@ async fn reach(base: &Url) -> Vec<Step> {
     steps.push(match connected {
         Ok(Ok(_stream)) => Step::new("connect", true, format!("port {port} in {} ms", begun.elapsed().as_millis())),
         Ok(Err(error)) => Step::new("connect", false, format!("port {port}: {error}; is the server running there?")),
-        Err(_elapsed) => Step::new("connect", false, format!("port {port}: no answer within {STEP_TIME_MAX:?}; a firewall?")),
+        Err(_elapsed) => {
+            Step::new("connect", false, format!("port {port}: no answer within {STEP_TIME_MAX:?}; a firewall?"))
+        }
     });
     steps
 }
@@ -154,10 +164,16 @@ async fn post(request: RequestBuilder) -> Step {
 fn meaning(status: u16) -> &'static str {
     match status {
         204 => "accepted: the line was taken",
-        301 | 302 | 303 | 307 | 308 => "a redirect, which Logplex does not follow: use the final URL, with https if it goes there",
-        401 => "refused: the credential does not fit; the server has another HEROKU_LOG_DRAIN_HMAC_SECRET than this command. Logplex drops such batches for good",
+        301 | 302 | 303 | 307 | 308 => {
+            "a redirect, which Logplex does not follow: use the final URL, with https if it goes there"
+        }
+        401 => {
+            "refused: the credential does not fit; the server has another HEROKU_LOG_DRAIN_HMAC_SECRET than this command. Logplex drops such batches for good"
+        }
         413 => "too large: drain.body_bytes_max is smaller than this one line",
-        501 => "switched off: drain.enabled is false, FLAG_CONSOLE_HEROKU_LOG_DRAIN_ALERTING is false, or the server has no HEROKU_LOG_DRAIN_HMAC_SECRET",
+        501 => {
+            "switched off: drain.enabled is false, FLAG_CONSOLE_HEROKU_LOG_DRAIN_ALERTING is false, or the server has no HEROKU_LOG_DRAIN_HMAC_SECRET"
+        }
         503 => "not now: the server is overloaded or its store is away. Logplex tries twice more",
         404 | 405 => "there is something else than dynowatch at this URL",
         502 | 504 => "the router or proxy before it got no answer from dynowatch",
@@ -171,8 +187,12 @@ async fn get(client: &Client, base: &Url, step: &'static str, path: &str) -> Ste
         Ok(answer) => {
             let status = answer.status();
             let text = answer.text().await.unwrap_or_default();
-            let text: String = text.split_whitespace().collect::<Vec<_>>().join(" ").chars().take(ANSWER_CHARS_MAX).collect();
-            Step { status: Some(status.as_u16()), ..Step::new(step, status.is_success(), dynowatch_domain::mask::mask(&text)) }
+            let text: String =
+                text.split_whitespace().collect::<Vec<_>>().join(" ").chars().take(ANSWER_CHARS_MAX).collect();
+            Step {
+                status: Some(status.as_u16()),
+                ..Step::new(step, status.is_success(), dynowatch_domain::mask::mask(&text))
+            }
         }
         Err(error) => Step::new(step, false, causes(&error.without_url())),
     }

@@ -80,7 +80,17 @@ impl Input {
         from.by_ref().take(DETECT_BYTES as u64).read_to_end(&mut buffer)?;
         let format = detect(&buffer);
         let taken = if buffer.starts_with(BYTE_ORDER_MARK) { BYTE_ORDER_MARK.len() } else { 0 };
-        Ok(Self { name: name.to_owned(), from, format, buffer, taken, at: 0, skip: Skip::Nothing, ended: false, unreadable_from: None })
+        Ok(Self {
+            name: name.to_owned(),
+            from,
+            format,
+            buffer,
+            taken,
+            at: 0,
+            skip: Skip::Nothing,
+            ended: false,
+            unreadable_from: None,
+        })
     }
 
     /// How the file holds its lines.

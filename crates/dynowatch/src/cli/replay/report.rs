@@ -72,7 +72,11 @@ impl Report {
         };
         out.line(format!("    {measured}, the limit is {}{held_back}", happening.condition))?;
         if matches!(happening.what, "firing" | "still_firing") {
-            let to = if happening.receivers.is_empty() { "nobody: the rule names no receiver".to_owned() } else { happening.receivers.join(", ") };
+            let to = if happening.receivers.is_empty() {
+                "nobody: the rule names no receiver".to_owned()
+            } else {
+                happening.receivers.join(", ")
+            };
             out.line(format!("    to {to}"))?;
         }
         if let Some(release) = happening.release.as_deref().filter(|release| !release.is_empty()) {
