@@ -22,6 +22,8 @@ const RESOLVE_AFTER_S: i64 = 40;
 enum Act {
     /// A batch whose lines were stamped so many seconds before (or, below zero, after) now.
     Batch(Vec<i64>),
+    /// So many seconds nothing was looked at, and then such a batch goes before the timers that are overdue.
+    Late(i64, Vec<i64>),
     /// Such a batch, and the process dies before anything is sent.
     BatchThenCrash(Vec<i64>),
     /// Logplex sends the last batch again.
@@ -35,6 +37,7 @@ fn acts() -> impl Strategy<Value = Vec<Act>> {
     let lines = || prop::collection::vec(prop_oneof![8 => 0_i64..20, 2 => 0_i64..150, 1 => -400_i64..0], 1..4);
     let act = prop_oneof![
         6 => lines().prop_map(Act::Batch),
+        1 => (1_i64..300, lines()).prop_map(|(gap, lines)| Act::Late(gap, lines)),
         1 => lines().prop_map(Act::BatchThenCrash),
         2 => Just(Act::Repeat),
         4 => (1_i64..60).prop_map(Act::Wait),
@@ -203,6 +206,13 @@ impl Play {
     async fn act(&mut self, act: &Act) {
         match act {
             Act::Batch(ages) => {
+                self.batch(ages).await;
+                self.stage.passes().await;
+                self.agree(Vec::new());
+            }
+            Act::Late(gap, ages) => {
+                self.model.now += gap;
+                self.stage.clock.set(time(self.model.now));
                 self.batch(ages).await;
                 self.stage.passes().await;
                 self.agree(Vec::new());

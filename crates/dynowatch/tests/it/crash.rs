@@ -1,0 +1,96 @@
+//! Promise 1 over the real program: a storm over HTTP while it is killed again and again, at seeded random moments.
+
+use std::time::Duration;
+
+use dynowatch_testkit::postgres::TestDatabase;
+use dynowatch_testkit::process::{Dynowatch, Launch};
+use dynowatch_testkit::slack::FakeSlack;
+use tokio::sync::watch;
+
+use crate::storm;
+
+const POSTERS: usize = 3;
+
+/// Numbers that look random and are the same in every run (SplitMix64).
+struct Seeded(u64);
+
+impl Seeded {
+    fn below(&mut self, limit: u64) -> u64 {
+        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
+        let mut z = self.0;
+        z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+        z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+        (z ^ (z >> 31)) % limit
+    }
+}
+
+/// Kills and restarts it so often, spread over the storm: each time that many more batches were answered, and a moment
+/// more has passed.
+async fn kill_meanwhile(
+    launch: &Launch,
+    mut dynowatch: Dynowatch,
+    kills: usize,
+    every: usize,
+    mut answered: watch::Receiver<usize>,
+) -> Dynowatch {
+    let port = dynowatch.port();
+    let mut random = Seeded(7);
+    for kill in 1..=kills {
+        answered.wait_for(|answered| *answered >= kill * every).await.expect("posters that go on");
+        // Not a wait for something to have happened: the moment of the blow, which is to be anywhere in a commit.
+        tokio::time::sleep(Duration::from_micros(random.below(30_000))).await;
+        dynowatch.kill9().await;
+        // The posters meet a closed door meanwhile.
+        dynowatch = launch.clone().port(port).start().await;
+    }
+    dynowatch
+}
+
+async fn storm_with_kills(database: Option<&TestDatabase>, batches: usize, kills: usize) {
+    let slack = FakeSlack::start().await;
+    let folder = tempfile::tempdir().unwrap();
+    let mut launch = storm::launch(folder.path(), &storm::config(batches), &slack);
+    if let Some(database) = database {
+        launch = launch.env("DATABASE_URL", database.url());
+    }
+    let dynowatch = launch.clone().start().await;
+    let url = dynowatch.url();
+    let (answered, seen) = watch::channel(0);
+    let posters: Vec<_> = (0..POSTERS)
+        .map(|poster| {
+            let (url, answered) = (url.clone(), answered.clone());
+            tokio::spawn(async move {
+                for n in (poster..batches).step_by(POSTERS) {
+                    storm::deliver(&url, n).await;
+                    answered.send_modify(|answered| *answered += 1);
+                }
+            })
+        })
+        .collect();
+    let mut dynowatch = kill_meanwhile(&launch, dynowatch, kills, batches / (kills + 1), seen).await;
+    for poster in posters {
+        poster.await.unwrap();
+    }
+    // Then once more, while messages are on their way.
+    let port = dynowatch.port();
+    dynowatch.kill9().await;
+    let mut dynowatch = launch.clone().port(port).start().await;
+    storm::all_told(&slack, batches).await;
+    // Logplex repeats what it is not sure of; all of it is known.
+    for n in 0..batches {
+        storm::deliver(&dynowatch.url(), n).await;
+    }
+    assert!(dynowatch.sigterm().await.success(), "{}", dynowatch.stderr());
+    storm::nothing_repeated(&slack.messages(), batches);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn nothing_is_lost_or_repeated_on_sqlite() {
+    storm_with_kills(None, 240, 12).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn nothing_is_lost_or_repeated_on_postgres() {
+    let database = TestDatabase::create().await;
+    storm_with_kills(Some(&database), 240, 8).await;
+}
