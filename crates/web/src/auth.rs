@@ -170,7 +170,8 @@ mod tests {
 
     #[test]
     fn local_is_this_machine_and_no_proxy() {
-        let cases: [(&str, &[(&str, &str)], bool); 14] = [
+        type Case<'a> = (&'a str, &'a [(&'a str, &'a str)], bool);
+        let cases: [Case<'_>; 14] = [
             ("127.0.0.1:4000", &[], true),
             ("[::1]:4000", &[], true),
             ("[::ffff:127.0.0.1]:4000", &[("host", "[::1]:8080")], true),
@@ -200,7 +201,8 @@ mod tests {
         for wrong in ["Bearerabc", "Basic abc", "Bea", ""] {
             assert_eq!(credential(&of(wrong), "Bearer"), None, "{wrong}");
         }
-        let basic = |plain: &str| basic_password(&of(&format!("Basic {}", data_encoding::BASE64.encode(plain.as_bytes()))));
+        let basic =
+            |plain: &str| basic_password(&of(&format!("Basic {}", data_encoding::BASE64.encode(plain.as_bytes()))));
         assert_eq!(basic("anyone:s3:cret"), Some(b"s3:cret".to_vec()));
         assert_eq!(basic("no colon"), None);
         assert_eq!(basic_password(&of("Basic !!!")), None);

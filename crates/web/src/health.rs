@@ -112,21 +112,52 @@ impl Report {
                 warnings.push(text);
             }
         };
-        warn(self.outbox.is_none(), "the store does not answer: deliveries of logs in which something matters are refused with 503".to_owned());
+        warn(
+            self.outbox.is_none(),
+            "the store does not answer: deliveries of logs in which something matters are refused with 503".to_owned(),
+        );
         let failed = self.outbox.map_or(0, |outbox| outbox.failed_24h);
         warn(failed > 0, format!("{failed} messages of the last 24 h were given up: see /deliveries"));
         let age = self.oldest_pending_age().unwrap_or_default();
         warn(age > OUTBOX_AGE_MAX, format!("a message has waited for {} to be sent: see /deliveries", coarse(age)));
         warn(!self.drain_on, "the drain is off: set drain.enabled and HEROKU_LOG_DRAIN_HMAC_SECRET".to_owned());
-        warn(self.unauthorized > 0, format!("{} log deliveries were refused with 401 and are lost: check the drain's URL", self.unauthorized));
-        warn(!self.metrics_written, "metrics are not written (disk or database full?): alerts on counts go on, ratios and absences are unknown".to_owned());
+        warn(
+            self.unauthorized > 0,
+            format!("{} log deliveries were refused with 401 and are lost: check the drain's URL", self.unauthorized),
+        );
+        warn(
+            !self.metrics_written,
+            "metrics are not written (disk or database full?): alerts on counts go on, ratios and absences are unknown"
+                .to_owned(),
+        );
         warn(self.buckets_dropped > 0, format!("{} buckets of ratios and absences were dropped", self.buckets_dropped));
-        warn(self.gaps_waiting > 0, format!("{} times of refused deliveries are still to be written down", self.gaps_waiting));
-        warn(self.groups_overflowed > 0, format!("{} events came from more groups than limits.groups_per_rule allows and were counted under \"other\"", self.groups_overflowed));
-        warn(self.apps_overflowed > 0, format!("{} deliveries came from more apps than limits.apps allows and were counted under \"other\"", self.apps_overflowed));
-        warn(self.receivers == 0, "no receiver is configured: alerts are recorded and shown, but sent to nobody".to_owned());
+        warn(
+            self.gaps_waiting > 0,
+            format!("{} times of refused deliveries are still to be written down", self.gaps_waiting),
+        );
+        warn(
+            self.groups_overflowed > 0,
+            format!(
+                "{} events came from more groups than limits.groups_per_rule allows and were counted under \"other\"",
+                self.groups_overflowed
+            ),
+        );
+        warn(
+            self.apps_overflowed > 0,
+            format!(
+                "{} deliveries came from more apps than limits.apps allows and were counted under \"other\"",
+                self.apps_overflowed
+            ),
+        );
+        warn(
+            self.receivers == 0,
+            "no receiver is configured: alerts are recorded and shown, but sent to nobody".to_owned(),
+        );
         let silent = &self.rules_without_receivers;
-        warn(self.receivers > 0 && !silent.is_empty(), format!("alerts of these rules are sent to nobody: {}", some_of(silent)));
+        warn(
+            self.receivers > 0 && !silent.is_empty(),
+            format!("alerts of these rules are sent to nobody: {}", some_of(silent)),
+        );
         warnings
     }
 }
@@ -134,7 +165,10 @@ impl Report {
 async fn outbox(web: &Web, now: Timestamp) -> Result<Outbox, StoreError> {
     web.engine.check().await?;
     let store = web.engine.store();
-    Ok(Outbox { failed_24h: store.failed_deliveries_since(now - FAILED_SHOWN).await?, oldest_pending: store.oldest_pending_delivery().await? })
+    Ok(Outbox {
+        failed_24h: store.failed_deliveries_since(now - FAILED_SHOWN).await?,
+        oldest_pending: store.oldest_pending_delivery().await?,
+    })
 }
 
 fn some_of(names: &[String]) -> String {
@@ -229,7 +263,8 @@ pub(crate) mod tests {
     #[test]
     fn what_is_wrong_is_named() {
         assert_eq!(well().warnings(), Vec::<String>::new());
-        let since = |seconds| Some(Outbox { failed_24h: 0, oldest_pending: Some(well().now - Duration::from_secs(seconds)) });
+        let since =
+            |seconds| Some(Outbox { failed_24h: 0, oldest_pending: Some(well().now - Duration::from_secs(seconds)) });
         assert_eq!(Report { outbox: since(60), ..well() }.warnings(), Vec::<String>::new());
         let many: Vec<String> = (0..12).map(|n| format!("r{n}")).collect();
         let cases = [

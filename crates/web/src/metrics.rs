@@ -19,7 +19,7 @@ use dynowatch_store::StoreError;
 use dynowatch_store::alerts::AlertCounts;
 use dynowatch_store::deliveries::DeliveryCount;
 use prometheus_client::collector::Collector;
-use prometheus_client::encoding::{DescriptorEncoder, EncodeLabelSet, NoLabelSet, text};
+use prometheus_client::encoding::{DescriptorEncoder, EncodeGaugeValue, EncodeLabelSet, NoLabelSet, text};
 use prometheus_client::metrics::MetricType;
 use prometheus_client::registry::Registry;
 
@@ -113,7 +113,11 @@ impl Snapshot {
             ],
             duplicates: stats.batches_duplicate.get(),
             deliveries: engine.delivery_results(),
-            queues: [("drain_requests", stats.batches_in_progress.get()), ("commit", stats.commit_queue.get()), ("gaps", report.gaps_waiting as u64)],
+            queues: [
+                ("drain_requests", stats.batches_in_progress.get()),
+                ("commit", stats.commit_queue.get()),
+                ("gaps", report.gaps_waiting as u64),
+            ],
             commits: stats.commit_latency(),
             commit_failures: stats.commit_failures.get(),
             overflows: [("groups", stats.groups_overflowed.get()), ("apps", stats.apps_overflowed.get())],
@@ -142,69 +146,146 @@ impl Collector for Snapshot {
 
 impl Snapshot {
     fn lines(&self, out: &mut Out<'_>) -> fmt::Result {
-        let kinds = self.apps.iter().flat_map(|app| Kind::ALL.iter().zip(app.counts.kinds).map(move |(kind, n)| ([("app", app.name.as_str()), ("kind", kind.as_str())], n)));
+        let kinds = self.apps.iter().flat_map(|app| {
+            Kind::ALL
+                .iter()
+                .zip(app.counts.kinds)
+                .map(move |(kind, n)| ([("app", app.name.as_str()), ("kind", kind.as_str())], n))
+        });
         out.counters("dynowatch_lines", "Lines by app and kind", kinds.filter(|(_, n)| *n > 0))?;
-        let codes = self.apps.iter().flat_map(|app| app.codes.iter().map(move |(code, n)| ([("app", app.name.as_str()), ("code", code.as_str())], *n)));
+        let codes = self.apps.iter().flat_map(|app| {
+            app.codes.iter().map(move |(code, n)| ([("app", app.name.as_str()), ("code", code.as_str())], *n))
+        });
         out.counters("dynowatch_platform_errors", "Heroku's H, R and L codes", codes)?;
         out.counters("dynowatch_samples", "Values of metric lines", self.by_app(|counts| counts.samples))?;
-        out.counters("dynowatch_lines_ahead", "Lines with a stamp too far ahead, counted as arrived at once", self.by_app(|counts| counts.ahead))?;
+        out.counters(
+            "dynowatch_lines_ahead",
+            "Lines with a stamp too far ahead, counted as arrived at once",
+            self.by_app(|counts| counts.ahead),
+        )?;
         let newest = self.apps.iter().filter_map(|app| Some(([("app", app.name.as_str())], app.newest_at_s?)));
         out.gauges("dynowatch_newest_line_timestamp_seconds", "The newest stamp seen", newest)
     }
 
     fn requests(&self, out: &mut Out<'_>) -> fmt::Result {
-        let classes = self.apps.iter().flat_map(|app| STATUS_CLASSES.iter().zip(app.counts.status_classes).map(move |(class, n)| ([("app", app.name.as_str()), ("status_class", *class)], n)));
-        out.counters("dynowatch_router_requests", "Requests by the class of their status", classes.filter(|(_, n)| *n > 0))?;
-        out.counters("dynowatch_router_service_ms", "Sum of the router's service times, in milliseconds", self.by_app(|counts| counts.service_ms))?;
-        out.counters("dynowatch_router_connect_ms", "Sum of the router's connect times, in milliseconds", self.by_app(|counts| counts.connect_ms))?;
+        let classes = self.apps.iter().flat_map(|app| {
+            STATUS_CLASSES
+                .iter()
+                .zip(app.counts.status_classes)
+                .map(move |(class, n)| ([("app", app.name.as_str()), ("status_class", *class)], n))
+        });
+        out.counters(
+            "dynowatch_router_requests",
+            "Requests by the class of their status",
+            classes.filter(|(_, n)| *n > 0),
+        )?;
+        out.counters(
+            "dynowatch_router_service_ms",
+            "Sum of the router's service times, in milliseconds",
+            self.by_app(|counts| counts.service_ms),
+        )?;
+        out.counters(
+            "dynowatch_router_connect_ms",
+            "Sum of the router's connect times, in milliseconds",
+            self.by_app(|counts| counts.connect_ms),
+        )?;
         out.counters("dynowatch_router_bytes", "Sum of the bytes answered", self.by_app(|counts| counts.bytes))
     }
 
     fn drain(&self, out: &mut Out<'_>) -> fmt::Result {
-        let reasons = Malformed::ALL.iter().zip(self.all.malformed).map(|(reason, n)| ([("reason", reason.as_str())], n));
+        let reasons =
+            Malformed::ALL.iter().zip(self.all.malformed).map(|(reason, n)| ([("reason", reason.as_str())], n));
         out.counters("dynowatch_malformed_frames", "Frames that could not be read, by reason", reasons)?;
-        out.counters("dynowatch_batches", "Batches (POSTs of Logplex) by answer", self.batches.iter().map(|(result, n)| ([("result", *result)], *n)))?;
-        out.counters("dynowatch_batches_duplicate", "Accepted batches that had been counted before", one(self.duplicates))?;
-        out.gauges("dynowatch_drain_on", "1 when the drain takes deliveries", one(i64::from(self.report.drain_on)))
+        out.counters(
+            "dynowatch_batches",
+            "Batches (POSTs of Logplex) by answer",
+            self.batches.iter().map(|(result, n)| ([("result", *result)], *n)),
+        )?;
+        out.counter("dynowatch_batches_duplicate", "Accepted batches that had been counted before", self.duplicates)?;
+        out.gauge("dynowatch_drain_on", "1 when the drain takes deliveries", i64::from(self.report.drain_on))
     }
 
     fn alerts(&self, out: &mut Out<'_>) -> fmt::Result {
-        out.counters("dynowatch_deliveries", "Attempts to deliver a message, by receiver and outcome", self.deliveries.iter().map(|(receiver, result, n)| ([("receiver", receiver.as_str()), ("result", *result)], *n)))?;
-        out.gauges("dynowatch_store_up", "1 when the store answers", one(i64::from(self.stored.is_some())))?;
+        out.counters(
+            "dynowatch_deliveries",
+            "Attempts to deliver a message, by receiver and outcome",
+            self.deliveries
+                .iter()
+                .map(|(receiver, result, n)| ([("receiver", receiver.as_str()), ("result", *result)], *n)),
+        )?;
+        out.gauge("dynowatch_store_up", "1 when the store answers", i64::from(self.stored.is_some()))?;
         let Some(stored) = &self.stored else { return Ok(()) };
-        let states = [("pending", stored.alerts.pending), ("firing", stored.alerts.firing), ("resolved", stored.alerts.resolved)];
-        out.gauges("dynowatch_alerts", "Alerts by state, as far as they are kept", states.into_iter().map(|(state, n)| ([("state", state)], signed(n))))?;
-        let of = |state| stored.deliveries.iter().filter(move |count| count.state == state).map(|count| ([("receiver", count.receiver.as_str())], signed(count.count)));
+        let states = [
+            ("pending", stored.alerts.pending),
+            ("firing", stored.alerts.firing),
+            ("resolved", stored.alerts.resolved),
+        ];
+        out.gauges(
+            "dynowatch_alerts",
+            "Alerts by state, as far as they are kept",
+            states.into_iter().map(|(state, n)| ([("state", state)], signed(n))),
+        )?;
+        let of = |state| {
+            stored
+                .deliveries
+                .iter()
+                .filter(move |count| count.state == state)
+                .map(|count| ([("receiver", count.receiver.as_str())], signed(count.count)))
+        };
         out.gauges("dynowatch_outbox_pending", "Messages to be sent", of(DeliveryState::Pending))?;
         out.gauges("dynowatch_outbox_failed", "Messages given up, as far as they are kept", of(DeliveryState::Failed))?;
         let age = self.report.oldest_pending_age().unwrap_or_default().as_secs_f64();
-        out.float_gauge("dynowatch_outbox_oldest_age_seconds", "For how long the oldest message to be sent has waited; 0 when none does", age)
+        out.gauge(
+            "dynowatch_outbox_oldest_age_seconds",
+            "For how long the oldest message to be sent has waited; 0 when none does",
+            age,
+        )
     }
 
     fn process(&self, out: &mut Out<'_>) -> fmt::Result {
-        out.gauges("dynowatch_queue_depth", "What waits in this process", self.queues.iter().map(|(queue, n)| ([("queue", *queue)], signed(*n))))?;
+        out.gauges(
+            "dynowatch_queue_depth",
+            "What waits in this process",
+            self.queues.iter().map(|(queue, n)| ([("queue", *queue)], signed(*n))),
+        )?;
         let (counts, sum) = &self.commits;
         let bounds = LATENCY_BOUNDS_S.into_iter().chain([f64::INFINITY]);
         let buckets: Vec<(f64, u64)> = bounds.zip(counts.iter().copied()).collect();
         out.0
-            .encode_descriptor("dynowatch_commit_duration_seconds", "How long commits took", None, MetricType::Histogram)?
+            .encode_descriptor(
+                "dynowatch_commit_duration_seconds",
+                "How long commits took",
+                None,
+                MetricType::Histogram,
+            )?
             .encode_histogram::<NoLabelSet>(*sum, counts.iter().sum(), &buckets, None)?;
-        out.counters("dynowatch_commit_failures", "Commits that failed and were tried again or given up", one(self.commit_failures))?;
-        out.counters("dynowatch_overflows", "What was counted under other because a limit was met", self.overflows.iter().map(|(what, n)| ([("what", *what)], *n)))?;
-        out.counters("dynowatch_level_buckets_dropped", "Buckets of ratios and absences that were lost", one(self.buckets_dropped))?;
-        out.gauges("dynowatch_metrics_written", "0 while the disk or the database is too full for metrics", one(i64::from(self.report.metrics_written)))?;
-        out.gauges("dynowatch_start_time_seconds", "When this process began", one(self.report.started_at.as_seconds()))?;
-        out.gauges("dynowatch_build", "1, with the version as label", [([("version", VERSION)], 1)].into_iter())
+        out.counter(
+            "dynowatch_commit_failures",
+            "Commits that failed and were tried again or given up",
+            self.commit_failures,
+        )?;
+        out.counters(
+            "dynowatch_overflows",
+            "What was counted under other because a limit was met",
+            self.overflows.iter().map(|(what, n)| ([("what", *what)], *n)),
+        )?;
+        out.counter(
+            "dynowatch_level_buckets_dropped",
+            "Buckets of ratios and absences that were lost",
+            self.buckets_dropped,
+        )?;
+        out.gauge(
+            "dynowatch_metrics_written",
+            "0 while the disk or the database is too full for metrics",
+            i64::from(self.report.metrics_written),
+        )?;
+        out.gauge("dynowatch_start_time_seconds", "When this process began", self.report.started_at.as_seconds())?;
+        out.gauges("dynowatch_build_info", "1, with the version as label", [([("version", VERSION)], 1)].into_iter())
     }
 
     fn by_app(&self, value: impl Fn(&Counts) -> u64) -> impl Iterator<Item = ([(&str, &str); 1], u64)> {
         self.apps.iter().map(move |app| ([("app", app.name.as_str())], value(&app.counts)))
     }
-}
-
-/// A value without labels.
-fn one<T>(value: T) -> impl Iterator<Item = ([(&'static str, &'static str); 0], T)> {
-    [([], value)].into_iter()
 }
 
 fn signed(n: u64) -> i64 {
@@ -215,7 +296,12 @@ fn signed(n: u64) -> i64 {
 struct Out<'a>(DescriptorEncoder<'a>);
 
 impl Out<'_> {
-    fn counters<L: EncodeLabelSet>(&mut self, name: &str, help: &str, values: impl Iterator<Item = (L, u64)>) -> fmt::Result {
+    fn counters<L: EncodeLabelSet>(
+        &mut self,
+        name: &str,
+        help: &str,
+        values: impl Iterator<Item = (L, u64)>,
+    ) -> fmt::Result {
         let mut family = self.0.encode_descriptor(name, help, None, MetricType::Counter)?;
         for (labels, value) in values {
             family.encode_family(&labels)?.encode_counter::<NoLabelSet, _, u64>(&value, None)?;
@@ -223,7 +309,12 @@ impl Out<'_> {
         Ok(())
     }
 
-    fn gauges<L: EncodeLabelSet>(&mut self, name: &str, help: &str, values: impl Iterator<Item = (L, i64)>) -> fmt::Result {
+    fn gauges<L: EncodeLabelSet>(
+        &mut self,
+        name: &str,
+        help: &str,
+        values: impl Iterator<Item = (L, i64)>,
+    ) -> fmt::Result {
         let mut family = self.0.encode_descriptor(name, help, None, MetricType::Gauge)?;
         for (labels, value) in values {
             family.encode_family(&labels)?.encode_gauge(&value)?;
@@ -231,7 +322,13 @@ impl Out<'_> {
         Ok(())
     }
 
-    fn float_gauge(&mut self, name: &str, help: &str, value: f64) -> fmt::Result {
+    fn counter(&mut self, name: &str, help: &str, value: u64) -> fmt::Result {
+        self.0
+            .encode_descriptor(name, help, None, MetricType::Counter)?
+            .encode_counter::<NoLabelSet, _, u64>(&value, None)
+    }
+
+    fn gauge(&mut self, name: &str, help: &str, value: impl EncodeGaugeValue) -> fmt::Result {
         self.0.encode_descriptor(name, help, None, MetricType::Gauge)?.encode_gauge(&value)
     }
 }

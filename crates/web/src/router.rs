@@ -117,7 +117,8 @@ pub fn router(options: WebOptions) -> Router {
 
 async fn nowhere(request: Request) -> Response {
     if request.uri().path().starts_with("/api/") {
-        return ApiError::not_found("there is nothing here; GET /api/v1/openapi.json lists what there is").into_response();
+        return ApiError::not_found("there is nothing here; GET /api/v1/openapi.json lists what there is")
+            .into_response();
     }
     pages::error::PageError::not_found("There is no such page.").into_response()
 }
@@ -134,7 +135,10 @@ async fn not_that_way(request: Request) -> Response {
 /// what was shown is not kept, unless the answer said so itself.
 async fn guarded(mut response: Response) -> Response {
     const HEADERS: [(HeaderName, &str); 5] = [
-        (header::CONTENT_SECURITY_POLICY, "default-src 'self'; base-uri 'none'; form-action 'self'; frame-ancestors 'none'; object-src 'none'; script-src 'none'"),
+        (
+            header::CONTENT_SECURITY_POLICY,
+            "default-src 'self'; base-uri 'none'; form-action 'self'; frame-ancestors 'none'; object-src 'none'; script-src 'none'",
+        ),
         (header::X_CONTENT_TYPE_OPTIONS, "nosniff"),
         (header::X_FRAME_OPTIONS, "DENY"),
         (header::REFERRER_POLICY, "no-referrer"),

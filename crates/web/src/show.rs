@@ -93,9 +93,15 @@ pub(crate) fn decision_name(effect: &Effect) -> &'static str {
 /// A decision as a sentence: what was done and why. `condition` is the rule's kind, `receivers` who its rule tells.
 pub(crate) fn decision(effect: &Effect, condition: &str, receivers: &[String]) -> String {
     match effect {
-        Effect::PendingBegan { fires_at } => format!("The condition began to hold; fires at {} if it goes on.", fires_at.for_people()),
-        Effect::PendingDropped { at } => format!("The condition broke at {} before it had held long enough.", at.for_people()),
-        Effect::Fired { facts, silent_until: None, .. } => format!("Fired: {} crossed the limit.", measured(condition, facts)),
+        Effect::PendingBegan { fires_at } => {
+            format!("The condition began to hold; fires at {} if it goes on.", fires_at.for_people())
+        }
+        Effect::PendingDropped { at } => {
+            format!("The condition broke at {} before it had held long enough.", at.for_people())
+        }
+        Effect::Fired { facts, silent_until: None, .. } => {
+            format!("Fired: {} crossed the limit.", measured(condition, facts))
+        }
         Effect::Fired { facts, silent_until: Some(until), .. } => format!(
             "Fired: {} crossed the limit, inside the cool-down of the alert before it; nobody is told before {}.",
             measured(condition, facts),
@@ -107,16 +113,27 @@ pub(crate) fn decision(effect: &Effect, condition: &str, receivers: &[String]) -
                 NoticeKind::Resolved => "The end",
                 NoticeKind::Firing | NoticeKind::Test => "The alert",
             };
-            let held = if *suppressed == 0 { String::new() } else { format!(", {suppressed} matches were held back before") };
+            let held =
+                if *suppressed == 0 { String::new() } else { format!(", {suppressed} matches were held back before") };
             let numbers = measured(condition, facts);
             if receivers.is_empty() {
                 return format!("{what} was recorded ({numbers}{held}) but sent to nobody: its rule has no receiver.");
             }
-            format!("{what} was sent to {} ({numbers}{held}); silent until {}.", receivers.join(", "), cooldown_until.for_people())
+            format!(
+                "{what} goes to {} ({numbers}{held}); silent until {}.",
+                receivers.join(", "),
+                cooldown_until.for_people()
+            )
         }
-        Effect::CooldownHeld { until, .. } => format!("Further matches are not sent before {}: the cool-down runs.", until.for_people()),
-        Effect::Merged { .. } => "A match joined this alert although the condition no longer held; it sends nothing of its own.".to_owned(),
-        Effect::HeldUnknown { .. } => "The condition could not be judged because lines are missing; the alert stays as it is.".to_owned(),
+        Effect::CooldownHeld { until, .. } => {
+            format!("Further matches are not sent before {}: the cool-down runs.", until.for_people())
+        }
+        Effect::Merged { .. } => {
+            "A match joined this alert although the condition no longer held; it sends nothing of its own.".to_owned()
+        }
+        Effect::HeldUnknown { .. } => {
+            "The condition could not be judged because lines are missing; the alert stays as it is.".to_owned()
+        }
         Effect::Resolved { reason, facts, told, .. } => {
             let nobody = if *told { "" } else { " Nobody had been told of it." };
             format!("Resolved: {} (last {}).{nobody}", resolved_because(reason), measured(condition, facts))
@@ -135,15 +152,25 @@ pub(crate) fn ago(at: Timestamp, now: Timestamp) -> String {
 /// A duration in its greatest unit.
 pub(crate) fn coarse(duration: Duration) -> String {
     let seconds = duration.as_secs();
-    let (unit_s, unit) = [(86_400, "d"), (3_600, "h"), (60, "m")].into_iter().find(|(unit_s, _)| seconds >= 2 * unit_s).unwrap_or((1, "s"));
+    let (unit_s, unit) = [(86_400, "d"), (3_600, "h"), (60, "m")]
+        .into_iter()
+        .find(|(unit_s, _)| seconds >= 2 * unit_s)
+        .unwrap_or((1, "s"));
     format!("{}{unit}", seconds / unit_s)
+}
+
+/// A word as a shell takes it, whatever stands in it: people paste what pages show them at night.
+pub(crate) fn shell_word(text: &str) -> String {
+    format!("'{}'", text.replace('\'', r"'\''"))
 }
 
 /// A drain token, recognisable and no more.
 pub(crate) fn shortened(token: &str) -> String {
     let chars: Vec<char> = token.chars().collect();
     match (chars.first_chunk::<6>(), chars.last_chunk::<4>()) {
-        (Some(head), Some(tail)) if chars.len() >= 16 => format!("{}…{}", head.iter().collect::<String>(), tail.iter().collect::<String>()),
+        (Some(head), Some(tail)) if chars.len() >= 16 => {
+            format!("{}…{}", head.iter().collect::<String>(), tail.iter().collect::<String>())
+        }
         _ => "…".to_owned(),
     }
 }
@@ -183,12 +210,26 @@ mod tests {
     #[test]
     fn ages_and_numbers() {
         let t = Timestamp::from_seconds;
-        for (seconds, want) in [(0, "0s ago"), (59, "59s ago"), (119, "119s ago"), (120, "2m ago"), (7_200, "2h ago"), (200_000, "2d ago"), (-90, "in 90s")] {
+        for (seconds, want) in [
+            (0, "0s ago"),
+            (59, "59s ago"),
+            (119, "119s ago"),
+            (120, "2m ago"),
+            (7_200, "2h ago"),
+            (200_000, "2d ago"),
+            (-90, "in 90s"),
+        ] {
             assert_eq!(ago(t(1_000_000 - seconds), t(1_000_000)), want);
         }
         for (n, want) in [(0, "0"), (999, "999"), (1_000, "1\u{202f}000"), (1_234_567, "1\u{202f}234\u{202f}567")] {
             assert_eq!(grouped(n), want);
         }
+    }
+
+    #[test]
+    fn nothing_breaks_out_of_a_shell_word() {
+        assert_eq!(shell_word("h12/shop"), "'h12/shop'");
+        assert_eq!(shell_word("x'; rm -rf ~; y"), r"'x'\''; rm -rf ~; y'");
     }
 
     #[test]
@@ -202,13 +243,33 @@ mod tests {
         let alert = AlertId("019e0178-2a00-7000-8000-0000000000aa".parse().unwrap());
         let t = Timestamp::parse("2026-05-07T08:06:12Z").unwrap();
         let facts = Facts { count: 4, of: None, lower_bound: true, at: t, first_at: t, last_at: t };
-        let notify = Effect::Notify { alert, kind: NoticeKind::StillFiring, facts: facts.clone(), suppressed: 3, cooldown_until: t };
+        let notify = Effect::Notify {
+            alert,
+            kind: NoticeKind::StillFiring,
+            facts: facts.clone(),
+            suppressed: 3,
+            cooldown_until: t,
+        };
         let cases = [
-            (Effect::Fired { alert, previous: None, facts: facts.clone(), silent_until: None }, "Fired: at least 4 events crossed the limit."),
-            (notify.clone(), "Still firing was sent to operator (at least 4 events, 3 matches were held back before); silent until 2026-05-07 08:06:12 UTC."),
-            (Effect::CooldownHeld { alert, until: t }, "Further matches are not sent before 2026-05-07 08:06:12 UTC: the cool-down runs."),
             (
-                Effect::Resolved { alert, reason: ResolveReason::ClosedByOperator { by: "api:ci".into() }, facts, told: false },
+                Effect::Fired { alert, previous: None, facts: facts.clone(), silent_until: None },
+                "Fired: at least 4 events crossed the limit.",
+            ),
+            (
+                notify.clone(),
+                "Still firing goes to operator (at least 4 events, 3 matches were held back before); silent until 2026-05-07 08:06:12 UTC.",
+            ),
+            (
+                Effect::CooldownHeld { alert, until: t },
+                "Further matches are not sent before 2026-05-07 08:06:12 UTC: the cool-down runs.",
+            ),
+            (
+                Effect::Resolved {
+                    alert,
+                    reason: ResolveReason::ClosedByOperator { by: "api:ci".into() },
+                    facts,
+                    told: false,
+                },
                 "Resolved: closed by api:ci (last at least 4 events). Nobody had been told of it.",
             ),
         ];

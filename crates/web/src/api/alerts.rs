@@ -168,9 +168,19 @@ pub(crate) struct Resolved {
 #[utoipa::path(get, path = "/api/v1/alerts", tag = "alerts", params(AlertsQuery), responses(
     (status = 200, description = "A page of alerts.", body = Page<AlertSummary>),
     (status = 400, description = "A parameter is wrong.", body = ErrorBody)))]
-pub(crate) async fn list(State(web): State<Arc<Web>>, Asked(query): Asked<AlertsQuery>) -> Result<Json<Page<AlertSummary>>, ApiError> {
+pub(crate) async fn list(
+    State(web): State<Arc<Web>>,
+    Asked(query): Asked<AlertsQuery>,
+) -> Result<Json<Page<AlertSummary>>, ApiError> {
     let limit = limit(query.limit)?;
-    let state = query.state.as_deref().map(|name| AlertState::named(name).ok_or_else(|| ApiError::bad_request(&format!("state is {name:?}: write pending, firing or resolved")))).transpose()?;
+    let state = query
+        .state
+        .as_deref()
+        .map(|name| {
+            AlertState::named(name)
+                .ok_or_else(|| ApiError::bad_request(&format!("state is {name:?}: write pending, firing or resolved")))
+        })
+        .transpose()?;
     let app = match &query.app {
         None => None,
         Some(name) => match web.engine.store().app_by_name(name).await? {
@@ -180,7 +190,8 @@ pub(crate) async fn list(State(web): State<Arc<Web>>, Asked(query): Asked<Alerts
     };
     let before = time_and_id(query.cursor.as_deref())?.map(|(fired_at, id)| AlertCursor { fired_at, id: AlertId(id) });
     // One more than asked for tells whether there is a next page.
-    let mut rows = web.engine.store().alerts(&AlertFilter { state, app, rule: query.rule, before, limit: limit + 1 }).await?;
+    let mut rows =
+        web.engine.store().alerts(&AlertFilter { state, app, rule: query.rule, before, limit: limit + 1 }).await?;
     let pending = rows.iter().filter(|row| row.id.is_none()).count();
     let more = rows.len() - pending > limit as usize;
     rows.truncate(pending + limit as usize);
@@ -210,7 +221,11 @@ pub(crate) async fn show(State(web): State<Arc<Web>>, Named(given): Named) -> Re
         decisions: alert
             .decisions
             .iter()
-            .map(|(at, effect)| Decision { at: (*at).into(), decision: decision_name(effect), because: decision(effect, &details.condition, &details.receivers) })
+            .map(|(at, effect)| Decision {
+                at: (*at).into(),
+                decision: decision_name(effect),
+                because: decision(effect, &details.condition, &details.receivers),
+            })
             .collect(),
         deliveries: alert.deliveries.iter().map(|delivery| delivery_summary(&web, delivery)).collect(),
     }))
@@ -218,10 +233,13 @@ pub(crate) async fn show(State(web): State<Arc<Web>>, Named(given): Named) -> Re
 
 /// Closes the alert that is open under a key, whatever its condition says. Closing what is not open does nothing.
 #[utoipa::path(post, path = "/api/v1/alerts/resolve", tag = "alerts", request_body = Resolve, responses(
-    (status = 200, description = "It is closed.", body = Resolved),
-    (status = 400, description = "Not a key.", body = ErrorBody),
-    (status = 404, description = "The key names no app.", body = ErrorBody)))]
-pub(crate) async fn resolve(State(web): State<Arc<Web>>, actor: Actor, Sent(Resolve { key }): Sent<Resolve>) -> Result<Json<Resolved>, ApiError> {
+    (status = 200, description = "Nothing is open under it any more.", body = Resolved),
+    (status = 400, description = "Not a key.", body = ErrorBody)))]
+pub(crate) async fn resolve(
+    State(web): State<Arc<Web>>,
+    actor: Actor,
+    Sent(Resolve { key }): Sent<Resolve>,
+) -> Result<Json<Resolved>, ApiError> {
     let meant = unmasked(&web, &key).await?;
     let was_open = match web.engine.close_alert(&meant, &actor.0).await {
         Err(OperateError::BadKey(_)) => return Err(OperateError::BadKey(key).into()),
@@ -267,7 +285,12 @@ pub(crate) fn summary(web: &Web, row: &AlertRow) -> AlertSummary {
         key: mask(&row.key.show(&row.app_name).to_string()),
         rule: row.key.rule.clone(),
         app: row.app_name.clone(),
-        group: row.key.group.pairs().map(|(name, value)| GroupPart { name: name.to_owned(), value: mask(value) }).collect(),
+        group: row
+            .key
+            .group
+            .pairs()
+            .map(|(name, value)| GroupPart { name: name.to_owned(), value: mask(value) })
+            .collect(),
         state: row.state.as_str(),
         severity: row.severity.map(|severity| severity.as_str()),
         since: row.since.into(),

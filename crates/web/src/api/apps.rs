@@ -182,7 +182,10 @@ pub(crate) const STATUS_CLASSES: [&str; 6] = ["none", "1xx", "2xx", "3xx", "4xx"
 #[utoipa::path(get, path = "/api/v1/apps", tag = "apps", params(AppsQuery), responses(
     (status = 200, description = "A page of apps.", body = Page<AppSummary>),
     (status = 400, description = "A parameter is wrong.", body = ErrorBody)))]
-pub(crate) async fn list(State(web): State<Arc<Web>>, Asked(query): Asked<AppsQuery>) -> Result<Json<Page<AppSummary>>, ApiError> {
+pub(crate) async fn list(
+    State(web): State<Arc<Web>>,
+    Asked(query): Asked<AppsQuery>,
+) -> Result<Json<Page<AppSummary>>, ApiError> {
     let stored = web.engine.store().apps().await?;
     let (apps, next_cursor) = by_name(stored, |app| &app.name, query.limit, query.cursor.as_deref())?;
     Ok(Json(Page { items: apps.iter().map(|app| summary(&web, app)).collect(), next_cursor }))
@@ -202,7 +205,12 @@ pub(crate) async fn show(State(web): State<Arc<Web>>, Named(name): Named) -> Res
     (status = 400, description = "Not a name.", body = ErrorBody),
     (status = 404, description = "No app of that name.", body = ErrorBody),
     (status = 409, description = "Another app has that name.", body = ErrorBody)))]
-pub(crate) async fn rename(State(web): State<Arc<Web>>, actor: Actor, Named(from): Named, Sent(to): Sent<Rename>) -> Result<Json<AppDetail>, ApiError> {
+pub(crate) async fn rename(
+    State(web): State<Arc<Web>>,
+    actor: Actor,
+    Named(from): Named,
+    Sent(to): Sent<Rename>,
+) -> Result<Json<AppDetail>, ApiError> {
     web.engine.rename_app(&from, &to.name).await?;
     tracing::info!(actor = actor.0, from, to = to.name, "app renamed");
     detail(&web, &to.name).await.map(Json)
@@ -210,18 +218,30 @@ pub(crate) async fn rename(State(web): State<Arc<Web>>, actor: Actor, Named(from
 
 async fn detail(web: &Web, name: &str) -> Result<AppDetail, ApiError> {
     let store = web.engine.store();
-    let stored = store.app_by_name(name).await?.ok_or_else(|| ApiError::not_found(&format!("no app is named {name:?}")))?;
+    let stored =
+        store.app_by_name(name).await?.ok_or_else(|| ApiError::not_found(&format!("no app is named {name:?}")))?;
     let live = live(web, &stored);
-    let (counts, codes) = live.as_ref().map(|app| web.engine.totals(app, |t| (t.counts.clone(), codes(t)))).unwrap_or_default();
+    let (counts, codes) =
+        live.as_ref().map(|app| web.engine.totals(app, |t| (t.counts.clone(), codes(t)))).unwrap_or_default();
     let samples = live.map(|app| web.engine.samples(&app)).unwrap_or_default();
     let tokens = store.drain_tokens(Some(stored.id)).await?;
     let mut releases: Vec<_> = store.releases_since(web.engine.now() - RELEASES_SHOWN).await?;
     releases.retain(|(app, _)| *app == stored.id);
     Ok(AppDetail {
         summary: summary(web, &stored),
-        kinds: Kind::ALL.iter().zip(counts.kinds).filter(|(_, n)| *n > 0).map(|(kind, lines)| KindCount { kind: kind.as_str(), lines }).collect(),
+        kinds: Kind::ALL
+            .iter()
+            .zip(counts.kinds)
+            .filter(|(_, n)| *n > 0)
+            .map(|(kind, lines)| KindCount { kind: kind.as_str(), lines })
+            .collect(),
         codes,
-        status_classes: STATUS_CLASSES.into_iter().zip(counts.status_classes).filter(|(_, n)| *n > 0).map(|(class, requests)| StatusCount { class, requests }).collect(),
+        status_classes: STATUS_CLASSES
+            .into_iter()
+            .zip(counts.status_classes)
+            .filter(|(_, n)| *n > 0)
+            .map(|(class, requests)| StatusCount { class, requests })
+            .collect(),
         malformed: malformed(&counts),
         service_ms: counts.service_ms,
         connect_ms: counts.connect_ms,
@@ -231,9 +251,17 @@ async fn detail(web: &Web, name: &str) -> Result<AppDetail, ApiError> {
         lines_ahead: counts.ahead,
         samples: samples
             .into_iter()
-            .map(|s| Sample { source: masked_bytes(&web.engine, &s.source), name: masked_bytes(&web.engine, &s.name), value: Some(s.value).filter(|v| v.is_finite()), at: s.at.into() })
+            .map(|s| Sample {
+                source: masked_bytes(&web.engine, &s.source),
+                name: masked_bytes(&web.engine, &s.name),
+                value: Some(s.value).filter(|v| v.is_finite()),
+                at: s.at.into(),
+            })
             .collect(),
-        tokens: tokens.iter().map(|t| Token { token: shortened(&t.token), origin: t.origin.as_str(), created_at: t.created_at.into() }).collect(),
+        tokens: tokens
+            .iter()
+            .map(|t| Token { token: shortened(&t.token), origin: t.origin.as_str(), created_at: t.created_at.into() })
+            .collect(),
         releases: releases
             .into_iter()
             .rev()
@@ -255,7 +283,12 @@ fn codes(totals: &AppTotals) -> Vec<CodeCount> {
 
 /// Frames that could not be read, by reason, only reasons that were met.
 pub(crate) fn malformed(counts: &Counts) -> Vec<ReasonCount> {
-    Malformed::ALL.iter().zip(counts.malformed).filter(|(_, n)| *n > 0).map(|(reason, frames)| ReasonCount { reason: reason.as_str(), frames }).collect()
+    Malformed::ALL
+        .iter()
+        .zip(counts.malformed)
+        .filter(|(_, n)| *n > 0)
+        .map(|(reason, frames)| ReasonCount { reason: reason.as_str(), frames })
+        .collect()
 }
 
 fn live(web: &Web, stored: &Stored) -> Option<Arc<App>> {
@@ -265,7 +298,11 @@ fn live(web: &Web, stored: &Stored) -> Option<Arc<App>> {
 /// Lines, platform errors and the newest stamp of an app in this process.
 pub(crate) fn seen(web: &Web, stored: &Stored) -> (u64, u64, Option<Timestamp>) {
     let (lines, errors, newest) = live(web, stored)
-        .map(|app| web.engine.totals(&app, |t| (t.counts.lines(), t.codes.values().sum(), Some(t.newest_at).filter(|at| *at > Timestamp::UNIX_EPOCH))))
+        .map(|app| {
+            web.engine.totals(&app, |t| {
+                (t.counts.lines(), t.codes.values().sum(), Some(t.newest_at).filter(|at| *at > Timestamp::UNIX_EPOCH))
+            })
+        })
         .unwrap_or_default();
     (lines, errors, newest.max(stored.last_line_at))
 }

@@ -33,11 +33,17 @@ pub(crate) async fn reload(State(web): State<Arc<Web>>, actor: Actor) -> Result<
     tracing::info!(actor = actor.0, "the configuration is to be read again");
     let (reply, outcome) = oneshot::channel();
     let busy = |message: &str| ApiError::new(StatusCode::SERVICE_UNAVAILABLE, "busy", message);
-    web.reload.try_send(ReloadRequest { reply }).map_err(|_| busy("a reload is going on, or this process is stopping; try again"))?;
+    web.reload
+        .try_send(ReloadRequest { reply })
+        .map_err(|_| busy("a reload is going on, or this process is stopping; try again"))?;
     match tokio::time::timeout(RELOAD_TIME_MAX, outcome).await {
         Ok(Ok(Ok(()))) => Ok(Json(Reloaded { reloaded: true })),
         Ok(Ok(Err(problems))) => {
-            let error = ApiError::new(StatusCode::UNPROCESSABLE_ENTITY, "config_invalid", "the configuration has errors; the one in force stays");
+            let error = ApiError::new(
+                StatusCode::UNPROCESSABLE_ENTITY,
+                "config_invalid",
+                "the configuration has errors; the one in force stays",
+            );
             Err(error.with_detail(problems))
         }
         Ok(Err(_)) => Err(busy("the reload was given up; this process is stopping")),

@@ -90,9 +90,19 @@ pub(crate) struct DeliveriesQuery {
 #[utoipa::path(get, path = "/api/v1/deliveries", tag = "deliveries", params(DeliveriesQuery), responses(
     (status = 200, description = "A page of deliveries.", body = Page<DeliverySummary>),
     (status = 400, description = "A parameter is wrong.", body = ErrorBody)))]
-pub(crate) async fn list(State(web): State<Arc<Web>>, Asked(query): Asked<DeliveriesQuery>) -> Result<Json<Page<DeliverySummary>>, ApiError> {
+pub(crate) async fn list(
+    State(web): State<Arc<Web>>,
+    Asked(query): Asked<DeliveriesQuery>,
+) -> Result<Json<Page<DeliverySummary>>, ApiError> {
     let limit = limit(query.limit)?;
-    let state = query.state.as_deref().map(|name| DeliveryState::named(name).ok_or_else(|| ApiError::bad_request(&format!("state is {name:?}: write pending, sent or failed")))).transpose()?;
+    let state = query
+        .state
+        .as_deref()
+        .map(|name| {
+            DeliveryState::named(name)
+                .ok_or_else(|| ApiError::bad_request(&format!("state is {name:?}: write pending, sent or failed")))
+        })
+        .transpose()?;
     let before = cursor_of(query.cursor.as_deref())?;
     let filter = DeliveryFilter { receiver: query.receiver, state, alert: None, before, limit: limit + 1 };
     let (rows, next_cursor) = page(web.engine.store().deliveries(&filter).await?, limit);

@@ -67,7 +67,11 @@ impl From<StoreError> for ApiError {
             StoreError::Conflict(_) => Self::new(StatusCode::CONFLICT, "conflict", &error.to_string()),
             StoreError::Unavailable(_) => {
                 tracing::warn!(%error, "a request could not be answered");
-                Self::new(StatusCode::SERVICE_UNAVAILABLE, "store_away", "the store does not answer; nothing was changed, or it is not known to be: look, then try again")
+                Self::new(
+                    StatusCode::SERVICE_UNAVAILABLE,
+                    "store_away",
+                    "the store does not answer; nothing was changed, or it is not known to be: look, then try again",
+                )
             }
             StoreError::Full(_) => {
                 tracing::error!(%error, "a request could not be answered");
@@ -84,7 +88,9 @@ impl From<StoreError> for ApiError {
 impl From<OperateError> for ApiError {
     fn from(error: OperateError) -> Self {
         match error {
-            OperateError::NoApp { .. } | OperateError::NoRule { .. } | OperateError::NoReceiver { .. } => Self::not_found(&error.to_string()),
+            OperateError::NoApp { .. } | OperateError::NoRule { .. } | OperateError::NoReceiver { .. } => {
+                Self::not_found(&error.to_string())
+            }
             OperateError::BadName(_) | OperateError::BadKey(_) => Self::bad_request(&error.to_string()),
             OperateError::Store(error) => error.into(),
         }

@@ -76,7 +76,8 @@ pub(crate) fn cursor(after: &str) -> String {
 /// What a cursor stands for.
 pub(crate) fn after(cursor: Option<&str>) -> Result<Option<String>, ApiError> {
     let Some(cursor) = cursor else { return Ok(None) };
-    let text = data_encoding::BASE64URL_NOPAD.decode(cursor.as_bytes()).ok().and_then(|bytes| String::from_utf8(bytes).ok());
+    let text =
+        data_encoding::BASE64URL_NOPAD.decode(cursor.as_bytes()).ok().and_then(|bytes| String::from_utf8(bytes).ok());
     text.map(Some).ok_or_else(bad_cursor)
 }
 
@@ -92,12 +93,18 @@ pub(crate) fn time_cursor(at: Timestamp, id: Uuid) -> String {
 /// What such a cursor stands for.
 pub(crate) fn time_and_id(given: Option<&str>) -> Result<Option<(Timestamp, Uuid)>, ApiError> {
     let Some(text) = after(given)? else { return Ok(None) };
-    let parts = text.split_once('.').and_then(|(at, id)| Some((Timestamp::from_micros(at.parse().ok()?), id.parse().ok()?)));
+    let parts =
+        text.split_once('.').and_then(|(at, id)| Some((Timestamp::from_micros(at.parse().ok()?), id.parse().ok()?)));
     parts.map(Some).ok_or_else(bad_cursor)
 }
 
 /// A page of a list that is in memory, sorted by name.
-pub(crate) fn by_name<T>(sorted: impl IntoIterator<Item = T>, name: impl Fn(&T) -> &str, asked: Option<u32>, given: Option<&str>) -> Result<(Vec<T>, Option<String>), ApiError> {
+pub(crate) fn by_name<T>(
+    sorted: impl IntoIterator<Item = T>,
+    name: impl Fn(&T) -> &str,
+    asked: Option<u32>,
+    given: Option<&str>,
+) -> Result<(Vec<T>, Option<String>), ApiError> {
     let (limit, after) = (limit(asked)? as usize, after(given)?);
     let rest = sorted.into_iter().filter(|item| after.as_deref().is_none_or(|after| name(item) > after));
     let mut items: Vec<T> = rest.take(limit + 1).collect();
@@ -149,7 +156,9 @@ impl<S: Send + Sync, T: DeserializeOwned> FromRequest<S> for Sent<T> {
             }
             error => ApiError::bad_request(&error.body_text()),
         })?;
-        serde_json::from_slice(&bytes).map(Self).map_err(|error| ApiError::bad_request(&format!("the body is not what is needed: {error}")))
+        serde_json::from_slice(&bytes)
+            .map(Self)
+            .map_err(|error| ApiError::bad_request(&format!("the body is not what is needed: {error}")))
     }
 }
 
@@ -158,7 +167,11 @@ impl<S: Send + Sync> FromRequestParts<S> for Actor {
     type Rejection = ApiError;
 
     async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, ApiError> {
-        parts.extensions.get::<Self>().cloned().ok_or_else(|| ApiError::new(StatusCode::UNAUTHORIZED, "unauthorized", "send a token"))
+        parts
+            .extensions
+            .get::<Self>()
+            .cloned()
+            .ok_or_else(|| ApiError::new(StatusCode::UNAUTHORIZED, "unauthorized", "send a token"))
     }
 }
 

@@ -55,11 +55,18 @@ mod tests {
         for (path, item) in document["paths"].as_object().unwrap() {
             for (method, operation) in item.as_object().unwrap() {
                 documented.insert(format!("{} {path}", method.to_uppercase()));
-                assert!(!operation["summary"].as_str().unwrap_or_default().is_empty(), "{method} {path} says what it does");
+                assert!(
+                    !operation["summary"].as_str().unwrap_or_default().is_empty(),
+                    "{method} {path} says what it does"
+                );
             }
         }
-        let routed: BTreeSet<String> =
-            api_routes().into_iter().chain(open_routes()).filter(|(_, path, _)| path.starts_with("/api/")).map(|(method, path, _)| format!("{method} {path}")).collect();
+        let routed: BTreeSet<String> = api_routes()
+            .into_iter()
+            .chain(open_routes())
+            .filter(|(_, path, _)| path.starts_with("/api/"))
+            .map(|(method, path, _)| format!("{method} {path}"))
+            .collect();
         assert_eq!(documented, routed);
     }
 }

@@ -52,10 +52,14 @@ pub(crate) struct Testing {
 #[utoipa::path(get, path = "/api/v1/receivers", tag = "receivers", params(ReceiversQuery), responses(
     (status = 200, description = "A page of receivers.", body = Page<ReceiverInfo>),
     (status = 400, description = "A parameter is wrong.", body = ErrorBody)))]
-pub(crate) async fn list(State(web): State<Arc<Web>>, Asked(query): Asked<ReceiversQuery>) -> Result<Json<Page<ReceiverInfo>>, ApiError> {
+pub(crate) async fn list(
+    State(web): State<Arc<Web>>,
+    Asked(query): Asked<ReceiversQuery>,
+) -> Result<Json<Page<ReceiverInfo>>, ApiError> {
     let counts = web.engine.store().delivery_counts().await?;
     let receivers = web.engine.receivers();
-    let (page, next_cursor) = by_name(receivers.iter(), |receiver| &receiver.name, query.limit, query.cursor.as_deref())?;
+    let (page, next_cursor) =
+        by_name(receivers.iter(), |receiver| &receiver.name, query.limit, query.cursor.as_deref())?;
     let items = page.into_iter().map(|receiver| ReceiverInfo {
         name: receiver.name.clone(),
         kind: receiver.kind(),
@@ -74,7 +78,11 @@ fn count(counts: &[DeliveryCount], receiver: &str, state: DeliveryState) -> u64 
 #[utoipa::path(post, path = "/api/v1/receivers/{name}/test", tag = "receivers", params(("name" = String, Path, description = "The receiver's name.")), responses(
     (status = 202, description = "It is on its way.", body = Testing),
     (status = 404, description = "No receiver of that name.", body = ErrorBody)))]
-pub(crate) async fn test(State(web): State<Arc<Web>>, actor: Actor, Named(name): Named) -> Result<(StatusCode, Json<Testing>), ApiError> {
+pub(crate) async fn test(
+    State(web): State<Arc<Web>>,
+    actor: Actor,
+    Named(name): Named,
+) -> Result<(StatusCode, Json<Testing>), ApiError> {
     let delivery = web.engine.test_receiver(&name).await?;
     tracing::info!(actor = actor.0, receiver = name, %delivery, "test message intended");
     Ok((StatusCode::ACCEPTED, Json(Testing { delivery: delivery.to_string() })))

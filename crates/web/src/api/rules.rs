@@ -130,7 +130,10 @@ pub(crate) struct Disable {
 #[utoipa::path(get, path = "/api/v1/rules", tag = "rules", params(RulesQuery), responses(
     (status = 200, description = "A page of rules.", body = Page<RuleInfo>),
     (status = 400, description = "A parameter is wrong.", body = ErrorBody)))]
-pub(crate) async fn list(State(web): State<Arc<Web>>, Asked(query): Asked<RulesQuery>) -> Result<Json<Page<RuleInfo>>, ApiError> {
+pub(crate) async fn list(
+    State(web): State<Arc<Web>>,
+    Asked(query): Asked<RulesQuery>,
+) -> Result<Json<Page<RuleInfo>>, ApiError> {
     let overrides = web.engine.store().disabled_rules(web.engine.now()).await?;
     let book = web.engine.rules();
     let (rules, next_cursor) = by_name(book.iter(), |rule| &rule.name, query.limit, query.cursor.as_deref())?;
@@ -150,10 +153,18 @@ pub(crate) async fn show(State(web): State<Arc<Web>>, Named(name): Named) -> Res
     (status = 200, description = "The rule, switched off.", body = RuleInfo),
     (status = 400, description = "Not a duration, or too long.", body = ErrorBody),
     (status = 404, description = "No rule of that name.", body = ErrorBody)))]
-pub(crate) async fn disable(State(web): State<Arc<Web>>, actor: Actor, Named(name): Named, Sent(asked): Sent<Disable>) -> Result<Json<RuleInfo>, ApiError> {
+pub(crate) async fn disable(
+    State(web): State<Arc<Web>>,
+    actor: Actor,
+    Named(name): Named,
+    Sent(asked): Sent<Disable>,
+) -> Result<Json<RuleInfo>, ApiError> {
     let lasting = duration(&asked.lasting).map_err(|error| ApiError::bad_request(&format!("for: {}", error.0)))?;
     if lasting.is_zero() || lasting > DISABLE_MAX {
-        return Err(ApiError::bad_request(&format!("for: a rule can be switched off for more than 0s and at most {}; for good, set `enabled = false` in the file", show_duration(DISABLE_MAX))));
+        return Err(ApiError::bad_request(&format!(
+            "for: a rule can be switched off for more than 0s and at most {}; for good, set `enabled = false` in the file",
+            show_duration(DISABLE_MAX)
+        )));
     }
     let until = web.engine.disable_rule(&name, lasting, &actor.0).await?;
     tracing::info!(actor = actor.0, rule = name, %until, "rule switched off for a while");
@@ -164,7 +175,11 @@ pub(crate) async fn disable(State(web): State<Arc<Web>>, actor: Actor, Named(nam
 #[utoipa::path(post, path = "/api/v1/rules/{name}/enable", tag = "rules", params(("name" = String, Path, description = "The rule's name.")), responses(
     (status = 200, description = "The rule.", body = RuleInfo),
     (status = 404, description = "No rule of that name.", body = ErrorBody)))]
-pub(crate) async fn enable(State(web): State<Arc<Web>>, actor: Actor, Named(name): Named) -> Result<Json<RuleInfo>, ApiError> {
+pub(crate) async fn enable(
+    State(web): State<Arc<Web>>,
+    actor: Actor,
+    Named(name): Named,
+) -> Result<Json<RuleInfo>, ApiError> {
     let was_off = web.engine.enable_rule(&name).await?;
     tracing::info!(actor = actor.0, rule = name, was_off, "rule switched on again");
     one(&web, &name).await.map(Json)
@@ -212,6 +227,10 @@ fn info(web: &Web, rule: &Rule, overrides: &[RuleOverride]) -> RuleInfo {
         send_resolved: rule.send_resolved,
         apps: words(&rule.apps),
         runbook: rule.runbook.clone(),
-        guidance: GuidanceInfo { meaning: guidance.meaning.clone(), first_command: guidance.first_command.clone(), usual_causes: guidance.usual_causes.clone() },
+        guidance: GuidanceInfo {
+            meaning: guidance.meaning.clone(),
+            first_command: guidance.first_command.clone(),
+            usual_causes: guidance.usual_causes.clone(),
+        },
     }
 }

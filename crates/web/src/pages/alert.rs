@@ -6,8 +6,8 @@ use std::sync::Arc;
 use axum::extract::rejection::PathRejection;
 use axum::extract::{Path, State};
 use axum::response::Html;
-use dynowatch_domain::{AlertId, Timestamp};
 use dynowatch_domain::evidence::{EvidenceLine, Role};
+use dynowatch_domain::{AlertId, Timestamp};
 use dynowatch_store::alerts::{Alert, AlertRow, AlertState};
 use maud::{Markup, html};
 
@@ -15,20 +15,27 @@ use super::deliveries::{Message, message_card, with_attempts};
 use super::error::PageError;
 use super::{layout, moment, moment_ago, outside, reference};
 use crate::router::Web;
-use crate::show::{decision, measured, resolved_because, visible};
+use crate::show::{decision, measured, resolved_because, shell_word, visible};
 
 /// Messages whose attempts are shown; a long storm has many.
 const MESSAGES_MAX: usize = 20;
 
 /// The page.
-pub(crate) async fn show(State(web): State<Arc<Web>>, id: Result<Path<String>, PathRejection>) -> Result<Html<String>, PageError> {
+pub(crate) async fn show(
+    State(web): State<Arc<Web>>,
+    id: Result<Path<String>, PathRejection>,
+) -> Result<Html<String>, PageError> {
     let id: Option<AlertId> = id.ok().and_then(|Path(id)| id.parse().ok());
     let id = id.ok_or_else(|| PageError::not_found("There is no such alert: the link is cut off or was changed."))?;
     let alert = web.engine.store().alert(id).await?;
     let messages = with_attempts(&web, &alert.deliveries, MESSAGES_MAX).await?;
     let now = web.engine.now();
     let title = outside(&web, &alert.row.key.show(&alert.row.app_name).to_string());
-    Ok(layout(&format!("{} · {title}", alert.row.state.as_str()), Some(now), &page(&web, &alert, &messages, &title, now)))
+    Ok(layout(
+        &format!("{} · {title}", alert.row.state.as_str()),
+        Some(now),
+        &page(&web, &alert, &messages, &title, now),
+    ))
 }
 
 fn page(web: &Web, alert: &Alert, messages: &[Message], title: &str, now: Timestamp) -> Markup {
@@ -56,10 +63,12 @@ fn page(web: &Web, alert: &Alert, messages: &[Message], title: &str, now: Timest
             @for message in messages { (message_card(web, message, now, false)) }
             @if alert.deliveries.len() > messages.len() { p { "The newest " (messages.len()) " are shown; " a href="/deliveries" { "all messages" } "." } }
         }
-        section {
-            h2 { "Close it" }
-            p { "It closes by itself when its condition has been false for long enough. To close it now:" }
-            pre.command { code { "dynowatch alerts resolve '" (title) "'" } }
+        @if row.state == AlertState::Firing {
+            section {
+                h2 { "Close it" }
+                p { "It closes by itself when its condition has been false for long enough. To close it now:" }
+                pre.command { code { "dynowatch alerts resolve " (shell_word(title)) } }
+            }
         }
     }
 }
@@ -75,11 +84,13 @@ fn headline(row: &AlertRow, title: &str) -> Markup {
 
 fn facts(web: &Web, row: &AlertRow, now: Timestamp) -> Markup {
     let details = &row.details;
+    let measured = measured(&details.condition, &row.facts);
+    let grew = row.state != AlertState::Resolved && !details.measured.is_empty() && details.measured != measured;
     html! {
         dl.facts {
             dt { "Condition" }
-            dd { (measured(&details.condition, &row.facts)) " in " (details.window) " (threshold " (details.threshold) ")" }
-            @if row.state == AlertState::Firing && !details.measured.is_empty() { dt { "When it fired" } dd { (details.measured) } }
+            dd { (measured) " in " (details.window) " (threshold " (details.threshold) ")" }
+            @if grew { dt { "When it fired" } dd { (details.measured) } }
             dt { "App" } dd { (visible(&row.app_name)) @if details.app_name != row.app_name { ", then named " (visible(&details.app_name)) } }
             @for (name, value) in row.key.group.pairs() { dt { (name) } dd { (outside(web, value)) } }
             dt { "Fired" } dd { (moment_ago(row.since, now)) }

@@ -16,8 +16,10 @@ struct Asset {
     content: &'static str,
 }
 
-static STYLE: LazyLock<Asset> = LazyLock::new(|| asset("console", "css", "text/css; charset=utf-8", include_str!("../../assets/console.css")));
-static ICON: LazyLock<Asset> = LazyLock::new(|| asset("icon", "svg", "image/svg+xml", include_str!("../../assets/icon.svg")));
+static STYLE: LazyLock<Asset> =
+    LazyLock::new(|| asset("console", "css", "text/css; charset=utf-8", include_str!("../../assets/console.css")));
+static ICON: LazyLock<Asset> =
+    LazyLock::new(|| asset("icon", "svg", "image/svg+xml", include_str!("../../assets/icon.svg")));
 
 fn asset(name: &str, extension: &str, content_type: &'static str, content: &'static str) -> Asset {
     let hash = data_encoding::HEXLOWER.encode(&Sha256::digest(content.as_bytes()));
@@ -38,7 +40,14 @@ pub(crate) async fn file(file: Result<Path<String>, PathRejection>) -> Response 
     let file = file.map(|Path(file)| file).unwrap_or_default();
     let found = [&*STYLE, &*ICON].into_iter().find(|asset| asset.url.strip_prefix("/assets/") == Some(file.as_str()));
     match found {
-        Some(asset) => ([(header::CONTENT_TYPE, asset.content_type), (header::CACHE_CONTROL, "public, max-age=31536000, immutable")], asset.content).into_response(),
+        Some(asset) => (
+            [
+                (header::CONTENT_TYPE, asset.content_type),
+                (header::CACHE_CONTROL, "public, max-age=31536000, immutable"),
+            ],
+            asset.content,
+        )
+            .into_response(),
         None => PageError::not_found("There is no such file.").into_response(),
     }
 }

@@ -38,11 +38,19 @@ pub(super) struct Message {
 }
 
 /// The page.
-pub(crate) async fn show(State(web): State<Arc<Web>>, query: Result<Query<PageQuery>, QueryRejection>) -> Result<Html<String>, PageError> {
+pub(crate) async fn show(
+    State(web): State<Arc<Web>>,
+    query: Result<Query<PageQuery>, QueryRejection>,
+) -> Result<Html<String>, PageError> {
     let bad = |what| PageError::new(StatusCode::BAD_REQUEST, what);
     let Query(query) = query.map_err(|_| bad("The link to this page is cut off or was changed."))?;
-    let state = query.state.as_deref().map(|name| DeliveryState::named(name).ok_or_else(|| bad("There is no such state of a message."))).transpose()?;
-    let before = cursor_of(query.cursor.as_deref()).map_err(|_| bad("The link to this page is cut off or was changed."))?;
+    let state = query
+        .state
+        .as_deref()
+        .map(|name| DeliveryState::named(name).ok_or_else(|| bad("There is no such state of a message.")))
+        .transpose()?;
+    let before =
+        cursor_of(query.cursor.as_deref()).map_err(|_| bad("The link to this page is cut off or was changed."))?;
     let filter = DeliveryFilter { state, before, limit: PAGE_MAX + 1, ..DeliveryFilter::default() };
     let (rows, next) = page_of(web.engine.store().deliveries(&filter).await?, PAGE_MAX);
     let messages = with_attempts(&web, &rows, PAGE_MAX as usize).await?;

@@ -27,10 +27,15 @@ impl PageError {
 impl From<StoreError> for PageError {
     fn from(error: StoreError) -> Self {
         match error {
-            StoreError::NotFound(_) => Self::not_found("It is not here (any more): what is over is kept for a time only."),
+            StoreError::NotFound(_) => {
+                Self::not_found("It is not here (any more): what is over is kept for a time only.")
+            }
             StoreError::Unavailable(_) => {
                 tracing::warn!(%error, "a page could not be shown");
-                Self::new(StatusCode::SERVICE_UNAVAILABLE, "The store does not answer. Log deliveries in which something matters are refused meanwhile, and Logplex sends them twice more.")
+                Self::new(
+                    StatusCode::SERVICE_UNAVAILABLE,
+                    "The store does not answer. Log deliveries in which something matters are refused meanwhile, and Logplex sends them twice more.",
+                )
             }
             error => {
                 tracing::error!(%error, "a page could not be shown");

@@ -67,7 +67,8 @@ fn moment_ago(at: Timestamp, now: Timestamp) -> Markup {
 /// A link, if that is what it is: only http and https lead anywhere from here.
 fn reference(text: &str) -> Markup {
     let lower = text.to_ascii_lowercase();
-    let is_url = (lower.starts_with("https://") || lower.starts_with("http://")) && !text.chars().any(|c| c.is_whitespace() || c.is_control());
+    let is_url = (lower.starts_with("https://") || lower.starts_with("http://"))
+        && !text.chars().any(|c| c.is_whitespace() || c.is_control());
     html! {
         @if is_url { a href=(text) rel="noreferrer noopener" { (visible(text)) } } @else { code { (visible(text)) } }
     }

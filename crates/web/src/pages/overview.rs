@@ -53,7 +53,9 @@ struct Verdict {
 pub(crate) async fn show(State(web): State<Arc<Web>>) -> Result<Html<String>, PageError> {
     let store = web.engine.store();
     let list = |state, limit| AlertFilter { state: Some(state), limit, ..AlertFilter::default() };
-    let firing = store.alerts(&list(AlertState::Firing, OPEN_MAX)).await?;
+    let mut firing = store.alerts(&list(AlertState::Firing, OPEN_MAX)).await?;
+    // The worst first, then the newest.
+    firing.sort_by_key(|row| std::cmp::Reverse(row.severity));
     let pending = store.alerts(&list(AlertState::Pending, OPEN_MAX)).await?;
     let resolved = store.alerts(&list(AlertState::Resolved, RECENT_MAX)).await?;
     let counts = store.alert_counts().await?;
@@ -81,7 +83,14 @@ pub(crate) async fn show(State(web): State<Arc<Web>>) -> Result<Html<String>, Pa
     ))
 }
 
-fn verdict(firing: &[AlertRow], open: u64, pending: u64, apps: usize, newest: Option<Timestamp>, report: &Report) -> Verdict {
+fn verdict(
+    firing: &[AlertRow],
+    open: u64,
+    pending: u64,
+    apps: usize,
+    newest: Option<Timestamp>,
+    report: &Report,
+) -> Verdict {
     let be = |n: u64, what: &str| if n == 1 { format!("1 alert is {what}") } else { format!("{n} alerts are {what}") };
     let say = |level, sentence: String| Verdict { level, sentence };
     if open > 0 {
@@ -93,7 +102,9 @@ fn verdict(firing: &[AlertRow], open: u64, pending: u64, apps: usize, newest: Op
     match (report.drain_on, newest, silent_for) {
         (false, ..) => say("unknown", "Unknown: the drain is off, nothing is seen.".to_owned()),
         (true, None, _) => say("unknown", "Nothing is watched yet: no line has arrived.".to_owned()),
-        (true, Some(_), Some(silence)) => say("unknown", format!("Unknown: no line has arrived for {}.", coarse(silence))),
+        (true, Some(_), Some(silence)) => {
+            say("unknown", format!("Unknown: no line has arrived for {}.", coarse(silence)))
+        }
         (true, Some(_), None) if pending > 0 => say("warn", format!("{}, none is firing.", be(pending, "pending"))),
         (true, Some(_), None) => {
             let watched = if apps == 1 { "1 app is watched".to_owned() } else { format!("{apps} apps are watched") };
@@ -257,7 +268,10 @@ mod tests {
             (0, 0, fresh, off, "unknown", "Unknown: the drain is off, nothing is seen."),
         ];
         for (open, pending, newest, report, level, sentence) in cases {
-            assert_eq!(verdict(&[], open, pending, 4, newest, &report), Verdict { level, sentence: sentence.to_owned() });
+            assert_eq!(
+                verdict(&[], open, pending, 4, newest, &report),
+                Verdict { level, sentence: sentence.to_owned() }
+            );
         }
     }
 }
