@@ -1,0 +1,202 @@
+//! What the API answers is what its document says: field by field, no more and no less.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use http::Method;
+use serde_json::{Value, json};
+
+use crate::site::{Site, frame};
+
+struct Document(Value);
+
+impl Document {
+    /// The schema of an answer.
+    fn answer(&self, method: &str, path: &str, status: u16) -> Value {
+        let answer = &self.0["paths"][path][method]["responses"][status.to_string()];
+        let schema = &answer["content"]["application/json"]["schema"];
+        assert!(schema.is_object(), "{method} {path} {status} is not documented: {answer}");
+        schema.clone()
+    }
+
+    fn resolve<'a>(&'a self, schema: &'a Value) -> &'a Value {
+        match schema["$ref"].as_str() {
+            Some(name) => self.resolve(self.0.pointer(&name[1..]).unwrap_or_else(|| panic!("{name} is missing"))),
+            None => schema,
+        }
+    }
+
+    /// The fields of an object, those of its parts included.
+    fn fields<'a>(&'a self, schema: &'a Value, into: &mut BTreeMap<String, &'a Value>) {
+        let schema = self.resolve(schema);
+        for part in schema["allOf"].as_array().into_iter().flatten() {
+            self.fields(part, into);
+        }
+        for (name, field) in schema["properties"].as_object().into_iter().flatten() {
+            into.insert(name.clone(), field);
+        }
+    }
+
+    /// Everything that is wrong with a value.
+    fn check(&self, schema: &Value, value: &Value, place: &str, wrong: &mut Vec<String>) {
+        let schema = self.resolve(schema);
+        if let Some(choices) = schema["oneOf"].as_array() {
+            let fits = choices.iter().any(|choice| {
+                let mut problems = Vec::new();
+                self.check(choice, value, place, &mut problems);
+                problems.is_empty()
+            });
+            if !fits {
+                wrong.push(format!("{place}: {value} fits none of {choices:?}"));
+            }
+            return;
+        }
+        match value {
+            Value::Object(object) => {
+                let mut fields = BTreeMap::new();
+                self.fields(schema, &mut fields);
+                let (have, want): (BTreeSet<_>, BTreeSet<_>) = (
+                    object.keys().collect(),
+                    fields.keys().filter(|name| *name != "detail" || object.contains_key("detail")).collect(),
+                );
+                if have != want {
+                    wrong.push(format!("{place}: has {have:?}, documented are {want:?}"));
+                }
+                for (name, value) in object {
+                    if let Some(field) = fields.get(name) {
+                        self.check(field, value, &format!("{place}.{name}"), wrong);
+                    }
+                }
+            }
+            Value::Array(items) => {
+                if schema["items"].is_null() {
+                    wrong.push(format!("{place}: a list is not documented"));
+                }
+                for item in items {
+                    self.check(&schema["items"], item, &format!("{place}[]"), wrong);
+                }
+            }
+            plain => {
+                let name = match plain {
+                    Value::Null => "null",
+                    Value::Bool(_) => "boolean",
+                    Value::Number(n) if n.is_u64() || n.is_i64() => "integer",
+                    Value::Number(_) => "number",
+                    _ => "string",
+                };
+                let allowed: Vec<&str> = match &schema["type"] {
+                    Value::Array(types) => types.iter().filter_map(Value::as_str).collect(),
+                    one => one.as_str().into_iter().collect(),
+                };
+                let fits = allowed.contains(&name) || (name == "integer" && allowed.contains(&"number"));
+                if !fits {
+                    wrong.push(format!("{place}: {plain} is {name}, documented is {allowed:?}"));
+                }
+            }
+        }
+    }
+}
+
+#[tokio::test]
+async fn answers_have_exactly_the_documented_fields() {
+    let site = Site::open().await;
+    site.storm().await;
+    let release = frame("2026-05-07T08:05:40Z", "app", "api", "Release v124 created by user dev@example.com")
+        + &frame("2026-05-07T08:05:40Z", "app", "api", "Deploy 0a1b2c3d by user dev@example.com");
+    site.post("shop", release.as_bytes()).await;
+    site.post("shop", b"12 not syslog").await;
+    let loss = frame(
+        "2026-05-07T08:06:10Z",
+        "heroku",
+        "logplex",
+        "Error L10 (output buffer overflow): 112 messages dropped since 2026-05-07T08:06:00Z.",
+    );
+    site.post("shop", loss.as_bytes()).await;
+    site.api(Method::POST, "/api/v1/rules/h12/disable", r#"{"for": "2h"}"#).await;
+    let document = Document(site.local("/api/v1/openapi.json").await.json());
+    let (alert, delivery) = (
+        site.newest_alert().await,
+        site.get("/api/v1/deliveries").await["items"][0]["id"].as_str().unwrap().to_owned(),
+    );
+    let mut samples: Vec<(&str, &str, String, &str, u16)> = [
+        ("/api/v1/apps", "apps"),
+        ("/api/v1/alerts", "alerts"),
+        ("/api/v1/deliveries", "deliveries"),
+        ("/api/v1/rules", "rules"),
+        ("/api/v1/receivers", "receivers"),
+        ("/api/v1/drain", "drain"),
+        ("/api/v1/apps/{name}", "apps/shop"),
+        ("/api/v1/rules/{name}", "rules/h12"),
+    ]
+    .into_iter()
+    .map(|(path, real)| ("get", path, format!("/api/v1/{real}"), "", 200))
+    .collect();
+    samples.push(("get", "/api/v1/alerts/{id}", format!("/api/v1/alerts/{alert}"), "", 200));
+    samples.push(("get", "/api/v1/deliveries/{id}", format!("/api/v1/deliveries/{delivery}"), "", 200));
+    samples.push(("post", "/api/v1/rules/{name}/enable", "/api/v1/rules/h12/enable".into(), "", 200));
+    samples.push((
+        "post",
+        "/api/v1/rules/{name}/disable",
+        "/api/v1/rules/kaboom/disable".into(),
+        r#"{"for": "1h"}"#,
+        200,
+    ));
+    samples.push(("post", "/api/v1/receivers/{name}/test", "/api/v1/receivers/operator/test".into(), "", 202));
+    samples.push(("post", "/api/v1/alerts/resolve", "/api/v1/alerts/resolve".into(), r#"{"key": "h12/shop"}"#, 200));
+    samples.push(("patch", "/api/v1/apps/{name}", "/api/v1/apps/shop".into(), r#"{"name": "boutique"}"#, 200));
+    samples.push(("patch", "/api/v1/apps/{name}", "/api/v1/apps/nobody".into(), r#"{"name": "x"}"#, 404));
+    samples.push(("get", "/api/v1/alerts/{id}", "/api/v1/alerts/x".into(), "", 404));
+    samples.push(("get", "/api/v1/apps", "/api/v1/apps?limit=0".into(), "", 400));
+    let mut wrong = Vec::new();
+    for (method, path, real, body, status) in samples {
+        let answer = site.api(method.to_uppercase().parse().unwrap(), &real, body).await;
+        assert_eq!(answer.status.as_u16(), status, "{method} {real}: {}", answer.text);
+        document.check(&document.answer(method, path, status), &answer.json(), &format!("{method} {path}"), &mut wrong);
+    }
+    assert_eq!(wrong, Vec::<String>::new());
+}
+
+/// The check itself sees what is too much, too little, and of another kind.
+#[test]
+fn the_check_finds_differences() {
+    let document = Document(json!({"components": {"schemas": {
+        "Base": {"type": "object", "properties": {"a": {"type": "integer"}}},
+        "All": {"allOf": [{"$ref": "#/components/schemas/Base"}, {"type": "object", "properties": {"b": {"type": ["string", "null"]}, "c": {"oneOf": [{"type": "null"}, {"$ref": "#/components/schemas/Base"}]}}}]},
+    }}}));
+    let schema = json!({"type": "array", "items": {"$ref": "#/components/schemas/All"}});
+    let cases = [
+        (json!([{"a": 1, "b": null, "c": null}, {"a": 1, "b": "x", "c": {"a": 2}}]), 0),
+        (json!([{"a": 1, "b": null}]), 1),
+        (json!([{"a": 1, "b": null, "c": null, "d": 1}]), 1),
+        (json!([{"a": "1", "b": null, "c": null}]), 1),
+        (json!([{"a": 1, "b": 2, "c": {"z": 1}}]), 2),
+    ];
+    for (value, problems) in cases {
+        let mut wrong = Vec::new();
+        document.check(&schema, &value, "x", &mut wrong);
+        assert_eq!(wrong.len(), problems, "{value}: {wrong:?}");
+    }
+}
+
+/// The pages for people name every route and every metric.
+#[tokio::test]
+async fn the_manual_is_complete() {
+    let site = Site::open().await;
+    site.storm().await;
+    let document = site.local("/api/v1/openapi.json").await.json();
+    let manual = include_str!("../../../../docs/api.md");
+    for (path, item) in document["paths"].as_object().unwrap() {
+        for method in item.as_object().unwrap().keys() {
+            let row = format!("| `{} {path}` |", method.to_uppercase());
+            assert!(manual.contains(&row), "docs/api.md lacks {row}");
+        }
+    }
+    let manual = include_str!("../../../../docs/metrics.md");
+    let named: BTreeSet<&str> =
+        manual.lines().filter_map(|line| line.strip_prefix("| `dynowatch_")?.split('`').next()).collect();
+    let metrics = site.local("/metrics").await.text;
+    let families = metrics.lines().filter_map(|line| line.strip_prefix("# TYPE dynowatch_")?.split_once(' '));
+    let told: BTreeSet<String> = families
+        .map(|(name, kind)| if kind == "counter" { format!("{name}_total") } else { name.to_owned() })
+        .collect();
+    assert_eq!(named, told.iter().map(String::as_str).collect());
+}

@@ -1,0 +1,11 @@
+//! The web as others meet it: the API, the pages and the metrics in this process, the drain over real sockets.
+#![expect(clippy::unwrap_used, clippy::panic, reason = "test code: a broken expectation ends the test")]
+
+mod access;
+mod api;
+mod documented;
+mod drain;
+mod hostile;
+mod pages;
+mod raw;
+mod site;

@@ -1,0 +1,151 @@
+//! What people and Prometheus read, as text: the pages without their tags, and the metrics.
+
+use std::time::Duration;
+
+use http::StatusCode;
+
+use crate::site::{Site, request, settled};
+
+/// A page's text: one line for each block.
+fn text(html: &str) -> String {
+    let body = html.split_once("<body>").map_or(html, |(_, body)| body);
+    let mut out = String::new();
+    for (i, part) in body.split('<').enumerate() {
+        if i == 0 {
+            out.push_str(part);
+            continue;
+        }
+        let (tag, rest) = part.split_once('>').unwrap();
+        let name = tag.split(' ').next().unwrap_or_default();
+        out.push_str(match name {
+            "/p" | "/li" | "/h1" | "/h2" | "/h3" | "/tr" | "/dd" | "/pre" | "br" | "/header" => "\n",
+            "h2" | "h3" => "\n## ",
+            "/dt" => ": ",
+            "/a" if out.ends_with(|c: char| c.is_alphanumeric()) && rest.is_empty() => " | ",
+            "/td" | "/th" => " | ",
+            _ => "",
+        });
+        out.push_str(rest);
+    }
+    for (escaped, plain) in [("&lt;", "<"), ("&gt;", ">"), ("&quot;", "\""), ("&#39;", "'"), ("&amp;", "&")] {
+        out = out.replace(escaped, plain);
+    }
+    let lines: Vec<&str> = out.lines().map(str::trim_end).collect();
+    lines.join("\n").trim().to_owned()
+}
+
+/// A failed message, an alert that is over, one that goes on.
+async fn eventful() -> Site {
+    let site = Site::open().await;
+    site.storm().await;
+    site.clock.advance(Duration::from_secs(90));
+    site.post("shop", request("2026-05-07T08:07:40Z", "/cart/9", "", 502).as_bytes()).await;
+    site.engine.send_pass().await.unwrap();
+    site.api(http::Method::POST, "/api/v1/alerts/resolve", r#"{"key": "5xx-by-path/shop/path_prefix=/orders"}"#).await;
+    site
+}
+
+#[tokio::test]
+async fn the_overview() {
+    let site = eventful().await;
+    insta::assert_snapshot!("overview", settled(&site, &text(&site.local("/").await.text)));
+}
+
+#[tokio::test]
+async fn the_overview_of_a_new_instance() {
+    let site = Site::open().await;
+    insta::assert_snapshot!("overview_new", settled(&site, &text(&site.local("/").await.text)));
+}
+
+#[tokio::test]
+async fn an_alert() {
+    let site = eventful().await;
+    let id = site.get("/api/v1/alerts?rule=h12").await["items"][0]["id"].as_str().unwrap().to_owned();
+    insta::assert_snapshot!("alert", settled(&site, &text(&site.local(&format!("/alerts/{id}")).await.text)));
+}
+
+#[tokio::test]
+async fn an_alert_that_is_over() {
+    let site = eventful().await;
+    let id = site.get("/api/v1/alerts?state=resolved").await["items"][0]["id"].as_str().unwrap().to_owned();
+    insta::assert_snapshot!("alert_over", settled(&site, &text(&site.local(&format!("/alerts/{id}")).await.text)));
+}
+
+#[tokio::test]
+async fn messages() {
+    let site = eventful().await;
+    insta::assert_snapshot!("deliveries", settled(&site, &text(&site.local("/deliveries?state=sent").await.text)));
+}
+
+#[tokio::test]
+async fn older_messages_are_a_link_away() {
+    let site = Site::open().await;
+    for n in 0..25 {
+        site.post("shop", request("2026-05-07T08:06:12Z", &format!("/p{n}"), "", 500).as_bytes()).await;
+    }
+    let first = site.local("/deliveries").await.text;
+    let next = first.split("rel=\"next\" href=\"").nth(1).unwrap().split('"').next().unwrap().replace("&amp;", "&");
+    let second = site.local(&next).await.text;
+    assert_eq!([first, second].map(|page| page.matches("<article").count()), [20, 5]);
+}
+
+#[tokio::test]
+async fn metrics() {
+    let site = eventful().await;
+    let answer = site.local("/metrics").await;
+    assert!(answer.header("content-type").starts_with("application/openmetrics-text"));
+    // How long commits took is not the test's to say.
+    let stable: Vec<&str> = answer
+        .text
+        .lines()
+        .filter(|line| {
+            !line.starts_with("dynowatch_commit_duration_seconds_bucket")
+                && !line.starts_with("dynowatch_commit_duration_seconds_sum")
+        })
+        .collect();
+    insta::assert_snapshot!("metrics", settled(&site, &stable.join("\n")));
+}
+
+#[tokio::test]
+async fn no_page_is_a_dead_end() {
+    let site = Site::open().await;
+    for (path, status) in [
+        ("/nowhere", 404),
+        ("/alerts/x", 404),
+        ("/alerts/%FF", 404),
+        ("/alerts/019e0178-2a00-7000-8000-0000000000aa", 404),
+        ("/deliveries?cursor=x", 400),
+        ("/deliveries?state=x", 400),
+        ("/assets/console.css", 404),
+    ] {
+        let answer = site.local(path).await;
+        assert_eq!(answer.status.as_u16(), status, "{path}");
+        assert!(answer.text.contains("<h1>") && answer.text.contains("href=\"/\""), "{path}: {}", answer.text);
+    }
+    let answer = site.ask(http::Method::POST, "/", "127.0.0.1:1", &[], "").await;
+    assert_eq!(answer.status, StatusCode::METHOD_NOT_ALLOWED);
+    assert!(answer.text.contains("href=\"/\""));
+}
+
+/// What a page loads is there, and may be kept for good.
+#[tokio::test]
+async fn what_pages_load() {
+    let site = Site::open().await;
+    let page = site.local("/").await.text;
+    let urls: Vec<&str> = page.split("href=\"/assets/").skip(1).map(|rest| rest.split('"').next().unwrap()).collect();
+    assert_eq!(urls.len(), 2, "{urls:?}");
+    for url in urls {
+        let answer = site.ask(http::Method::GET, &format!("/assets/{url}"), "203.0.113.9:1", &[], "").await;
+        assert_eq!(
+            (answer.status, answer.header("cache-control")),
+            (StatusCode::OK, "public, max-age=31536000, immutable"),
+            "{url}"
+        );
+        assert!(
+            answer.header("content-type").starts_with("text/css") || answer.header("content-type") == "image/svg+xml"
+        );
+    }
+    for never in ["<script", " style=", "hx-", "http-equiv"] {
+        assert!(!page.contains(never), "{never}");
+    }
+}
