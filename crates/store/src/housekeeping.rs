@@ -113,8 +113,11 @@ impl Store {
         let newest: Option<i64> =
             read!(&self.state, |pool| sqlx::query_scalar("SELECT MAX(id) FROM matches").fetch_one(pool))?;
         let Some(newest) = newest else { return Ok(0) };
-        let old = "DELETE FROM matches WHERE id IN (SELECT id FROM matches WHERE arrived_at < $1 LIMIT $2)";
-        let surplus = "DELETE FROM matches WHERE id IN (SELECT id FROM matches WHERE id <= $1 LIMIT $2)";
+        // Rows lie in the order of arrival: the old ones are the first. The last row stays, however old, for SQLite would give
+        // its number out again, and keys point to their rows by number.
+        let old = "DELETE FROM matches WHERE id <= (SELECT MAX(id) FROM (SELECT id, arrived_at FROM matches ORDER BY id LIMIT $2) AS oldest \
+                   WHERE arrived_at < $1) AND id < (SELECT MAX(id) FROM matches)";
+        let surplus = "DELETE FROM matches WHERE id IN (SELECT id FROM matches WHERE id <= $1 ORDER BY id LIMIT $2)";
         let removed = self.slices(old, before).await? + self.slices(surplus, newest - MATCHES_MAX).await?;
         let (from, until) =
             (self.lines_swept.load(Ordering::Relaxed).max(newest - MATCHES_MAX), newest - MATCHES_WITH_LINES_MAX);

@@ -161,6 +161,7 @@ pub(crate) const STATE_TABLES: &[Table] = &[
             ("changed_at", Int),
             ("consumed_stamp", Int),
             ("consumed_at", Int),
+            ("last_match_id", Int),
         ],
     },
     Table {
@@ -171,10 +172,10 @@ pub(crate) const STATE_TABLES: &[Table] = &[
             ("rule", Text),
             ("grp", Text),
             ("arrived_at", Int),
-            ("last_at", Int),
             ("count", Int),
             ("events", Bytes),
             ("lines", Json),
+            ("previous_id", Int),
         ],
     },
     Table {

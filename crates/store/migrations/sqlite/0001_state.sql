@@ -42,26 +42,26 @@ CREATE TABLE tracks (
     changed_at INTEGER NOT NULL,
     consumed_stamp INTEGER,
     consumed_at INTEGER,
+    last_match_id INTEGER,
     PRIMARY KEY (app_id, rule, grp)
 ) STRICT, WITHOUT ROWID;
 CREATE INDEX tracks_by_next_wake ON tracks (next_wake_at);
 CREATE INDEX tracks_by_alert ON tracks (alert_id);
 CREATE INDEX tracks_by_phase_open ON tracks (phase) WHERE phase <> 'quiet';
 
--- What a rule counted, one row per key and commit. `events` is packed (see `packed.rs`); `last_at` is its newest stamp.
+-- What a rule counted, one row per key and commit, in the order of arrival. `events` is packed (see `packed.rs`). A key's rows
+-- are a chain from its newest (`tracks.last_match_id`) back: an index by key would cost a page per key and commit.
 CREATE TABLE matches (
     id INTEGER PRIMARY KEY,
     app_id BLOB NOT NULL,
     rule TEXT NOT NULL,
     grp TEXT NOT NULL,
     arrived_at INTEGER NOT NULL,
-    last_at INTEGER NOT NULL,
     count INTEGER NOT NULL,
     events BLOB NOT NULL,
-    lines TEXT NOT NULL
+    lines TEXT NOT NULL,
+    previous_id INTEGER
 ) STRICT;
-CREATE INDEX matches_by_app_rule_grp_id ON matches (app_id, rule, grp, id);
-CREATE INDEX matches_by_arrived ON matches (arrived_at);
 
 -- Alerts, from the moment they fired.
 CREATE TABLE alerts (

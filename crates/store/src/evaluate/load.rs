@@ -79,13 +79,14 @@ async fn take_frames(tx: &mut Tx, request: &EvaluateRequest) -> Result<Vec<bool>
     Ok(frames.iter().map(|frame| new.remove(frame)).collect())
 }
 
-/// A key that must be loaded whole, and what of its past is over.
+/// A key that must be loaded whole: where its chain of matches begins, and what of them is over.
 struct Stale {
     key: Key,
+    last_match: Option<i64>,
     consumed: Option<(Timestamp, Timestamp)>,
 }
 
-type TrackRow = (Uuid, String, String, i64, Option<Json<Track>>, Option<i64>, Option<i64>);
+type TrackRow = (Uuid, String, String, i64, Option<Json<Track>>, Option<i64>, Option<i64>, Option<i64>);
 
 /// Loads versions, and the state of those that are not as the caller knows them.
 async fn load_tracks(tx: &mut Tx, request: &EvaluateRequest) -> Result<(HashMap<Key, LoadedTrack>, Vec<Stale>)> {
@@ -95,7 +96,7 @@ async fn load_tracks(tx: &mut Tx, request: &EvaluateRequest) -> Result<(HashMap<
         let rows: Vec<TrackRow> = on!(tx, Engine, conn, {
             let mut query = QueryBuilder::<Engine>::new(
                 "SELECT t.app_id, t.rule, t.grp, t.version, CASE WHEN t.version = v.column4 THEN NULL ELSE t.track END, \
-                 t.consumed_stamp, t.consumed_at FROM (",
+                 t.last_match_id, t.consumed_stamp, t.consumed_at FROM (",
             );
             query.push_values(piece, |mut row, key| {
                 let known = request.known.get(key).copied().unwrap_or(-1);
@@ -107,14 +108,12 @@ async fn load_tracks(tx: &mut Tx, request: &EvaluateRequest) -> Result<(HashMap<
             );
             query.build_query_as().fetch_all(conn).await?
         });
-        for (app, rule, group, version, track, stamp, at) in rows {
+        for (app, rule, group, version, track, last_match, stamp, at) in rows {
             let key = Key { app: AppId(app), rule, group: Group(group) };
             let track = track.map(|Json(track)| track);
             if track.is_some() {
-                stale.push(Stale {
-                    key: key.clone(),
-                    consumed: stamp.zip(at).map(|(stamp, at)| (time(stamp), time(at))),
-                });
+                let consumed = stamp.zip(at).map(|(stamp, at)| (time(stamp), time(at)));
+                stale.push(Stale { key: key.clone(), last_match, consumed });
             }
             tracks.insert(key, LoadedTrack { version, track, ..LoadedTrack::default() });
         }
@@ -124,7 +123,7 @@ async fn load_tracks(tx: &mut Tx, request: &EvaluateRequest) -> Result<(HashMap<
 
 type MatchRow = (Uuid, String, String, Vec<u8>, Option<Json<Vec<EvidenceLine>>>);
 
-/// Loads what the keys counted, as far back as any window reaches.
+/// Loads what the keys counted, back along their chains as far as any window reaches.
 async fn load_matches(
     tx: &mut Tx,
     now: Timestamp,
@@ -133,31 +132,34 @@ async fn load_matches(
 ) -> Result<()> {
     let from = (now - WINDOW_MAX - LATE_MAX).as_micros();
     let lines_max = i64::try_from(EVIDENCE_LINES_MAX).unwrap_or(i64::MAX);
-    for piece in pieces(stale) {
+    let newest: Vec<i64> = stale.iter().filter_map(|stale| stale.last_match).collect();
+    for piece in pieces(&newest) {
         let rows: Vec<MatchRow> = on!(tx, Engine, conn, {
-            let mut query = QueryBuilder::<Engine>::new("SELECT app_id, rule, grp, events, CASE WHEN place <= ");
-            query.push_bind(lines_max).push(
-                " THEN lines END FROM (SELECT m.id, m.app_id, m.rule, m.grp, m.events, m.lines, \
-                 ROW_NUMBER() OVER (PARTITION BY m.app_id, m.rule, m.grp ORDER BY m.id DESC) AS place FROM (",
+            let mut query = QueryBuilder::<Engine>::new(
+                "WITH RECURSIVE chain (id, previous_id, place) AS (SELECT m.id, m.previous_id, 1 FROM matches AS m WHERE m.arrived_at >= ",
             );
-            query.push_values(piece, |mut row, stale| {
-                row.push_bind(stale.key.app.0).push_bind(stale.key.rule.as_str()).push_bind(stale.key.group.0.as_str());
+            query.push_bind(from).push(" AND m.id IN ");
+            query.push_tuples(piece, |mut row, id| {
+                row.push_bind(*id);
             });
-            query.push(") AS v CROSS JOIN matches AS m WHERE m.app_id = v.column1 AND m.rule = v.column2 AND m.grp = v.column3 AND m.arrived_at >= ");
-            query.push_bind(from).push(") AS found WHERE place <= ").push_bind(ROWS_LOADED_MAX).push(" ORDER BY id");
+            query.push(
+                " UNION ALL SELECT m.id, m.previous_id, c.place + 1 FROM chain AS c CROSS JOIN matches AS m \
+                 WHERE m.id = c.previous_id AND m.arrived_at >= ",
+            );
+            query.push_bind(from).push(" AND c.place < ").push_bind(ROWS_LOADED_MAX);
+            query.push(") SELECT m.app_id, m.rule, m.grp, m.events, CASE WHEN c.place <= ").push_bind(lines_max);
+            query.push(" THEN m.lines END FROM chain AS c CROSS JOIN matches AS m WHERE m.id = c.id ORDER BY m.id");
             query.build_query_as().fetch_all(conn).await?
         });
         for (app, rule, group, events, lines) in rows {
             let key = Key { app: AppId(app), rule, group: Group(group) };
-            let Some(track) = tracks.get_mut(&key) else {
-                continue;
-            };
+            let Some(track) = tracks.get_mut(&key) else { continue };
             let events = packed::unpack(&events).ok_or_else(|| StoreError::corrupt("the events of a match"))?;
             track.events.extend(events);
             track.lines.extend(lines.map(|Json(lines)| lines).unwrap_or_default());
         }
     }
-    for Stale { key, consumed } in stale {
+    for Stale { key, consumed, .. } in stale {
         let Some(track) = tracks.get_mut(key) else {
             continue;
         };

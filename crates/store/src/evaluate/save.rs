@@ -4,8 +4,9 @@ use std::collections::{BTreeMap, HashMap};
 
 use dynowatch_domain::alert::Phase;
 use dynowatch_domain::evidence::EVIDENCE_LINES_MAX;
+use dynowatch_domain::key::{Group, Key};
 use dynowatch_domain::release::Release;
-use dynowatch_domain::{AlertId, Timestamp};
+use dynowatch_domain::{AlertId, AppId, Timestamp};
 use sqlx::QueryBuilder;
 use uuid::Uuid;
 
@@ -17,9 +18,8 @@ use crate::text::{JsonText, clean, int, json};
 use crate::{blinds, deliveries, packed, releases};
 
 pub(super) async fn save(tx: &mut Tx, now: Timestamp, changes: &Changes) -> Result<()> {
-    consume(tx, now, &changes.tracks).await?;
-    save_tracks(tx, now, &changes.tracks).await?;
-    save_matches(tx, now, &changes.tracks).await?;
+    let newest = save_matches(tx, now, &changes.tracks).await?;
+    save_tracks(tx, now, &changes.tracks, &newest).await?;
     save_fired(tx, &changes.fired).await?;
     save_updates(tx, &changes.updates).await?;
     save_resolved(tx, &changes.resolved).await?;
@@ -30,27 +30,6 @@ pub(super) async fn save(tx: &mut Tx, now: Timestamp, changes: &Changes) -> Resu
     blinds::insert(tx, &changes.blinds).await
 }
 
-/// Deletes rows that are wholly consumed; what is left of others is skipped when loading.
-async fn consume(tx: &mut Tx, now: Timestamp, tracks: &[TrackChange]) -> Result<()> {
-    let consumed: Vec<(&TrackChange, i64)> =
-        tracks.iter().filter_map(|t| Some((t, t.consumed_before?.as_micros()))).collect();
-    for piece in pieces(&consumed) {
-        on!(tx, Engine, conn, {
-            let mut query = QueryBuilder::<Engine>::new("DELETE FROM matches WHERE ");
-            let mut or = query.separated(" OR ");
-            for (track, before) in piece {
-                or.push("(app_id = ").push_bind_unseparated(track.key.app.0);
-                or.push_unseparated(" AND rule = ").push_bind_unseparated(track.key.rule.as_str());
-                or.push_unseparated(" AND grp = ").push_bind_unseparated(track.key.group.0.as_str());
-                or.push_unseparated(" AND last_at <= ").push_bind_unseparated(*before);
-                or.push_unseparated(" AND arrived_at < ").push_bind_unseparated(now.as_micros()).push_unseparated(")");
-            }
-            query.build().execute(conn).await?;
-        });
-    }
-    Ok(())
-}
-
 fn phase(phase: &Phase) -> &'static str {
     match phase {
         Phase::Quiet => "quiet",
@@ -59,13 +38,15 @@ fn phase(phase: &Phase) -> &'static str {
     }
 }
 
-async fn save_tracks(tx: &mut Tx, now: Timestamp, tracks: &[TrackChange]) -> Result<()> {
+/// `newest` holds the last match of the keys that have a new one.
+async fn save_tracks(tx: &mut Tx, now: Timestamp, tracks: &[TrackChange], newest: &HashMap<Key, i64>) -> Result<()> {
     let now = now.as_micros();
     let rows = tracks.iter().map(|change| Ok((change, json(&change.track)?))).collect::<Result<Vec<_>>>()?;
     for piece in pieces(&rows) {
         on!(tx, Engine, conn, {
             let mut query = QueryBuilder::<Engine>::new(
-                "INSERT INTO tracks (app_id, rule, grp, version, track, phase, alert_id, next_wake_at, changed_at, consumed_stamp, consumed_at) ",
+                "INSERT INTO tracks (app_id, rule, grp, version, track, phase, alert_id, next_wake_at, changed_at, consumed_stamp, \
+                 consumed_at, last_match_id) ",
             );
             query.push_values(piece, |mut row, (change, track)| {
                 row.push_bind(change.key.app.0)
@@ -76,12 +57,14 @@ async fn save_tracks(tx: &mut Tx, now: Timestamp, tracks: &[TrackChange]) -> Res
                 row.push_bind(change.next_wake_at.map(Timestamp::as_micros)).push_bind(now);
                 row.push_bind(change.consumed_before.map(Timestamp::as_micros))
                     .push_bind(change.consumed_before.map(|_| now));
+                row.push_bind(newest.get(&change.key).copied());
             });
             query.push(
                 " ON CONFLICT (app_id, rule, grp) DO UPDATE SET version = excluded.version, track = excluded.track, phase = excluded.phase, \
                  alert_id = excluded.alert_id, next_wake_at = excluded.next_wake_at, changed_at = excluded.changed_at, \
                  consumed_stamp = COALESCE(excluded.consumed_stamp, tracks.consumed_stamp), \
-                 consumed_at = COALESCE(excluded.consumed_at, tracks.consumed_at)",
+                 consumed_at = COALESCE(excluded.consumed_at, tracks.consumed_at), \
+                 last_match_id = COALESCE(excluded.last_match_id, tracks.last_match_id)",
             );
             query.build().execute(conn).await?;
         });
@@ -89,7 +72,8 @@ async fn save_tracks(tx: &mut Tx, now: Timestamp, tracks: &[TrackChange]) -> Res
     Ok(())
 }
 
-async fn save_matches(tx: &mut Tx, now: Timestamp, tracks: &[TrackChange]) -> Result<()> {
+/// Appends what was counted, each row pointing to the one before it of its key. Returns the new rows by key.
+async fn save_matches(tx: &mut Tx, now: Timestamp, tracks: &[TrackChange]) -> Result<HashMap<Key, i64>> {
     let counted = tracks.iter().filter(|change| !change.events.is_empty() || !change.lines.is_empty());
     let rows = counted
         .map(|change| {
@@ -97,26 +81,30 @@ async fn save_matches(tx: &mut Tx, now: Timestamp, tracks: &[TrackChange]) -> Re
             Ok((change, json(change.lines.get(kept..).unwrap_or_default())?))
         })
         .collect::<Result<Vec<_>>>()?;
+    let mut newest = HashMap::with_capacity(rows.len());
     for piece in pieces(&rows) {
-        on!(tx, Engine, conn, {
+        let new: Vec<(i64, Uuid, String, String)> = on!(tx, Engine, conn, {
             let mut query = QueryBuilder::<Engine>::new(
-                "INSERT INTO matches (app_id, rule, grp, arrived_at, last_at, count, events, lines) ",
+                "INSERT INTO matches (app_id, rule, grp, arrived_at, count, events, lines, previous_id) \
+                 SELECT v.column1, v.column2, v.column3, v.column4, v.column5, v.column6, v.column7, (SELECT t.last_match_id FROM tracks AS t \
+                 WHERE t.app_id = v.column1 AND t.rule = v.column2 AND t.grp = v.column3) FROM (",
             );
             query.push_values(piece, |mut row, (change, lines)| {
-                let newest = |stamps: &mut dyn Iterator<Item = Timestamp>| stamps.max().unwrap_or(now).as_micros();
+                let arrived = change.events.iter().map(|event| event.arrived).max().unwrap_or(now);
                 row.push_bind(change.key.app.0)
                     .push_bind(change.key.rule.as_str())
                     .push_bind(change.key.group.0.as_str());
-                row.push_bind(newest(&mut change.events.iter().map(|event| event.arrived)));
-                row.push_bind(newest(&mut change.events.iter().map(|event| event.at)));
-                row.push_bind(int(change.events.len() as u64))
-                    .push_bind(packed::pack(&change.events))
-                    .push_bind(lines.clone());
+                row.push_bind(arrived.as_micros()).push_bind(int(change.events.len() as u64));
+                row.push_bind(packed::pack(&change.events)).push_bind(lines.clone());
             });
-            query.build().execute(conn).await?;
+            query.push(") AS v RETURNING id, app_id, rule, grp");
+            query.build_query_as().fetch_all(conn).await?
         });
+        newest.extend(
+            new.into_iter().map(|(id, app, rule, group)| (Key { app: AppId(app), rule, group: Group(group) }, id)),
+        );
     }
-    Ok(())
+    Ok(newest)
 }
 
 async fn save_fired(tx: &mut Tx, fired: &[FiredAlert]) -> Result<()> {

@@ -1,13 +1,16 @@
 //! Two handles on one store: two processes on Postgres, a server and a command on SQLite.
 
 use std::collections::HashSet;
+use std::time::Duration;
 
 use dynowatch_domain::alert::Track;
 use dynowatch_domain::key::{Group, Key};
 use dynowatch_domain::rollup::Bucket;
 use dynowatch_domain::{AppId, DeliveryId};
+use dynowatch_store::evaluate::EVALUATE_MAX;
 use dynowatch_store::levels::LevelRow;
-use dynowatch_store::{Changes, EvaluateRequest, NewDelivery, Store, TrackChange};
+use dynowatch_store::{Changes, EvaluateRequest, NewDelivery, Store, StoreOptions, TrackChange};
+use dynowatch_testkit::postgres::TestDatabase;
 
 use crate::bed::{Bed, change, counted, firing_to, id, key, request, t};
 
@@ -121,4 +124,29 @@ pub(crate) async fn buckets_from_two_sides(bed: &Bed) {
     }
     let loaded = bed.store.load_levels(&["share"], t(0)).await.unwrap();
     assert!(loaded.len() == 300 && loaded.iter().all(|row| row.bucket.total == 20));
+}
+
+/// A Postgres that is gone, and one that is silent: an answer comes in time, it is "try again", and afterwards all is well.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_store_that_is_away_is_said_in_time() {
+    let database = TestDatabase::proxied().await;
+    let store = Store::open(&StoreOptions::new(database.url())).await.unwrap();
+    for silent in [false, true] {
+        if silent {
+            database.stall().await;
+        } else {
+            database.cut().await;
+        }
+        let begun = tokio::time::Instant::now();
+        let error = store.evaluate(EvaluateRequest::default(), |_| (Changes::default(), ())).await.unwrap_err();
+        assert!(error.is_retryable(), "{error}");
+        assert!(begun.elapsed() < EVALUATE_MAX + Duration::from_millis(300), "{:?}", begun.elapsed());
+        database.restore().await;
+        // Connections that died are found out and replaced.
+        let mut tries = 0;
+        while let Err(error) = store.ping().await {
+            tries += 1;
+            assert!(tries < 9, "{error}");
+        }
+    }
 }

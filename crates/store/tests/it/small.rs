@@ -152,9 +152,11 @@ pub(crate) async fn sweeping_forgets_what_is_old(bed: &Bed) {
     let (over_alert, _) = bed.fire(&over, t(0), &[]).await;
     let lines = vec![line(b"code=H12")];
     let quiet = TrackChange { events: vec![counted(0, 0)], lines, ..change(&over, 2, Track::default()) };
+    let again = TrackChange { events: vec![counted(1, 1)], ..change(&over, 3, Track::default()) };
     let resolved =
         vec![ResolvedAlert { alert: over_alert, at: t(9), reason: ResolveReason::ConditionFalse, facts: facts(4) }];
     bed.save(t(9), Changes { tracks: vec![quiet], resolved, ..Changes::default() }).await;
+    bed.save(t(9), Changes { tracks: vec![again], ..Changes::default() }).await;
     let sent = firing_to(over_alert, "ops", t(0));
     bed.save(t(9), Changes { deliveries: vec![sent.clone()], ..Changes::default() }).await;
     for claimed in bed.store.claim_deliveries(t(9), "w", 9, &[]).await.unwrap() {
@@ -172,6 +174,7 @@ pub(crate) async fn sweeping_forgets_what_is_old(bed: &Bed) {
     let swept = bed.store.sweep(t(10)).await.unwrap();
     assert_eq!(swept, dynowatch_store::housekeeping::Swept::default());
     let swept = bed.store.sweep(after(9)).await.unwrap();
+    // Two rows of matches were written; the last one always stays.
     assert_eq!((swept.frames, swept.matches, swept.tracks, swept.alerts), (1, 1, 1, 0));
     let swept = bed.store.sweep(after(91)).await.unwrap();
     assert_eq!((swept.deliveries, swept.others, swept.alerts), (1, 1, 0));
