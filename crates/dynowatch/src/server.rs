@@ -15,7 +15,7 @@ use dynowatch_store::{Store, StoreOptions};
 use dynowatch_web::drain::{Drain, DrainSettings};
 use dynowatch_web::{ReloadRequest, WebOptions};
 use secrecy::{ExposeSecret, SecretString};
-use tokio::sync::{mpsc, watch};
+use tokio::sync::{mpsc, oneshot, watch};
 
 use crate::config::Config;
 
@@ -33,7 +33,11 @@ pub struct Server {
     drain: Arc<Drain>,
     loops: Loops,
     stop: watch::Sender<bool>,
-    ingest: JoinHandle<anyhow::Result<()>>,
+    /// Says that the last request has ended.
+    serving: oneshot::Receiver<anyhow::Result<()>>,
+    /// Lets the thread of the requests end.
+    release: oneshot::Sender<()>,
+    ingest: JoinHandle<()>,
 }
 
 impl Server {
@@ -49,7 +53,9 @@ impl Server {
         let store = open_store(config, true).await?;
         let settings = settings(config)?;
         let limits = dynowatch_engine::Limits { groups_per_rule: config.limits.groups_per_rule, apps: config.limits.apps };
-        let (engine, mut loops) = Engine::start(EngineOptions { clock, store, settings, limits }).await.context("the engine did not start")?;
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+        let options = EngineOptions { clock, store, settings, limits, commits: runtime.handle().clone() };
+        let (engine, mut loops) = Engine::start(options).await.context("the engine did not start")?;
         let drain = Arc::new(Drain::new(engine.clone(), drain_settings(config)));
         let (reload, reloads) = mpsc::channel(1);
         let router = dynowatch_web::router(WebOptions { engine: engine.clone(), drain: Arc::clone(&drain), api_tokens: config.api_tokens.clone(), reload });
@@ -57,10 +63,12 @@ impl Server {
         listener.set_nonblocking(true)?;
         let address = listener.local_addr()?;
         let (stop, stopped) = watch::channel(false);
-        let ingest = ingest_thread(listener, Arc::clone(&drain), router, stopped.clone())?;
+        let (release, released) = oneshot::channel();
+        let (served, serving) = oneshot::channel();
+        let ingest = ingest_thread(runtime, Ingest { listener, drain: Arc::clone(&drain), router, stopped: stopped.clone(), served, released })?;
         tokio::spawn(summaries(Arc::clone(&drain), stopped));
         loops.run();
-        Ok(Self { address, engine, reloads, drain, loops, stop, ingest })
+        Ok(Self { address, engine, reloads, drain, loops, stop, serving, release, ingest })
     }
 
     /// Takes a new configuration. What cannot change while running is named in the answer.
@@ -79,12 +87,15 @@ impl Server {
     /// When the listener had broken.
     pub async fn stop(self) -> anyhow::Result<()> {
         self.stop.send_replace(true);
-        let ingest = self.ingest;
-        let served = tokio::task::spawn_blocking(move || ingest.join()).await?;
+        let served = self.serving.await.context("the accept loop panicked")?;
         self.loops.stop().await;
         self.drain.log_summary();
         self.engine.store().close().await;
-        served.map_err(|_| anyhow::anyhow!("the accept loop panicked"))?
+        // Connections of the store may belong to that thread's runtime, so it ends last.
+        let _ended = self.release.send(());
+        let ingest = self.ingest;
+        tokio::task::spawn_blocking(move || ingest.join()).await?.map_err(|_| anyhow::anyhow!("the ingest thread panicked"))?;
+        served
     }
 }
 
@@ -123,17 +134,31 @@ fn drain_settings(config: &Config) -> DrainSettings {
     DrainSettings { enabled: config.drain.enabled, secrets: config.drain.secrets.clone(), body_bytes_max: config.drain.body_bytes_max, requests_max: config.limits.drain_requests, on_dyno: config.on_dyno }
 }
 
-/// Deliveries have a thread and a runtime of their own: one core takes millions of lines a second, and no page, query or
-/// message can get in their way.
-fn ingest_thread(listener: std::net::TcpListener, drain: Arc<Drain>, router: dynowatch_web::Router, stopped: watch::Receiver<bool>) -> anyhow::Result<JoinHandle<anyhow::Result<()>>> {
+/// What the ingest thread works with.
+struct Ingest {
+    listener: std::net::TcpListener,
+    drain: Arc<Drain>,
+    router: dynowatch_web::Router,
+    stopped: watch::Receiver<bool>,
+    served: oneshot::Sender<anyhow::Result<()>>,
+    released: oneshot::Receiver<()>,
+}
+
+/// Deliveries and their commits have a thread and a runtime of their own: one core takes millions of lines a second, and
+/// no page, query or message can get in their way.
+fn ingest_thread(runtime: tokio::runtime::Runtime, ingest: Ingest) -> anyhow::Result<JoinHandle<()>> {
     let general = tokio::runtime::Handle::current();
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     let thread = std::thread::Builder::new().name("ingest".to_owned()).spawn(move || {
+        let Ingest { listener, drain, router, stopped, served, released } = ingest;
         runtime.block_on(async move {
-            let listener = tokio::net::TcpListener::from_std(listener)?;
-            dynowatch_web::server::serve(listener, drain, router, general, stopped).await?;
-            anyhow::Ok(())
-        })
+            let outcome = match tokio::net::TcpListener::from_std(listener) {
+                Ok(listener) => dynowatch_web::server::serve(listener, drain, router, general, stopped).await,
+                Err(error) => Err(error),
+            };
+            // Whoever started the server may have gone; then nobody waits.
+            let _gone = served.send(outcome.map_err(anyhow::Error::from));
+            let _gone = released.await;
+        });
     })?;
     Ok(thread)
 }

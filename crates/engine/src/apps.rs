@@ -1,12 +1,12 @@
 //! The apps in memory: which drain token is whose, what each app counts, and its newest lines. Owns no identity: that is
 //! the store's; this is a directory that is replaced whole when an app is adopted, renamed or configured.
 
-use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use arc_swap::ArcSwap;
 use dynowatch_domain::AppId;
 use dynowatch_domain::matcher::AppRules;
+use hashbrown::HashMap;
 use dynowatch_store::apps::{AppOrigin, DrainToken};
 
 use crate::ring::Ring;

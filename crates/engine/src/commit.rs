@@ -62,6 +62,9 @@ pub(crate) struct Evaluator {
     groups: HashMap<(AppId, String), usize>,
 }
 
+/// By key: its rule, and its matches with the place of the batch each came in.
+type Inputs<'a> = BTreeMap<Key, (Arc<Rule>, Vec<(usize, &'a KeyMatches)>)>;
+
 /// What one transaction did, besides what it stored.
 struct Done {
     held: Vec<(Key, Held)>,
@@ -150,7 +153,7 @@ impl Evaluator {
     /// Works out and stores what a group of batches changes. Returns which of them had been counted before.
     async fn commit(&mut self, shared: &Shared, batch: &[Submission]) -> Result<Vec<bool>, StoreError> {
         let now = shared.clock.now();
-        let mut inputs: BTreeMap<Key, (Arc<Rule>, Vec<(usize, &KeyMatches)>)> = BTreeMap::new();
+        let mut inputs: Inputs<'_> = BTreeMap::new();
         let mut new_groups = HashMap::new();
         for (i, submission) in batch.iter().enumerate() {
             for matches in &submission.keys {
@@ -162,7 +165,7 @@ impl Evaluator {
         let frames: Vec<(usize, (AppId, String))> = batch.iter().enumerate().filter_map(|(i, s)| Some((i, (s.app.id, s.frame_id.clone()?)))).collect();
         let request = self.request(now, frames.iter().map(|(_, frame)| frame.clone()).collect(), inputs.keys().cloned().collect());
         let view = View::of(shared, now, &request, batch);
-        let held = &self.held;
+        let held = self.take(&request.keys);
         let done = shared
             .store
             .evaluate(request, |loaded| {
@@ -199,7 +202,7 @@ impl Evaluator {
         let (now, count) = (shared.clock.now(), inputs.len());
         let request = self.request(now, Vec::new(), inputs.iter().map(|(key, ..)| key.clone()).collect());
         let view = View::of(shared, now, &request, &[]);
-        let held = &self.held;
+        let held = self.take(&request.keys);
         let done = shared
             .store
             .evaluate(request, |loaded| {
@@ -219,6 +222,17 @@ impl Evaluator {
         keys.dedup();
         let known = keys.iter().filter_map(|key| Some((key.clone(), self.held.get(key)?.version))).collect();
         EvaluateRequest { now, frames, keys, known }
+    }
+
+    /// Takes keys out of memory for a transaction. They come back when it is stored; if it is not, the next one loads them.
+    fn take(&mut self, keys: &[Key]) -> HashMap<Key, Held> {
+        let taken: HashMap<Key, Held> = keys.iter().filter_map(|key| self.held.remove_entry(key)).collect();
+        for key in taken.keys() {
+            if let Some(count) = self.groups.get_mut(&(key.app, key.rule.clone())) {
+                *count = count.saturating_sub(1);
+            }
+        }
+        taken
     }
 
     /// The key itself, or the rule's "other" group when the app has too many groups under that rule. `new` are the groups
@@ -241,10 +255,8 @@ impl Evaluator {
     /// Takes over what was stored.
     fn keep(&mut self, shared: &Shared, done: Done, now: Timestamp) {
         for (key, held) in done.held {
-            let group = (key.app, key.rule.clone());
-            if self.held.insert(key, held).is_none() {
-                *self.groups.entry(group).or_default() += 1;
-            }
+            *self.groups.entry((key.app, key.rule.clone())).or_default() += 1;
+            self.held.insert(key, held);
         }
         shared.learn(done.releases, done.blinds, now);
         if done.deliveries {
@@ -297,7 +309,8 @@ impl<'a> View<'a> {
 
 /// One transaction's work.
 struct Work<'a> {
-    cache: &'a HashMap<Key, Held>,
+    /// What was in memory and has not been asked for yet.
+    cache: HashMap<Key, Held>,
     loaded: Loaded,
     view: &'a View<'a>,
     held: HashMap<Key, Held>,
@@ -306,15 +319,15 @@ struct Work<'a> {
 }
 
 impl<'a> Work<'a> {
-    fn new(cache: &'a HashMap<Key, Held>, loaded: Loaded, view: &'a View<'a>) -> Self {
+    fn new(cache: HashMap<Key, Held>, loaded: Loaded, view: &'a View<'a>) -> Self {
         Self { cache, loaded, view, held: HashMap::new(), changes: Changes::default(), blinds: Vec::new() }
     }
 
     fn apply(&mut self, key: &Key, rule: &Rule, input: Input) {
-        let (cache, loaded) = (self.cache, &mut self.loaded);
+        let (cache, loaded) = (&mut self.cache, &mut self.loaded);
         let held = self.held.entry(key.clone()).or_insert_with(|| match loaded.tracks.remove(key) {
             Some(LoadedTrack { version, track: Some(track), events, lines }) => restore(rule, version, track, events, lines),
-            Some(LoadedTrack { version, track: None, .. }) => cache.get(key).cloned().unwrap_or(Held { version, ..Held::default() }),
+            Some(LoadedTrack { version, track: None, .. }) => cache.remove(key).unwrap_or(Held { version, ..Held::default() }),
             None => Held::default(),
         });
         let shared = self.view.shared;
@@ -337,7 +350,7 @@ impl<'a> Work<'a> {
         let (known, written) = shared.unwritten(self.blinds);
         self.changes.blinds = written;
         let done = Done {
-            held: self.held.into_iter().collect(),
+            held: self.held.into_iter().chain(self.cache).collect(),
             duplicates,
             releases: self.changes.releases.clone(),
             blinds: known,

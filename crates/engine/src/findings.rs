@@ -7,7 +7,6 @@ use dynowatch_domain::evidence::{EVIDENCE_LINES_MAX, EvidenceLine, Role};
 use dynowatch_domain::key::Group;
 use dynowatch_domain::matcher::{AppRules, Matcher, RuleIndex};
 use dynowatch_domain::release::Release;
-use dynowatch_domain::rollup::BUCKET;
 use dynowatch_domain::signal::{Kind, Signal};
 use dynowatch_domain::window::{AHEAD_MAX, Counted};
 use dynowatch_logplex::{Malformed, Message, Record, record};
@@ -117,10 +116,14 @@ impl Findings {
         if let Some(count) = self.totals.counts.kinds.get_mut(signal.kind.index()) {
             *count += 1;
         }
-        for level in with.app.levels() {
+        for (place, level) in with.app.levels().iter().enumerate() {
             if let Some(fits) = level.sees(signal) {
-                let group = level.grouped().then(|| Group::of(&with.matcher.rule(level.rule()).group_by, signal));
-                self.totals.level(level.rule(), group, signal.at.floor(BUCKET), fits);
+                if level.grouped() {
+                    let group = Group::of(&with.matcher.rule(level.rule()).group_by, signal);
+                    self.totals.level_of_group(level.rule(), group, signal.at, fits);
+                } else {
+                    self.totals.level(place, level.rule(), signal.at, fits);
+                }
             }
         }
     }

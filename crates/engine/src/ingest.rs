@@ -5,9 +5,11 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use bytes::Bytes;
 use dynowatch_domain::blind::{Blind, BlindReason};
 use dynowatch_domain::signal::Kind;
 use dynowatch_logplex::rejoin::PIECE_BYTES;
+use dynowatch_store::apps::AppOrigin;
 use dynowatch_logplex::{Frame, Joined, Message, Now, Rejoiner, StampCache, frames, message};
 use tokio::sync::oneshot;
 
@@ -42,7 +44,7 @@ pub enum Taken {
         lines: u64,
     },
     /// It must be committed before it is answered: see [`Engine::keep`].
-    Pending(PendingBatch),
+    Pending(Box<PendingBatch>),
 }
 
 /// A batch that waits for its commit.
@@ -62,7 +64,7 @@ pub(crate) struct Reader {
 impl Engine {
     /// Reads one batch of `app`. `frame_id` is what makes a repetition of it known.
     #[must_use]
-    pub fn take(&self, app: &Arc<App>, frame_id: Option<&str>, body: &[u8]) -> Taken {
+    pub fn take(&self, app: &Arc<App>, frame_id: Option<&str>, body: &Bytes) -> Taken {
         let shared = &*self.shared;
         if frame_id.is_some_and(|id| lock(&shared.frames).contains(app.id, id)) {
             shared.stats.batches_duplicate.up();
@@ -74,13 +76,14 @@ impl Engine {
         let mut reader = lock(&shared.reader);
         let Reader { findings, cache } = &mut *reader;
         findings.clear();
-        findings.want_host = app.host_hint.is_none();
+        findings.want_host = app.origin == AppOrigin::Adopted && app.host_hint.is_none();
         findings.totals.counts.batches = 1;
         {
             let mut samples = lock(&app.live.samples);
             let mut with = Reading { matcher: &book.matcher, app: &app.rules, now, samples: &mut samples };
             read_body(body, findings, cache, &mut with, app);
         }
+        findings.totals.close_bucket();
         if let Some(host) = findings.host.take() {
             shared.hint(app, host);
         }
@@ -99,8 +102,8 @@ impl Engine {
     ///
     /// # Errors
     /// When it is not, within [`COMMIT_WAIT_MAX`]; the gap is remembered, so that counts over it are lower bounds.
-    pub async fn keep(&self, pending: PendingBatch) -> Result<u64, Refused> {
-        let PendingBatch { submission, done, lines } = pending;
+    pub async fn keep(&self, pending: Box<PendingBatch>) -> Result<u64, Refused> {
+        let PendingBatch { submission, done, lines } = *pending;
         let shared = &*self.shared;
         let (app, arrived) = (submission.app.id, submission.arrived);
         let outcome = if shared.submissions.try_send(submission).is_err() {
@@ -146,7 +149,7 @@ impl Engine {
     }
 }
 
-fn pending(findings: &mut Findings, app: &Arc<App>, book: &Arc<RuleBook>, frame_id: Option<&str>, now: dynowatch_domain::Timestamp, lines: u64) -> PendingBatch {
+fn pending(findings: &mut Findings, app: &Arc<App>, book: &Arc<RuleBook>, frame_id: Option<&str>, now: dynowatch_domain::Timestamp, lines: u64) -> Box<PendingBatch> {
     let (reply, done) = oneshot::channel();
     let submission = Submission {
         app: Arc::clone(app),
@@ -159,11 +162,11 @@ fn pending(findings: &mut Findings, app: &Arc<App>, book: &Arc<RuleBook>, frame_
         arrived: now,
         reply,
     };
-    PendingBatch { submission, done, lines }
+    Box::new(PendingBatch { submission, done, lines })
 }
 
 /// Walks a body. The ring gets it whole when it is sound, else message by message.
-fn read_body(body: &[u8], findings: &mut Findings, cache: &mut StampCache, with: &mut Reading<'_>, app: &App) {
+fn read_body(body: &Bytes, findings: &mut Findings, cache: &mut StampCache, with: &mut Reading<'_>, app: &App) {
     let mut sound = true;
     let mut rejoiner = None;
     let walk = frames(body);

@@ -63,6 +63,9 @@ const BLINDS_JOIN: Duration = Duration::from_secs(10);
 /// Releases kept in memory for each app.
 const RELEASES_PER_APP_MAX: usize = 8;
 
+/// A blind time and the app it concerns; `None` for all.
+pub(crate) type BlindOf = (Option<AppId>, Blind);
+
 /// What may grow only so far.
 #[derive(Debug, Clone, Copy)]
 pub struct Limits {
@@ -102,6 +105,8 @@ pub struct EngineOptions {
     pub settings: Settings,
     /// What may grow only so far.
     pub limits: Limits,
+    /// Where commits are worked out. Beside the requests that wait for them they cost the fewest thread switches.
+    pub commits: tokio::runtime::Handle,
 }
 
 /// The running engine. Cheap to clone.
@@ -127,9 +132,9 @@ pub(crate) struct Shared {
     pub(crate) reader: Mutex<Reader>,
     pub(crate) frames: Mutex<FrameRing>,
     pub(crate) releases: Mutex<HashMap<AppId, VecDeque<Release>>>,
-    pub(crate) blinds: Mutex<Vec<(Option<AppId>, Blind)>>,
+    pub(crate) blinds: Mutex<Vec<BlindOf>>,
     /// Refused batches that are still to be written down.
-    pub(crate) gaps: Mutex<Vec<(Option<AppId>, Blind)>>,
+    pub(crate) gaps: Mutex<Vec<BlindOf>>,
     /// Hosts of adopted apps that are still to be written down.
     pub(crate) hints: Mutex<HashMap<AppId, String>>,
     pub(crate) deliveries_due: Notify,
@@ -230,7 +235,7 @@ impl Shared {
     }
 
     /// Takes over what was stored about releases and blind times.
-    pub(crate) fn learn(&self, releases: Vec<(AppId, Release)>, blinds: Vec<(Option<AppId>, Blind)>, now: Timestamp) {
+    pub(crate) fn learn(&self, releases: Vec<(AppId, Release)>, blinds: Vec<BlindOf>, now: Timestamp) {
         if !releases.is_empty() {
             let mut known = lock(&self.releases);
             for (app, release) in releases {
@@ -253,7 +258,7 @@ impl Shared {
 
     /// Of new blind times, those the store does not cover yet, and all of them for memory. A storm of losses writes one
     /// row each ten seconds, not one each batch.
-    pub(crate) fn unwritten(&self, blinds: Vec<(Option<AppId>, Blind)>) -> (Vec<(Option<AppId>, Blind)>, Vec<(Option<AppId>, Blind)>) {
+    pub(crate) fn unwritten(&self, blinds: Vec<BlindOf>) -> (Vec<BlindOf>, Vec<BlindOf>) {
         let known = lock(&self.blinds);
         let written = blinds
             .iter()

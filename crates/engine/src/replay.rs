@@ -245,6 +245,7 @@ impl Replay {
     }
 
     fn collect_levels(&mut self) {
+        self.findings.totals.close_bucket();
         for level in std::mem::take(&mut self.findings.totals.levels) {
             let rule = self.book.matcher.rule(level.rule);
             let buckets = self.levels.entry((rule.name.clone(), level.group.unwrap_or_default())).or_default();

@@ -1,6 +1,12 @@
-//! The newest lines of one app, as they came, so that an alert can show what happened around it. Owns the bound: two
-//! halves of [`HALF_BYTES`], the older of which is dropped whole. Losing it at a restart loses context, never evidence.
+//! The newest lines of one app, as they came, so that an alert can show what happened around it. Owns the bound:
+//! [`RING_BYTES_MAX`] per app. Losing it at a restart loses context, never evidence.
+//!
+//! A large body is kept as it was received, without a copy; since that may hold on to a whole read buffer, it counts as
+//! one. Small bodies, of which there are many, are copied together.
 
+use std::collections::VecDeque;
+
+use bytes::Bytes;
 use dynowatch_domain::Timestamp;
 use dynowatch_domain::evidence::{EVIDENCE_LINES_MAX, EvidenceLine, Role};
 use dynowatch_logplex::{Frame, Message, Record, StampCache, frames, message, record};
@@ -8,52 +14,72 @@ use memchr::memmem;
 
 use crate::adapter;
 
-/// The size of each half. At about 300 bytes a line both hold some 200 lines of an app.
-pub(crate) const HALF_BYTES: usize = 32 * 1024;
+/// Memory that one app's newest lines may hold on to. At about 300 bytes a line, some 200 to 400 lines.
+pub(crate) const RING_BYTES_MAX: usize = 128 * 1024;
+/// Bodies of at least this size are kept as they were received.
+const SHARED_BYTES_MIN: usize = 16 * 1024;
+/// What such a body holds on to, at most: the read buffer it lies in.
+const SHARED_WEIGHT: usize = 64 * 1024;
+/// Small bodies are copied into pieces of this size; of a body that is too large, this much of its end is kept.
+const PIECE_BYTES: usize = 16 * 1024;
 
 /// Raw, octet-counted frames, newest last.
 #[derive(Debug, Default)]
 pub(crate) struct Ring {
-    old: Vec<u8>,
-    new: Vec<u8>,
+    pieces: VecDeque<Bytes>,
+    weight: usize,
+    newest: Vec<u8>,
+}
+
+fn weight(piece: &Bytes) -> usize {
+    if piece.len() < SHARED_BYTES_MIN { piece.len() } else { piece.len().max(SHARED_WEIGHT) }
 }
 
 impl Ring {
     /// Keeps a body whose frames are all sound, or as much of its end as fits.
-    pub(crate) fn push_body(&mut self, body: &[u8]) {
-        if body.len() <= HALF_BYTES {
-            self.make_room(body.len());
-            self.new.extend_from_slice(body);
-            return;
-        }
-        // Frame boundaries are only known from the front.
-        let mut at = 0;
-        for frame in frames(body) {
-            if let Frame::Message(raw) = frame {
-                at = offset(body, raw) + raw.len();
-                if body.len() - at <= HALF_BYTES {
-                    break;
-                }
+    pub(crate) fn push_body(&mut self, body: &Bytes) {
+        match body.len() {
+            0..SHARED_BYTES_MIN => self.push_copy(body),
+            SHARED_BYTES_MIN..=SHARED_WEIGHT => {
+                self.close_piece();
+                self.push_piece(body.clone());
             }
+            _ => self.push_copy(tail(body)),
         }
-        let tail = body.get(at..).unwrap_or(&[]);
-        self.make_room(tail.len());
-        self.new.extend_from_slice(tail);
     }
 
     /// Keeps one message, framing it anew.
     pub(crate) fn push_message(&mut self, raw: &[u8]) {
-        if raw.len() + 16 <= HALF_BYTES {
-            self.make_room(raw.len() + 16);
-            self.new.extend_from_slice(format!("{} ", raw.len()).as_bytes());
-            self.new.extend_from_slice(raw);
+        if raw.len() < PIECE_BYTES {
+            if self.newest.len() + raw.len() > PIECE_BYTES {
+                self.close_piece();
+            }
+            self.newest.extend_from_slice(raw.len().to_string().as_bytes());
+            self.newest.push(b' ');
+            self.newest.extend_from_slice(raw);
         }
     }
 
-    fn make_room(&mut self, bytes: usize) {
-        if self.new.len() + bytes > HALF_BYTES {
-            std::mem::swap(&mut self.old, &mut self.new);
-            self.new.clear();
+    fn push_copy(&mut self, frames: &[u8]) {
+        if self.newest.len() + frames.len() > PIECE_BYTES {
+            self.close_piece();
+        }
+        self.newest.extend_from_slice(frames);
+    }
+
+    fn close_piece(&mut self) {
+        if !self.newest.is_empty() {
+            let piece = Bytes::copy_from_slice(&self.newest);
+            self.newest.clear();
+            self.push_piece(piece);
+        }
+    }
+
+    fn push_piece(&mut self, piece: Bytes) {
+        self.weight += weight(&piece);
+        self.pieces.push_back(piece);
+        while self.weight > RING_BYTES_MAX - PIECE_BYTES && self.pieces.len() > 1 {
+            self.weight -= self.pieces.pop_front().as_ref().map_or(0, weight);
         }
     }
 
@@ -61,7 +87,8 @@ impl Ring {
     pub(crate) fn context(&self, of: &Wanted<'_>) -> Vec<EvidenceLine> {
         let (mut same_request, mut same_dyno) = (Vec::new(), Vec::new());
         let mut cache = StampCache::default();
-        for frame in frames(&self.old).chain(frames(&self.new)) {
+        let pieces = self.pieces.iter().map(|piece| &piece[..]).chain([&self.newest[..]]);
+        for frame in pieces.flat_map(frames) {
             let Frame::Message(raw) = frame else { continue };
             let Ok(message) = message(raw, &mut cache) else { continue };
             let Some(role) = of.role(&message) else { continue };
@@ -104,6 +131,18 @@ impl Wanted<'_> {
     }
 }
 
+/// The end of a body, from a frame's beginning. Beginnings are only known from the front.
+fn tail(body: &[u8]) -> &[u8] {
+    for frame in frames(body) {
+        let Frame::Message(raw) = frame else { return &[] };
+        let next = offset(body, raw) + raw.len();
+        if body.len() - next <= PIECE_BYTES {
+            return body.get(next..).unwrap_or(&[]);
+        }
+    }
+    &[]
+}
+
 fn offset(body: &[u8], part: &[u8]) -> usize {
     (part.as_ptr() as usize).saturating_sub(body.as_ptr() as usize)
 }
@@ -118,15 +157,16 @@ mod tests {
     }
 
     fn shown(ring: &Ring, request_id: &[u8], dyno: &[u8]) -> Vec<String> {
-        ring.context(&Wanted { request_id, dyno, matches: &[] }).iter().map(|l| String::from_utf8_lossy(&l.text).into_owned()).collect()
+        let lines = ring.context(&Wanted { request_id, dyno, matches: &[] });
+        lines.iter().map(|l| String::from_utf8_lossy(&l.text).into_owned()).collect()
     }
 
     #[test]
     fn lines_of_the_request_come_before_lines_of_the_dyno() {
         let mut ring = Ring::default();
-        ring.push_body(&frame("web.1", "request_id=abc began"));
+        ring.push_body(&frame("web.1", "request_id=abc began").into());
         for i in 0..20 {
-            ring.push_body(&[frame("web.2", &format!("two {i}")), frame("web.3", "three")].concat());
+            ring.push_body(&[frame("web.2", &format!("two {i}")), frame("web.3", "three")].concat().into());
         }
         let lines = shown(&ring, b"abc", b"web.2");
         assert_eq!(lines.len(), EVIDENCE_LINES_MAX);
@@ -135,13 +175,17 @@ mod tests {
 
     #[test]
     fn it_stays_within_its_bound_and_keeps_the_newest() {
+        let body = |lines: usize| -> Bytes {
+            (0..lines).flat_map(|i| frame("web.1", &format!("line {i} {}", "x".repeat(100)))).collect::<Vec<u8>>().into()
+        };
         let mut ring = Ring::default();
-        let body: Vec<u8> = (0..2_000).flat_map(|i| frame("web.1", &format!("line {i} {}", "x".repeat(100)))).collect();
-        ring.push_body(&body);
-        for i in 0..2_000 {
-            ring.push_body(&frame("web.1", &format!("later {i}")));
-            assert!(ring.old.len() <= HALF_BYTES && ring.new.len() <= HALF_BYTES);
+        for lines in [1, 10, 150, 300, 3_000, 1, 150].into_iter().cycle().take(200) {
+            ring.push_body(&body(lines));
+            let kept = ring.pieces.iter().map(weight).sum::<usize>() + ring.newest.len();
+            assert!(kept <= RING_BYTES_MAX, "{kept}");
+            assert_eq!(shown(&ring, b"", b"web.1").last().unwrap().split(' ').nth(1), Some((lines - 1).to_string().as_str()));
         }
-        assert!(shown(&ring, b"", b"web.1").last().unwrap().starts_with("later 1999"));
+        ring.push_message(b"<190>1 2026-05-07T08:06:12.000000+00:00 host app web.1 - alone");
+        assert_eq!(shown(&ring, b"", b"web.1").last().unwrap(), "alone");
     }
 }

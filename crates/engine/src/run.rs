@@ -18,11 +18,13 @@ use crate::apps::{Apps, lock};
 use crate::commit::{SUBMISSIONS_MAX, Submission};
 use crate::random::RandomIds;
 use crate::rules::RuleBook;
-use crate::timers::{self, HOUSEKEEPING_EVERY, LEVEL_PASS_EVERY, WAKE_PASS_EVERY};
+use crate::timers::{self, HOUSEKEEPING_EVERY, LEVEL_PASS_EVERY, REFRESH_PASS_EVERY, WAKE_PASS_EVERY};
 use crate::{Engine, EngineOptions, Settings, Shared, commit, sender};
 
 /// A shorter absence than this is a restart that no window notices.
 const BLIND_MIN: Duration = Duration::from_secs(1);
+/// On Postgres other processes may be alive, which say so every [`REFRESH_PASS_EVERY`]: only a longer silence is absence.
+const BLIND_MIN_SHARED: Duration = Duration::from_secs(5);
 
 /// Apps of the file with their drain tokens.
 type FileApps = Vec<(String, Vec<String>)>;
@@ -54,6 +56,7 @@ impl Engine {
     pub async fn start(options: EngineOptions) -> Result<(Self, Loops), StartError> {
         let now = options.clock.now();
         let process = RandomIds.new_id(now);
+        let commits = options.commits.clone();
         let last_seen = options.store.start_process(process, now).await?;
         if options.store.engine() == StoreEngine::Sqlite {
             // No other process can be sending: what was on its way is taken over at once.
@@ -61,7 +64,7 @@ impl Engine {
         }
         let (engine, apps, queue) = Self::build(options, process, now).await?;
         engine.load(apps, last_seen, now).await?;
-        let loops = Loops::new(engine.clone(), queue);
+        let loops = Loops::new(engine.clone(), queue, &commits);
         Ok((engine, loops))
     }
 
@@ -81,7 +84,7 @@ impl Engine {
 
     /// The engine itself, with nothing loaded but the rules; also the apps of the file and the queue of batches.
     async fn build(options: EngineOptions, process: uuid::Uuid, now: Timestamp) -> Result<(Self, FileApps, mpsc::Receiver<Submission>), StartError> {
-        let EngineOptions { clock, store, settings, limits } = options;
+        let EngineOptions { clock, store, settings, limits, commits: _ } = options;
         let quieted = store.disabled_rules(now).await?.into_iter().map(|over| over.rule).collect();
         let Settings { rules, apps, receivers, masker, public_url } = settings;
         let book = RuleBook::new(rules.into_iter().map(Arc::new), quieted)?;
@@ -116,7 +119,8 @@ impl Engine {
 
     async fn load(&self, apps: FileApps, last_seen: Option<Timestamp>, now: Timestamp) -> Result<(), StartError> {
         let shared = &*self.shared;
-        if let Some(seen) = last_seen.filter(|seen| now.since(*seen) >= BLIND_MIN) {
+        let blind_min = if shared.store.engine() == StoreEngine::Sqlite { BLIND_MIN } else { BLIND_MIN_SHARED };
+        if let Some(seen) = last_seen.filter(|seen| now.since(*seen) >= blind_min) {
             let away = Blind { reason: BlindReason::Down, from: seen, until: now, lines_lost: None };
             shared.store.record_blind(None, &away).await?;
         }
@@ -173,8 +177,8 @@ impl Engine {
 }
 
 impl Loops {
-    fn new(engine: Engine, queue: mpsc::Receiver<Submission>) -> Self {
-        let commits = tokio::spawn(commit::run(Arc::clone(&engine.shared), queue));
+    fn new(engine: Engine, queue: mpsc::Receiver<Submission>, runtime: &tokio::runtime::Handle) -> Self {
+        let commits = runtime.spawn(commit::run(Arc::clone(&engine.shared), queue));
         Self { engine, commits, stop: watch::channel(false).0, loops: JoinSet::new() }
     }
 
@@ -182,7 +186,7 @@ impl Loops {
     pub fn run(&mut self) {
         let engine = &self.engine;
         self.loops.spawn(every(engine.clone(), self.stop.subscribe(), WAKE_PASS_EVERY, "wake", async |engine| engine.wake_pass().await.map(drop)));
-        self.loops.spawn(every(engine.clone(), self.stop.subscribe(), 2 * WAKE_PASS_EVERY, "refresh", async |engine| engine.refresh_pass().await));
+        self.loops.spawn(every(engine.clone(), self.stop.subscribe(), REFRESH_PASS_EVERY, "refresh", async |engine| engine.refresh_pass().await));
         self.loops.spawn(every(engine.clone(), self.stop.subscribe(), LEVEL_PASS_EVERY, "levels", async |engine| engine.level_pass().await));
         self.loops.spawn(every(engine.clone(), self.stop.subscribe(), HOUSEKEEPING_EVERY, "housekeeping", async |engine| engine.housekeeping_pass().await));
         self.loops.spawn(send(engine.clone(), self.stop.subscribe()));

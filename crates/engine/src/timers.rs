@@ -26,6 +26,8 @@ use crate::{Engine, Shared};
 pub const LEVEL_PASS_EVERY: Duration = rollup::BUCKET;
 /// How often due keys are looked for.
 pub const WAKE_PASS_EVERY: Duration = Duration::from_secs(1);
+/// How often the process says that it lives and looks for what others have changed.
+pub const REFRESH_PASS_EVERY: Duration = Duration::from_secs(2);
 /// How often old rows are removed.
 pub const HOUSEKEEPING_EVERY: Duration = Duration::from_secs(600);
 /// Keys woken in one transaction.
@@ -36,11 +38,14 @@ const LEVELS_LEASE_TTL: Duration = Duration::from_secs(25);
 /// Buckets that may wait for a store that is away, over all apps. Older ones are dropped, and counted.
 const WAITING_BUCKETS_MAX: usize = 100_000;
 
+/// Rule, app, group and beginning of a bucket.
+type BucketKey = (String, AppId, Group, Timestamp);
+
 /// What the passes remember between rounds.
 #[derive(Default)]
 pub(crate) struct TimerState {
     /// Flushed buckets that the store did not take.
-    waiting: Mutex<HashMap<(String, AppId, Group, Timestamp), (u64, u64)>>,
+    waiting: Mutex<HashMap<BucketKey, (u64, u64)>>,
     /// Since when each level rule has been looking.
     armed: Mutex<HashMap<String, Timestamp>>,
     /// Metrics are not written at the moment.
@@ -87,6 +92,7 @@ impl Engine {
     pub async fn refresh_pass(&self) -> Result<(), StoreError> {
         let shared = &*self.shared;
         let now = shared.clock.now();
+        shared.store.beat_process(shared.process, now).await?;
         let quieted: BTreeSet<String> = shared.store.disabled_rules(now).await?.into_iter().map(|over| over.rule).collect();
         let book = shared.book.load_full();
         if *book.quieted() != quieted {
@@ -123,7 +129,6 @@ impl Engine {
         let shared = &*self.shared;
         let now = shared.clock.now();
         let flushed = flush(shared).await;
-        shared.store.beat_process(shared.process, now).await?;
         let lines: Vec<(AppId, Timestamp)> = shared.apps.load().iter().map(|app| (app.id, lock(&app.live.totals).newest_at)).filter(|(_, at)| *at > Timestamp::UNIX_EPOCH).collect();
         shared.store.touch_apps(&lines).await?;
         flush_gaps(shared).await?;

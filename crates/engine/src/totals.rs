@@ -1,16 +1,18 @@
 //! What is counted: per batch in a plain struct without locks or maps, then added to the app's totals once. Owns the
 //! numbers behind `/metrics` and the ten-second buckets of ratios and absences; how they are shown or stored is not here.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use dynowatch_domain::Timestamp;
 use dynowatch_domain::key::Group;
 use dynowatch_domain::matcher::{Matcher, RuleIndex};
+use dynowatch_domain::rollup::BUCKET;
 use dynowatch_domain::rule::Rule;
 use dynowatch_domain::signal::{Code, Kind};
 /// The reasons behind [`Counts::malformed`], for those who show them.
 pub use dynowatch_logplex::Malformed;
+use hashbrown::HashMap;
 
 /// Number of kinds of lines.
 pub const KINDS: usize = Kind::ALL.len();
@@ -26,6 +28,15 @@ pub(crate) struct BatchTotals {
     pub(crate) codes: Vec<(Code, u64)>,
     pub(crate) levels: Vec<LevelCount>,
     pub(crate) newest_at: Timestamp,
+    /// Lines of neighbouring moments fall into one bucket: its sums by place of the level rule, until another begins.
+    open: OpenBucket,
+}
+
+#[derive(Debug, Default, Clone)]
+struct OpenBucket {
+    at: Timestamp,
+    until: Timestamp,
+    sums: Vec<Option<(RuleIndex, u64, u64)>>,
 }
 
 /// One rule's count in one bucket.
@@ -118,6 +129,8 @@ impl BatchTotals {
         self.codes.clear();
         self.levels.clear();
         self.newest_at = Timestamp::UNIX_EPOCH;
+        self.open = OpenBucket { sums: std::mem::take(&mut self.open.sums), ..OpenBucket::default() };
+        self.open.sums.clear();
     }
 
     #[inline]
@@ -128,17 +141,52 @@ impl BatchTotals {
         }
     }
 
-    /// Counts a line for a level rule. Neighbouring lines fall into the same bucket, so the search ends at once.
+    /// Counts a line for an ungrouped level rule, the app's `place`-th.
     #[inline]
-    pub(crate) fn level(&mut self, rule: RuleIndex, group: Option<Group>, at: Timestamp, fits: bool) {
-        let matched = u64::from(fits);
-        let found = self.levels.iter_mut().rev().take(64).find(|l| l.rule == rule && l.at == at && l.group == group);
-        match found {
+    pub(crate) fn level(&mut self, place: usize, rule: RuleIndex, at: Timestamp, fits: bool) {
+        if at < self.open.at || at >= self.open.until {
+            self.next_bucket(at);
+        }
+        if place >= self.open.sums.len() {
+            self.open.sums.resize(place + 1, None);
+        }
+        if let Some(sum) = self.open.sums.get_mut(place) {
+            let (_, total, matched) = sum.get_or_insert((rule, 0, 0));
+            *total += 1;
+            *matched += u64::from(fits);
+        }
+    }
+
+    /// Counts a line for one group of a level rule.
+    pub(crate) fn level_of_group(&mut self, rule: RuleIndex, group: Group, at: Timestamp, fits: bool) {
+        self.add_level(LevelCount { rule, group: Some(group), at: at.floor(BUCKET), total: 1, matched: u64::from(fits) });
+    }
+
+    /// Moves the sums of the open bucket to [`BatchTotals::levels`]. To be called before those are read.
+    pub(crate) fn close_bucket(&mut self) {
+        let at = self.open.at;
+        let mut sums = std::mem::take(&mut self.open.sums);
+        for (rule, total, matched) in sums.drain(..).flatten() {
+            self.add_level(LevelCount { rule, group: None, at, total, matched });
+        }
+        self.open.sums = sums;
+    }
+
+    #[cold]
+    fn next_bucket(&mut self, at: Timestamp) {
+        self.close_bucket();
+        let at = at.floor(BUCKET);
+        (self.open.at, self.open.until) = (at, at + BUCKET);
+    }
+
+    fn add_level(&mut self, new: LevelCount) {
+        let known = self.levels.iter_mut().rev().take(64).find(|l| l.rule == new.rule && l.at == new.at && l.group == new.group);
+        match known {
             Some(level) => {
-                level.total += 1;
-                level.matched += matched;
+                level.total += new.total;
+                level.matched += new.matched;
             }
-            None => self.levels.push(LevelCount { rule, group, at, total: 1, matched }),
+            None => self.levels.push(new),
         }
     }
 }

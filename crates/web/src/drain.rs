@@ -6,7 +6,10 @@
 
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
+use std::future::poll_fn;
+use std::pin::pin;
 use std::sync::{Arc, Mutex, PoisonError};
+use std::task::Poll;
 use std::time::Duration;
 
 use arc_swap::ArcSwap;
@@ -15,6 +18,7 @@ use dynowatch_domain::Timestamp;
 use dynowatch_domain::rule::NAME_BYTES_MAX;
 use dynowatch_engine::ingest::COMMIT_WAIT_MAX;
 use dynowatch_engine::{App, Engine, Refused, Taken};
+use dynowatch_store::StoreError;
 use hmac::{Hmac, KeyInit, Mac};
 use http::{HeaderMap, Method, Request, Response, StatusCode, header};
 use http_body_util::BodyExt;
@@ -22,7 +26,7 @@ use hyper::body::{Body, Incoming};
 use secrecy::{ExposeSecret, SecretString};
 use sha2::Sha256;
 use subtle::{Choice, ConstantTimeEq};
-use tokio::sync::Semaphore;
+use tokio::sync::{Semaphore, SemaphorePermit};
 
 /// The longest drain token that is read.
 pub const TOKEN_BYTES_MAX: usize = 128;
@@ -173,13 +177,17 @@ impl Drain {
         }
         let (head, body) = request.into_parts();
         let Some(target) = Target::of(&head.method, head.uri.path()) else { return StatusCode::NOT_IMPLEMENTED };
-        let app = match keys.authenticate(target, head.uri.query(), &head.headers) {
-            Ok(Subject::Token(token)) => self.engine.app_of_token(token).await,
-            Ok(Subject::App(name)) => self.engine.app_named(name).await,
+        let subject = match keys.authenticate(target, head.uri.query(), &head.headers) {
+            Ok(subject) => subject,
             Err(denied) => {
-                self.denied(denied, token_of(&head.headers)).await;
+                Box::pin(self.denied(denied, token_of(&head.headers))).await;
                 return StatusCode::UNAUTHORIZED;
             }
+        };
+        let app = match self.known_app(&subject) {
+            Some(app) => Ok(app),
+            // Boxed, like all that is rare here: a request's future is as large as the largest thing it may await.
+            None => Box::pin(self.new_app(&subject)).await,
         };
         let app = match app {
             Ok(app) => app,
@@ -189,7 +197,7 @@ impl Drain {
                 return StatusCode::SERVICE_UNAVAILABLE;
             }
         };
-        let Ok(Ok(_place)) = tokio::time::timeout(COMMIT_WAIT_MAX, keys.room.acquire()).await else {
+        let Some(_place) = keys.place().await else {
             self.engine.refuse(&app);
             self.engine.stats().batches_overloaded.up();
             return StatusCode::SERVICE_UNAVAILABLE;
@@ -200,11 +208,26 @@ impl Drain {
         }
     }
 
-    async fn take(&self, app: &Arc<App>, keys: &Keys, headers: &HeaderMap, body: &[u8]) -> StatusCode {
+    fn known_app(&self, subject: &Subject<'_>) -> Option<Arc<App>> {
+        let apps = self.engine.apps();
+        match subject {
+            Subject::Token(token) => apps.by_token(token).cloned(),
+            Subject::App(name) => apps.by_name(name).cloned(),
+        }
+    }
+
+    async fn new_app(&self, subject: &Subject<'_>) -> Result<Arc<App>, StoreError> {
+        match subject {
+            Subject::Token(token) => self.engine.app_of_token(token).await,
+            Subject::App(name) => self.engine.app_named(name).await,
+        }
+    }
+
+    async fn take(&self, app: &Arc<App>, keys: &Keys, headers: &HeaderMap, body: &Bytes) -> StatusCode {
         let frame_id = header_text(headers, "logplex-frame-id", FRAME_ID_BYTES_MAX);
         let lines = match self.engine.take(app, frame_id, body) {
             Taken::Done { lines } => lines,
-            Taken::Pending(pending) => match self.engine.keep(pending).await {
+            Taken::Pending(pending) => match Box::pin(self.engine.keep(pending)).await {
                 Ok(lines) => lines,
                 Err(refused) => {
                     let stats = self.engine.stats();
@@ -220,7 +243,11 @@ impl Drain {
         if !(keys.settings.on_dyno && self.is_own_log(app, body)) {
             self.lines.fetch_add(lines, Relaxed);
             self.deliveries.fetch_add(1, Relaxed);
-            tracing::debug!(app = app.name, bytes = body.len(), "heroku_log_drain: processed {lines} lines from logplex delivery");
+            tracing::debug!(
+                app = app.name,
+                bytes = body.len(),
+                "heroku_log_drain: processed {lines} lines from logplex delivery"
+            );
         }
         StatusCode::NO_CONTENT
     }
@@ -234,7 +261,10 @@ impl Drain {
         let found = memchr::memmem::find(body, b"heroku_log_drain: processed").is_some();
         if found {
             self.own_app.store(Arc::new(Some(Arc::clone(app))));
-            tracing::info!(app = app.name, "dynowatch drains its own log; its own deliveries are not logged one by one");
+            tracing::info!(
+                app = app.name,
+                "dynowatch drains its own log; its own deliveries are not logged one by one"
+            );
         }
         found
     }
@@ -254,7 +284,11 @@ impl Drain {
             let mut rejected = self.rejected.lock().unwrap_or_else(PoisonError::into_inner);
             rejected.since_logged += 1;
             if rejected.logged_at.is_none_or(|at| now.since(at) >= REJECTED_LOG_EVERY) {
-                tracing::warn!(why = denied.as_str(), count = rejected.since_logged, "log deliveries were refused with 401; Logplex drops them for good");
+                tracing::warn!(
+                    why = denied.as_str(),
+                    count = rejected.since_logged,
+                    "log deliveries were refused with 401; Logplex drops them for good"
+                );
                 *rejected = Rejected { since_logged: 0, logged_at: Some(now) };
             }
         }
@@ -278,20 +312,41 @@ enum Subject<'a> {
 
 impl Keys {
     fn new(settings: DrainSettings) -> Self {
-        let macs = settings.secrets.iter().filter_map(|secret| Hmac::new_from_slice(secret.expose_secret().as_bytes()).ok()).collect();
+        let macs = settings
+            .secrets
+            .iter()
+            .filter_map(|secret| Hmac::new_from_slice(secret.expose_secret().as_bytes()).ok())
+            .collect();
         let room = Semaphore::new(settings.requests_max.clamp(1, Semaphore::MAX_PERMITS));
         Self { settings, macs, room, known: Mutex::default() }
     }
 
-    fn authenticate<'a>(&self, target: Target<'a>, query: Option<&str>, headers: &'a HeaderMap) -> Result<Subject<'a>, Denied> {
+    /// A place among the deliveries that are worked on at once; `None` when there was none for too long.
+    async fn place(&self) -> Option<SemaphorePermit<'_>> {
+        if let Ok(place) = self.room.try_acquire() {
+            return Some(place);
+        }
+        Box::pin(tokio::time::timeout(COMMIT_WAIT_MAX, self.room.acquire())).await.ok()?.ok()
+    }
+
+    fn authenticate<'a>(
+        &self,
+        target: Target<'a>,
+        query: Option<&str>,
+        headers: &'a HeaderMap,
+    ) -> Result<Subject<'a>, Denied> {
         match target {
             Target::Token => {
                 let token = token_of(headers).ok_or(Denied::NoToken)?;
-                let given = query.and_then(|query| query.split('&').find_map(|pair| pair.strip_prefix("drain_token="))).ok_or(Denied::NoCredential)?;
+                let given = query
+                    .and_then(|query| query.split('&').find_map(|pair| pair.strip_prefix("drain_token=")))
+                    .ok_or(Denied::NoCredential)?;
                 self.check(token, given.as_bytes()).then_some(Subject::Token(token)).ok_or(Denied::WrongCredential)
             }
             Target::App(name) => {
-                let named = !name.is_empty() && name.len() <= NAME_BYTES_MAX && name.bytes().all(|b| b.is_ascii_alphanumeric() || b"-_.".contains(&b));
+                let named = !name.is_empty()
+                    && name.len() <= NAME_BYTES_MAX
+                    && name.bytes().all(|b| b.is_ascii_alphanumeric() || b"-_.".contains(&b));
                 if !named {
                     return Err(Denied::BadAppName);
                 }
@@ -304,7 +359,8 @@ impl Keys {
     /// Whether `given` is the subject's credential under any secret. Every secret is compared, in constant time.
     fn check(&self, subject: &str, given: &[u8]) -> bool {
         let known = self.known.lock().unwrap_or_else(PoisonError::into_inner).get(subject).cloned();
-        let expected = known.clone().unwrap_or_else(|| self.macs.iter().map(|mac| credential(mac.clone(), subject)).collect());
+        let expected =
+            known.clone().unwrap_or_else(|| self.macs.iter().map(|mac| credential(mac.clone(), subject)).collect());
         let fits: bool = expected.iter().fold(Choice::from(0), |fits, one| fits | one[..].ct_eq(given)).into();
         if fits && known.is_none() {
             let mut known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
@@ -383,9 +439,25 @@ async fn read_body(mut body: Incoming, bytes_max: u64) -> Result<Bytes, StatusCo
             }
             all.extend_from_slice(&data);
         }
-        if first.len() as u64 > bytes_max { Err(StatusCode::PAYLOAD_TOO_LARGE) } else { Ok(rest.map_or(first, BytesMut::freeze)) }
+        if first.len() as u64 > bytes_max {
+            Err(StatusCode::PAYLOAD_TOO_LARGE)
+        } else {
+            Ok(rest.map_or(first, BytesMut::freeze))
+        }
     };
+    let mut read = pin!(read);
+    // Mostly it is all there already, and no timer is needed.
+    if let Some(read) = poll_fn(|context| Poll::Ready(now(read.as_mut().poll(context)))).await {
+        return read;
+    }
     tokio::time::timeout(BODY_TIME_MAX, read).await.unwrap_or(Err(StatusCode::SERVICE_UNAVAILABLE))
+}
+
+fn now<T>(poll: Poll<T>) -> Option<T> {
+    match poll {
+        Poll::Ready(value) => Some(value),
+        Poll::Pending => None,
+    }
 }
 
 /// An answer without a body, plain enough for Logplex's client.

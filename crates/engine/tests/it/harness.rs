@@ -234,7 +234,7 @@ impl Stage {
             clock: self.clock.clone(),
             store: self.another_store().await,
             settings: self.settings(),
-            limits: self.config.limits,
+            limits: self.config.limits, commits: tokio::runtime::Handle::current()
         };
         self.running = Some(Engine::start(options).await.unwrap());
         self.levels_due = self.clock.now();
@@ -375,7 +375,7 @@ impl Stage {
 
     pub(crate) async fn post_to(&mut self, app: &Arc<App>, id: Option<&str>, lines: &[String]) -> Result<u64, Refused> {
         let engine = self.engine();
-        match engine.take(app, id, lines.concat().as_bytes()) {
+        match engine.take(app, id, &bytes::Bytes::from(lines.concat())) {
             Taken::Done { lines } => Ok(lines),
             Taken::Pending(pending) => engine.keep(pending).await,
         }

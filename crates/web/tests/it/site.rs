@@ -114,10 +114,15 @@ impl Site {
             masker: Masker::with_values(vec![KNOWN_SECRET.to_owned()]),
             public_url: None,
         };
-        let (engine, loops) =
-            Engine::start(EngineOptions { clock: clock.clone(), store, settings, limits: Limits::default() })
-                .await
-                .unwrap();
+        let (engine, loops) = Engine::start(EngineOptions {
+            clock: clock.clone(),
+            store,
+            settings,
+            limits: Limits::default(),
+            commits: tokio::runtime::Handle::current(),
+        })
+        .await
+        .unwrap();
         let settings = DrainSettings {
             enabled: true,
             secrets: vec![SECRET.into()],
@@ -188,7 +193,7 @@ impl Site {
     /// Takes a batch as the drain would, and commits it.
     pub(crate) async fn post(&self, app: &str, body: &[u8]) {
         let app = self.engine.app_named(app).await.unwrap();
-        if let Taken::Pending(pending) = self.engine.take(&app, None, body) {
+        if let Taken::Pending(pending) = self.engine.take(&app, None, &bytes::Bytes::copy_from_slice(body)) {
             self.engine.keep(pending).await.unwrap();
         }
     }
