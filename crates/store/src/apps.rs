@@ -161,6 +161,7 @@ impl Store {
             let mut tx = self.begin().await?;
             let known: Option<Row> = on!(&mut tx, Engine, conn, sqlx::query_as(BY_TOKEN).bind(token.as_ref()).fetch_optional(conn).await?);
             if let Some(row) = known {
+                tx.rollback().await?;
                 return app(row);
             }
             let new = ensure(&mut tx, id, &name, origin, now).await?;

@@ -10,14 +10,15 @@ use std::time::Duration;
 
 use sqlx::postgres::{PgConnectOptions, PgPool, PgPoolOptions, PgSslMode};
 use sqlx::sqlite::{SqliteConnectOptions, SqliteJournalMode, SqlitePool, SqlitePoolOptions, SqliteSynchronous};
-use sqlx::{ConnectOptions, Connection, Postgres, Sqlite, Transaction};
+use sqlx::{ConnectOptions, Postgres, Transaction};
 
 use crate::error::{Result, StoreError};
+use crate::writer::{LiteTx, Writer};
 
 /// No call takes longer, save backup, restore, migration and housekeeping.
 pub(crate) const CALL_MAX: Duration = Duration::from_secs(10);
 /// How long a call waits for a connection or for another writer.
-const ACQUIRE_MAX: Duration = Duration::from_secs(3);
+pub(crate) const ACQUIRE_MAX: Duration = Duration::from_secs(3);
 /// How long SQLite waits for another process's write, and Postgres works on one statement.
 const STATEMENT_MAX_MS: u64 = 3_000;
 /// Heroku's smallest plans allow 20 connections to all processes together.
@@ -48,13 +49,13 @@ impl Engine {
 /// Pools. On SQLite one writer and a few readers; on Postgres one pool for both.
 #[derive(Clone, Debug)]
 pub(crate) enum Db {
-    Lite { w: SqlitePool, r: SqlitePool },
+    Lite { w: Writer, r: SqlitePool },
     Pg(PgPool),
 }
 
 /// A transaction that may write. Dropped without [`Tx::commit`], it leaves nothing.
 pub(crate) enum Tx {
-    Lite(Transaction<'static, Sqlite>),
+    Lite(LiteTx),
     Pg(Transaction<'static, Postgres>),
 }
 
@@ -83,8 +84,11 @@ macro_rules! run {
         $crate::db::within($crate::db::CALL_MAX, async {
             Ok(match $db {
                 $crate::db::Db::Lite { w, .. } => {
-                    let $pool = w;
-                    $future.await?
+                    let mut held = w.hold().await?;
+                    let $pool = &mut held.conn;
+                    let done = $future.await?;
+                    held.keep();
+                    done
                 }
                 $crate::db::Db::Pg(p) => {
                     let $pool = p;
@@ -111,7 +115,7 @@ macro_rules! on {
             $crate::db::Tx::Lite(t) => {
                 #[allow(dead_code, reason = "not every body names its driver")]
                 type $engine = sqlx::Sqlite;
-                let $conn = &mut **t;
+                let $conn = &mut t.conn;
                 $body
             }
             $crate::db::Tx::Pg(t) => {
@@ -140,6 +144,15 @@ impl Tx {
         Ok(())
     }
 
+    /// Ends a transaction that changed nothing. Cheaper than dropping it, which costs SQLite its connection.
+    pub(crate) async fn rollback(self) -> Result<()> {
+        match self {
+            Self::Lite(tx) => tx.rollback().await?,
+            Self::Pg(tx) => tx.rollback().await?,
+        }
+        Ok(())
+    }
+
     pub(crate) fn engine(&self) -> Engine {
         match self {
             Self::Lite(_) => Engine::Sqlite,
@@ -160,7 +173,7 @@ impl Db {
     /// another writer was faster.
     pub(crate) async fn begin(&self) -> Result<Tx> {
         Ok(match self {
-            Self::Lite { w, .. } => Tx::Lite(w.begin_with("BEGIN IMMEDIATE").await?),
+            Self::Lite { w, .. } => Tx::Lite(w.begin().await?),
             Self::Pg(pool) => Tx::Pg(pool.begin().await?),
         })
     }
@@ -248,20 +261,7 @@ pub(crate) fn sqlite_options(path: &Path, synchronous: SqliteSynchronous) -> Sql
 
 /// One writer, and readers that close when nobody reads.
 pub(crate) async fn open_sqlite(options: SqliteConnectOptions, readers: u32) -> Result<Db> {
-    let writer = SqlitePoolOptions::new()
-        .max_connections(1)
-        .idle_timeout(None)
-        .max_lifetime(None)
-        .test_before_acquire(false)
-        // When the disk is full SQLite rolls back by itself, of which sqlx does not hear: it believes to be in a
-        // transaction for good. Such a connection is closed.
-        .before_acquire(|conn, _meta| Box::pin(async move { Ok(!conn.is_in_transaction()) }))
-        .acquire_timeout(ACQUIRE_MAX)
-        .connect_with(options.clone())
-        .await?;
-    if readers == 0 {
-        return Ok(Db::Lite { r: writer.clone(), w: writer });
-    }
+    let writer = Writer::open(options.clone()).await?;
     let readers = SqlitePoolOptions::new()
         .max_connections(readers)
         .idle_timeout(Duration::from_secs(60))

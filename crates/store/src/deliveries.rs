@@ -129,6 +129,7 @@ impl Store {
             let mut tx = self.begin().await?;
             let rows = due(&mut tx, now, limit, exclude_receivers).await?;
             if rows.is_empty() {
+                tx.rollback().await?;
                 return Ok(Vec::new());
             }
             let ids: Vec<Uuid> = rows.iter().map(|row| row.0).collect();

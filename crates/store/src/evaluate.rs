@@ -30,6 +30,9 @@ pub const EVALUATE_MAX: Duration = Duration::from_millis(3_500);
 /// The most events of one key that are loaded, the newest.
 pub const EVENTS_LOADED_MAX: usize = 262_144;
 
+/// A string of statements about more rows than this is not kept prepared.
+const STATEMENT_ROWS_MAX: usize = 64;
+
 /// What a batch concerns.
 #[derive(Debug, Clone, Default)]
 pub struct EvaluateRequest {
@@ -240,11 +243,10 @@ impl Store {
         step: impl FnOnce(Loaded) -> (Changes, T) + Send,
     ) -> Result<T> {
         within(EVALUATE_MAX, async {
-            let mut tx = self.begin().await?;
-            let loaded = load::load(&mut tx, &request).await?;
+            let now = request.now;
+            let (tx, loaded, match_id) = load::begin(&self.state, request).await?;
             let (changes, out) = step(loaded);
-            save::save(&mut tx, request.now, &changes).await?;
-            tx.commit().await?;
+            save::commit(tx, now, changes, match_id).await?;
             Ok(out)
         })
         .await

@@ -21,9 +21,11 @@ async fn open(change: impl FnOnce(&mut StoreOptions)) -> (tempfile::TempDir, Sto
 
 async fn page_limit(db: &Db, more: i64) {
     let Db::Lite { w, .. } = db else { panic!("not SQLite") };
-    let pages: i64 = sqlx::query_scalar("SELECT page_count FROM pragma_page_count").fetch_one(w).await.unwrap();
+    let mut held = w.hold().await.unwrap();
+    let pages: i64 = sqlx::query_scalar("SELECT page_count FROM pragma_page_count").fetch_one(&mut held.conn).await.unwrap();
     let limit = sqlx::AssertSqlSafe(format!("PRAGMA max_page_count = {}", pages + more));
-    sqlx::query(limit).execute(w).await.unwrap();
+    sqlx::query(limit).execute(&mut held.conn).await.unwrap();
+    held.keep();
 }
 
 /// Saves one key of an app with that many events.

@@ -31,6 +31,7 @@ mod schema;
 mod text;
 pub mod tokens;
 pub mod tracks;
+mod writer;
 
 pub use db::Engine;
 pub use error::{Result, StoreError};

@@ -5,6 +5,18 @@
 /// Up to here a statement has exactly the rows at hand.
 const EXACT_MAX: usize = 8;
 
+/// Where a row may be left empty: the sizes of a padded statement.
+const PADDED: [usize; 6] = [1, 2, 4, 8, 16, 64];
+
+/// Cuts rows into few sizes, each filled up with `None` that the statement must skip: for a string of several statements,
+/// whose sizes multiply.
+pub(crate) fn padded<T>(rows: &[T]) -> impl Iterator<Item = impl Iterator<Item = Option<&T>>> {
+    rows.chunks(64).map(|piece| {
+        let size = PADDED.into_iter().find(|&size| size >= piece.len()).unwrap_or(piece.len());
+        piece.iter().map(Some).chain(std::iter::repeat_with(|| None)).take(size)
+    })
+}
+
 /// Cuts rows into the pieces that become one statement each.
 pub(crate) fn pieces<T>(rows: &[T]) -> impl Iterator<Item = &[T]> {
     pieces_of(rows, &[64, 16])
@@ -23,6 +35,16 @@ pub(crate) fn pieces_of<'a, T>(mut rows: &'a [T], sizes: &'static [usize]) -> im
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn padded_to_few_sizes() {
+        for (rows, want) in [(0, &[][..]), (1, &[1]), (3, &[4]), (13, &[16]), (17, &[64]), (70, &[64, 8])] {
+            let rows: Vec<usize> = (0..rows).collect();
+            let sizes: Vec<usize> = padded(&rows).map(Iterator::count).collect();
+            assert_eq!(sizes, want);
+            assert_eq!(padded(&rows).flatten().flatten().copied().collect::<Vec<_>>(), rows);
+        }
+    }
 
     #[test]
     fn few_sizes_and_every_row() {

@@ -53,8 +53,12 @@ pub(crate) async fn migrate(db: &Db, set: Set) -> Result<()> {
     let done = match db {
         // `run_direct`, here and below: the future of `run` is not Send.
         Db::Lite { w, .. } => {
-            let mut conn = w.acquire().await?;
-            set.migrator().run_direct(None, &mut *conn, false).await
+            let mut held = w.hold().await?;
+            let done = set.migrator().run_direct(None, &mut held.conn, false).await;
+            if done.is_ok() {
+                held.keep();
+            }
+            done
         }
         Db::Pg(pool) => {
             let mut conn = pool.acquire().await.map_err(StoreError::from)?;
@@ -96,9 +100,12 @@ fn explain(error: MigrateError) -> StoreError {
 pub(crate) async fn version(db: &Db) -> Result<i64> {
     let there: i64 = match db {
         Db::Lite { w, .. } => {
-            sqlx::query_scalar("SELECT COUNT(*) FROM sqlite_master WHERE name = '_sqlx_migrations'")
-                .fetch_one(w)
-                .await?
+            let mut held = w.hold().await?;
+            let there = sqlx::query_scalar("SELECT COUNT(*) FROM sqlite_master WHERE name = '_sqlx_migrations'")
+                .fetch_one(&mut held.conn)
+                .await?;
+            held.keep();
+            there
         }
         Db::Pg(pool) => sqlx::query_scalar("SELECT COUNT(to_regclass('_sqlx_migrations'))").fetch_one(pool).await?,
     };

@@ -10,8 +10,8 @@ type Shape = Vec<(String, String, String, bool, bool)>;
 async fn sqlite_shape(db: &Db) -> Shape {
     let sql = "SELECT m.name, c.name, c.type, c.\"notnull\" = 0 AND c.pk = 0, c.pk > 0 FROM sqlite_master AS m, pragma_table_info(m.name) AS c \
                WHERE m.type = 'table' AND m.name NOT LIKE '\\_%' ESCAPE '\\' AND m.name NOT LIKE 'sqlite\\_%' ESCAPE '\\'";
-    let Db::Lite { w, .. } = db else { panic!("not SQLite") };
-    sqlx::query_as(sql).fetch_all(w).await.unwrap()
+    let Db::Lite { r, .. } = db else { panic!("not SQLite") };
+    sqlx::query_as(sql).fetch_all(r).await.unwrap()
 }
 
 async fn postgres_shape(db: &Db) -> Shape {
@@ -25,9 +25,9 @@ async fn postgres_shape(db: &Db) -> Shape {
 
 async fn indexes(db: &Db) -> Vec<String> {
     let mut names: Vec<String> = match db {
-        Db::Lite { w, .. } => {
+        Db::Lite { r, .. } => {
             let sql = "SELECT name FROM sqlite_master WHERE type = 'index' AND sql IS NOT NULL";
-            sqlx::query_scalar(sql).fetch_all(w).await.unwrap()
+            sqlx::query_scalar(sql).fetch_all(r).await.unwrap()
         }
         Db::Pg(pool) => {
             let sql =
@@ -135,7 +135,7 @@ async fn a_broken_migration_leaves_a_filled_store_as_it_was() {
         steps.push(step(2, broken));
         let migrator = Migrator::with_migrations(steps);
         match &store.state {
-            Db::Lite { w, .. } => migrator.run(w).await.unwrap_err(),
+            Db::Lite { w, .. } => migrator.run(&mut w.hold().await.unwrap().conn).await.unwrap_err(),
             Db::Pg(pool) => migrator.run(pool).await.unwrap_err(),
         };
         assert_eq!(version(&store.state).await.unwrap(), 1);

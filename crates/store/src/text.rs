@@ -57,6 +57,10 @@ impl Type<Sqlite> for JsonText {
 }
 
 impl Encode<'_, Sqlite> for JsonText {
+    fn encode(self, buffer: &mut SqliteArgumentsBuffer) -> Result<IsNull, BoxDynError> {
+        <String as Encode<'_, Sqlite>>::encode(self.0, buffer)
+    }
+
     fn encode_by_ref(&self, buffer: &mut SqliteArgumentsBuffer) -> Result<IsNull, BoxDynError> {
         <String as Encode<'_, Sqlite>>::encode_by_ref(&self.0, buffer)
     }

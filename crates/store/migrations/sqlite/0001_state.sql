@@ -45,7 +45,6 @@ CREATE TABLE tracks (
     last_match_id INTEGER,
     PRIMARY KEY (app_id, rule, grp)
 ) STRICT, WITHOUT ROWID;
-CREATE INDEX tracks_by_next_wake ON tracks (next_wake_at);
 CREATE INDEX tracks_by_alert ON tracks (alert_id);
 CREATE INDEX tracks_by_phase_open ON tracks (phase) WHERE phase <> 'quiet';
 

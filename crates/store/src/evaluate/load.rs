@@ -12,11 +12,11 @@ use sqlx::QueryBuilder;
 use sqlx::types::Json;
 use uuid::Uuid;
 
-use super::{EVENTS_LOADED_MAX, EvaluateRequest, Loaded, LoadedTrack};
-use crate::db::{Tx, on};
+use super::{EVENTS_LOADED_MAX, EvaluateRequest, Loaded, LoadedTrack, STATEMENT_ROWS_MAX};
+use crate::db::{Db, Tx, on};
 use crate::error::{Result, StoreError};
 use crate::packed;
-use crate::rows::pieces;
+use crate::rows::{padded, pieces};
 use crate::text::{clean, time};
 
 /// The most rows of one key that are loaded, the newest.
@@ -24,14 +24,27 @@ const ROWS_LOADED_MAX: i64 = 20_000;
 /// Longer frame ids are cut; Logplex's have 25 characters.
 const FRAME_ID_BYTES_MAX: usize = 100;
 
-pub(super) async fn load(tx: &mut Tx, request: &EvaluateRequest) -> Result<Loaded> {
-    lock_apps(tx, request).await?;
-    let new_frames = take_frames(tx, request).await?;
-    let (mut tracks, stale) = load_tracks(tx, request).await?;
+/// Begins the transaction and loads. Returns the greatest id of a match, too, where SQLite told it in passing.
+pub(super) async fn begin(db: &Db, request: EvaluateRequest) -> Result<(Tx, Loaded, Option<i64>)> {
+    let frames: Vec<(Uuid, String)> = request.frames.iter().map(|(app, frame)| (app.0, frame_id(frame))).collect();
+    let (mut tx, new_frames, found, match_id) = match db {
+        Db::Lite { w, .. } => {
+            let lite::First { tx, new_frames, found, match_id } = lite::begin(w, &request, &frames).await?;
+            (tx, new_frames, found, Some(match_id))
+        }
+        Db::Pg(_) => {
+            let mut tx = db.begin().await?;
+            lock_apps(&mut tx, &request).await?;
+            let new_frames = take_frames(&mut tx, request.now, &frames).await?;
+            let found = other_tracks(&mut tx, &request).await?;
+            (tx, new_frames, found, None)
+        }
+    };
+    let (mut tracks, stale) = merge(request.keys, &request.known, found);
     if !stale.is_empty() {
-        load_matches(tx, request.now, &stale, &mut tracks).await?;
+        load_matches(&mut tx, request.now, &stale, &mut tracks).await?;
     }
-    Ok(Loaded { new_frames, tracks })
+    Ok((tx, Loaded { new_frames, tracks }, match_id))
 }
 
 /// On Postgres, lets one evaluation per app in at a time. Sorted, so that two never wait for each other.
@@ -61,11 +74,10 @@ fn frame_id(text: &str) -> String {
 }
 
 /// Remembers the frames and says which were not known. The second of two equal ones in a request is not new.
-async fn take_frames(tx: &mut Tx, request: &EvaluateRequest) -> Result<Vec<bool>> {
-    let frames: Vec<(Uuid, String)> = request.frames.iter().map(|(app, frame)| (app.0, frame_id(frame))).collect();
-    let now = request.now.as_micros();
+async fn take_frames(tx: &mut Tx, now: Timestamp, frames: &[(Uuid, String)]) -> Result<Vec<bool>> {
+    let now = now.as_micros();
     let mut new: HashSet<(Uuid, String)> = HashSet::new();
-    for piece in pieces(&frames) {
+    for piece in pieces(frames) {
         let rows: Vec<(Uuid, String)> = on!(tx, Engine, conn, {
             let mut query = QueryBuilder::<Engine>::new("INSERT INTO frames (app_id, frame_id, seen_at) ");
             query.push_values(piece, |mut row, (app, frame)| {
@@ -86,39 +98,138 @@ struct Stale {
     consumed: Option<(Timestamp, Timestamp)>,
 }
 
-type TrackRow = (Uuid, String, String, i64, Option<Json<Track>>, Option<i64>, Option<i64>, Option<i64>);
+/// A key of the request (by its place) that is not as the caller knows it; without a version it is not stored.
+type TrackRow = (i64, Option<i64>, Option<Json<Track>>, Option<i64>, Option<i64>, Option<i64>);
 
-/// Loads versions, and the state of those that are not as the caller knows them.
-async fn load_tracks(tx: &mut Tx, request: &EvaluateRequest) -> Result<(HashMap<Key, LoadedTrack>, Vec<Stale>)> {
-    let mut tracks = HashMap::with_capacity(request.keys.len());
-    let mut stale = Vec::new();
-    for piece in pieces(&request.keys) {
+/// What a caller knows of a key that it does not know. Versions begin at 1.
+const UNKNOWN: i64 = -1;
+
+/// Adds the question for [`TrackRow`]s. LEFT JOIN: SQLite keeps this order and looks each key up.
+macro_rules! push_tracks {
+    ($query:expr, $request:expr, $places:expr) => {{
+        let request = $request;
+        $query.push("SELECT v.column4, t.version, t.track, t.last_match_id, t.consumed_stamp, t.consumed_at FROM (");
+        $query.push_values($places, |mut row, place: Option<usize>| {
+            let key = place.and_then(|place| request.keys.get(place));
+            row.push_bind(key.map(|key| key.app.0))
+                .push_bind(key.map(|key| key.rule.as_str()))
+                .push_bind(key.map(|key| key.group.0.as_str()))
+                .push_bind(place.and_then(|place| i64::try_from(place).ok()))
+                .push_bind(key.map(|key| request.known.get(key).copied().unwrap_or(UNKNOWN)));
+        });
+        $query.push(
+            ") AS v LEFT JOIN tracks AS t ON t.app_id = v.column1 AND t.rule = v.column2 AND t.grp = v.column3 \
+             WHERE t.version IS DISTINCT FROM v.column5",
+        );
+    }};
+}
+
+async fn other_tracks(tx: &mut Tx, request: &EvaluateRequest) -> Result<Vec<TrackRow>> {
+    let mut found = Vec::new();
+    let places: Vec<usize> = (0..request.keys.len()).collect();
+    for piece in pieces(&places) {
         let rows: Vec<TrackRow> = on!(tx, Engine, conn, {
-            let mut query = QueryBuilder::<Engine>::new(
-                "SELECT t.app_id, t.rule, t.grp, t.version, CASE WHEN t.version = v.column4 THEN NULL ELSE t.track END, \
-                 t.last_match_id, t.consumed_stamp, t.consumed_at FROM (",
-            );
-            query.push_values(piece, |mut row, key| {
-                let known = request.known.get(key).copied().unwrap_or(-1);
-                row.push_bind(key.app.0).push_bind(key.rule.as_str()).push_bind(key.group.0.as_str()).push_bind(known);
-            });
-            // CROSS JOIN: SQLite keeps this order and looks each key up.
-            query.push(
-                ") AS v CROSS JOIN tracks AS t WHERE t.app_id = v.column1 AND t.rule = v.column2 AND t.grp = v.column3",
-            );
+            let mut query = QueryBuilder::<Engine>::new("");
+            push_tracks!(query, request, piece.iter().copied().map(Some));
             query.build_query_as().fetch_all(conn).await?
         });
-        for (app, rule, group, version, track, last_match, stamp, at) in rows {
-            let key = Key { app: AppId(app), rule, group: Group(group) };
-            let track = track.map(|Json(track)| track);
-            if track.is_some() {
-                let consumed = stamp.zip(at).map(|(stamp, at)| (time(stamp), time(at)));
-                stale.push(Stale { key: key.clone(), last_match, consumed });
-            }
-            tracks.insert(key, LoadedTrack { version, track, ..LoadedTrack::default() });
-        }
+        found.extend(rows);
     }
-    Ok((tracks, stale))
+    Ok(found)
+}
+
+/// Versions of all keys that are stored, and the state of those that are not as the caller knows them.
+fn merge(keys: Vec<Key>, known: &HashMap<Key, i64>, found: Vec<TrackRow>) -> (HashMap<Key, LoadedTrack>, Vec<Stale>) {
+    let mut found: HashMap<i64, TrackRow> = found.into_iter().map(|row| (row.0, row)).collect();
+    let mut tracks = HashMap::with_capacity(keys.len());
+    let mut stale = Vec::new();
+    for (place, key) in (0..).zip(keys) {
+        let Some((_, version, track, last_match, stamp, at)) = found.remove(&place) else {
+            let version = known.get(&key).copied().unwrap_or(UNKNOWN);
+            tracks.insert(key, LoadedTrack { version, ..LoadedTrack::default() });
+            continue;
+        };
+        let (Some(version), Some(Json(track))) = (version, track) else { continue };
+        let consumed = stamp.zip(at).map(|(stamp, at)| (time(stamp), time(at)));
+        stale.push(Stale { key: key.clone(), last_match, consumed });
+        tracks.insert(key, LoadedTrack { version, track: Some(track), ..LoadedTrack::default() });
+    }
+    (tracks, stale)
+}
+
+/// SQLite's way: one string of statements, which crosses to the connection's thread and back once.
+mod lite {
+    use futures_util::TryStreamExt;
+    use sqlx::{Either, Executor, FromRow, QueryBuilder, Row, Sqlite};
+
+    use super::{
+        EvaluateRequest, HashSet, Result, STATEMENT_ROWS_MAX, TrackRow, Tx, UNKNOWN, Uuid, other_tracks, padded,
+        take_frames,
+    };
+    use crate::db::on;
+    use crate::writer::Writer;
+
+    const NEWEST_MATCH: &str = "SELECT COALESCE(MAX(id), 0) FROM matches";
+
+    pub(super) struct First {
+        pub(super) tx: Tx,
+        pub(super) new_frames: Vec<bool>,
+        pub(super) found: Vec<TrackRow>,
+        pub(super) match_id: i64,
+    }
+
+    /// Begins, takes the frames as if all were new, and asks for the keys. Where a frame is not new after all, which the
+    /// number of inserted rows tells, begins again and asks for each.
+    pub(super) async fn begin(w: &Writer, request: &EvaluateRequest, frames: &[(Uuid, String)]) -> Result<First> {
+        let mut seen = HashSet::with_capacity(frames.len());
+        let distinct: Vec<bool> = frames.iter().map(|frame| seen.insert(frame)).collect();
+        let places: Vec<usize> = (0..request.keys.len()).collect();
+        let now = request.now.as_micros();
+
+        let mut query = QueryBuilder::<Sqlite>::new("BEGIN IMMEDIATE");
+        let mut inserts = 0;
+        for piece in padded(frames) {
+            inserts += 1;
+            query.push("; INSERT INTO frames (app_id, frame_id, seen_at) SELECT * FROM (");
+            query.push_values(piece, |mut row, frame| {
+                row.push_bind(frame.map(|frame| frame.0)).push_bind(frame.map(|frame| frame.1.as_str())).push_bind(now);
+            });
+            query.push(") AS v WHERE v.column1 IS NOT NULL ON CONFLICT DO NOTHING");
+        }
+        for piece in padded(&places) {
+            query.push("; ");
+            push_tracks!(query, request, piece.map(|place| place.copied()));
+        }
+        query.push("; ").push(NEWEST_MATCH);
+
+        let mut held = w.hold().await?;
+        let (mut found, mut match_id, mut statement, mut inserted) = (Vec::new(), 0, 0, 0);
+        {
+            let persistent = frames.len().max(places.len()) <= STATEMENT_ROWS_MAX;
+            let mut answers = (&mut held.conn).fetch_many(query.build().persistent(persistent));
+            while let Some(answer) = answers.try_next().await? {
+                match answer {
+                    Either::Left(done) => {
+                        if (1..=inserts).contains(&statement) {
+                            inserted += done.rows_affected();
+                        }
+                        statement += 1;
+                    }
+                    Either::Right(row) if row.len() == 1 => match_id = row.try_get(0)?,
+                    Either::Right(row) => found.push(TrackRow::from_row(&row)?),
+                }
+            }
+        }
+        if inserted == u64::try_from(seen.len()).unwrap_or(u64::MAX) {
+            return Ok(First { tx: Tx::Lite(held), new_frames: distinct, found, match_id });
+        }
+        held.rollback().await?;
+        let mut tx = Tx::Lite(w.begin().await?);
+        let new_frames = take_frames(&mut tx, request.now, frames).await?;
+        let found = other_tracks(&mut tx, request).await?;
+        let match_id = on!(&mut tx, Engine, conn, sqlx::query_scalar(NEWEST_MATCH).fetch_one(conn).await?);
+        Ok(First { tx, new_frames, found, match_id })
+    }
 }
 
 type MatchRow = (Uuid, String, String, Vec<u8>, Option<Json<Vec<EvidenceLine>>>);

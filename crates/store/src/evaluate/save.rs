@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, HashMap};
 
 use dynowatch_domain::alert::Phase;
-use dynowatch_domain::evidence::EVIDENCE_LINES_MAX;
+use dynowatch_domain::evidence::{EVIDENCE_LINES_MAX, EvidenceLine};
 use dynowatch_domain::key::{Group, Key};
 use dynowatch_domain::release::Release;
 use dynowatch_domain::{AlertId, AppId, Timestamp};
@@ -17,17 +17,156 @@ use crate::rows::pieces;
 use crate::text::{JsonText, clean, int, json};
 use crate::{blinds, deliveries, packed, releases};
 
-pub(super) async fn save(tx: &mut Tx, now: Timestamp, changes: &Changes) -> Result<()> {
-    let newest = save_matches(tx, now, &changes.tracks).await?;
-    save_tracks(tx, now, &changes.tracks, &newest).await?;
-    save_fired(tx, &changes.fired).await?;
-    save_updates(tx, &changes.updates).await?;
-    save_resolved(tx, &changes.resolved).await?;
-    save_decisions(tx, changes).await?;
-    deliveries::insert(tx, &changes.deliveries).await?;
-    deliveries::insert_resolve_notices(tx, &changes.resolve_notices).await?;
-    save_releases(tx, changes).await?;
-    blinds::insert(tx, &changes.blinds).await
+/// Saves and commits. `match_id` is the greatest id of a match, where it is known.
+pub(super) async fn commit(mut tx: Tx, now: Timestamp, changes: Changes, match_id: Option<i64>) -> Result<()> {
+    save_fired(&mut tx, &changes.fired).await?;
+    save_updates(&mut tx, &changes.updates).await?;
+    save_resolved(&mut tx, &changes.resolved).await?;
+    save_decisions(&mut tx, &changes).await?;
+    deliveries::insert(&mut tx, &changes.deliveries).await?;
+    deliveries::insert_resolve_notices(&mut tx, &changes.resolve_notices).await?;
+    save_releases(&mut tx, &changes).await?;
+    blinds::insert(&mut tx, &changes.blinds).await?;
+    match (tx, match_id) {
+        (Tx::Lite(lite), Some(match_id)) => lite::commit(lite, now, &changes.tracks, match_id).await,
+        (mut tx, _) => {
+            let newest = save_matches(&mut tx, now, &changes.tracks).await?;
+            save_tracks(&mut tx, now, &changes.tracks, &newest).await?;
+            tx.commit().await
+        }
+    }
+}
+
+/// SQLite's way: the keys, what they counted and the commit in one string of statements.
+mod lite {
+    use sqlx::{QueryBuilder, Sqlite};
+
+    use super::super::STATEMENT_ROWS_MAX;
+    use super::{Result, Timestamp, TrackChange, arrived, counted_any, int, json, newest_lines, packed, phase};
+    use crate::rows::padded;
+    use crate::writer::LiteTx;
+
+    pub(super) async fn commit(mut tx: LiteTx, now: Timestamp, tracks: &[TrackChange], match_id: i64) -> Result<()> {
+        let mut next = match_id;
+        let ids: Vec<(&TrackChange, Option<i64>)> = tracks
+            .iter()
+            .map(|change| {
+                let counted = counted_any(change);
+                next += i64::from(counted);
+                (change, counted.then_some(next))
+            })
+            .collect();
+        let mut query = QueryBuilder::<Sqlite>::new("");
+        push_matches(&mut query, now, &ids)?;
+        push_tracks(&mut query, now, &ids)?;
+        query.push("COMMIT");
+        let persistent = tracks.len() <= STATEMENT_ROWS_MAX;
+        let _done = query.build().persistent(persistent).execute(&mut tx.conn).await?;
+        tx.keep();
+        Ok(())
+    }
+
+    /// With ids of our own: nobody else writes now.
+    fn push_matches(
+        query: &mut QueryBuilder<Sqlite>,
+        now: Timestamp,
+        ids: &[(&TrackChange, Option<i64>)],
+    ) -> Result<()> {
+        let counted = ids.iter().filter_map(|(change, id)| Some((*change, (*id)?)));
+        let rows =
+            counted.map(|(change, id)| Ok((change, id, json(newest_lines(change))?))).collect::<Result<Vec<_>>>()?;
+        for piece in padded(&rows) {
+            query.push(
+                "INSERT INTO matches (id, app_id, rule, grp, arrived_at, count, events, lines, previous_id) \
+                 SELECT v.*, (SELECT t.last_match_id FROM tracks AS t \
+                 WHERE t.app_id = v.column2 AND t.rule = v.column3 AND t.grp = v.column4) FROM (",
+            );
+            query.push_values(piece, |mut row, new| {
+                let change = new.map(|new| new.0);
+                row.push_bind(new.map(|new| new.1))
+                    .push_bind(change.map(|change| change.key.app.0))
+                    .push_bind(change.map(|change| change.key.rule.as_str()))
+                    .push_bind(change.map(|change| change.key.group.0.as_str()))
+                    .push_bind(change.map(|change| arrived(change, now).as_micros()))
+                    .push_bind(change.map(|change| int(change.events.len() as u64)))
+                    .push_bind(change.map(|change| packed::pack(&change.events)))
+                    .push_bind(new.map(|new| new.2.clone()));
+            });
+            query.push(") AS v WHERE v.column1 IS NOT NULL; ");
+        }
+        Ok(())
+    }
+
+    /// Phase and alert apart, and only where they change: SQLite rewrites the index entries of every column that an update
+    /// names, and most commits move no key.
+    fn push_tracks(
+        query: &mut QueryBuilder<Sqlite>,
+        now: Timestamp,
+        ids: &[(&TrackChange, Option<i64>)],
+    ) -> Result<()> {
+        let now = now.as_micros();
+        let rows =
+            ids.iter().map(|(change, id)| Ok((*change, *id, json(&change.track)?))).collect::<Result<Vec<_>>>()?;
+        for piece in padded(&rows) {
+            query.push(
+                "INSERT INTO tracks (app_id, rule, grp, version, track, phase, alert_id, next_wake_at, changed_at, consumed_stamp, \
+                 consumed_at, last_match_id) SELECT * FROM (",
+            );
+            query.push_values(piece, |mut row, new| {
+                let change = new.map(|new| new.0);
+                let consumed = change.and_then(|change| change.consumed_before);
+                row.push_bind(change.map(|change| change.key.app.0))
+                    .push_bind(change.map(|change| change.key.rule.as_str()))
+                    .push_bind(change.map(|change| change.key.group.0.as_str()))
+                    .push_bind(change.map(|change| change.version))
+                    .push_bind(new.map(|new| new.2.clone()))
+                    .push_bind(change.map(|change| phase(&change.track.phase)))
+                    .push_bind(change.and_then(|change| change.track.firing()).map(|firing| firing.alert.0))
+                    .push_bind(change.and_then(|change| change.next_wake_at).map(Timestamp::as_micros))
+                    .push_bind(now)
+                    .push_bind(consumed.map(Timestamp::as_micros))
+                    .push_bind(consumed.map(|_| now))
+                    .push_bind(new.and_then(|new| new.1));
+            });
+            query.push(
+                ") AS v WHERE v.column1 IS NOT NULL ON CONFLICT (app_id, rule, grp) DO UPDATE SET version = excluded.version, \
+                 track = excluded.track, next_wake_at = excluded.next_wake_at, changed_at = excluded.changed_at, \
+                 consumed_stamp = COALESCE(excluded.consumed_stamp, tracks.consumed_stamp), \
+                 consumed_at = COALESCE(excluded.consumed_at, tracks.consumed_at), \
+                 last_match_id = COALESCE(excluded.last_match_id, tracks.last_match_id); ",
+            );
+        }
+        for piece in padded(&rows) {
+            query.push("UPDATE tracks SET phase = v.column4, alert_id = v.column5 FROM (");
+            query.push_values(piece, |mut row, new| {
+                let change = new.map(|new| new.0);
+                row.push_bind(change.map(|change| change.key.app.0))
+                    .push_bind(change.map(|change| change.key.rule.as_str()))
+                    .push_bind(change.map(|change| change.key.group.0.as_str()))
+                    .push_bind(change.map(|change| phase(&change.track.phase)))
+                    .push_bind(change.and_then(|change| change.track.firing()).map(|firing| firing.alert.0));
+            });
+            query.push(
+                ") AS v WHERE tracks.app_id = v.column1 AND tracks.rule = v.column2 AND tracks.grp = v.column3 \
+                 AND (tracks.phase IS NOT v.column4 OR tracks.alert_id IS NOT v.column5); ",
+            );
+        }
+        Ok(())
+    }
+}
+
+/// Whether there is anything to append to the key's matches.
+fn counted_any(change: &TrackChange) -> bool {
+    !change.events.is_empty() || !change.lines.is_empty()
+}
+
+fn newest_lines(change: &TrackChange) -> &[EvidenceLine] {
+    let kept = change.lines.len().saturating_sub(EVIDENCE_LINES_MAX);
+    change.lines.get(kept..).unwrap_or_default()
+}
+
+fn arrived(change: &TrackChange, now: Timestamp) -> Timestamp {
+    change.events.iter().map(|event| event.arrived).max().unwrap_or(now)
 }
 
 fn phase(phase: &Phase) -> &'static str {
@@ -74,13 +213,8 @@ async fn save_tracks(tx: &mut Tx, now: Timestamp, tracks: &[TrackChange], newest
 
 /// Appends what was counted, each row pointing to the one before it of its key. Returns the new rows by key.
 async fn save_matches(tx: &mut Tx, now: Timestamp, tracks: &[TrackChange]) -> Result<HashMap<Key, i64>> {
-    let counted = tracks.iter().filter(|change| !change.events.is_empty() || !change.lines.is_empty());
-    let rows = counted
-        .map(|change| {
-            let kept = change.lines.len().saturating_sub(EVIDENCE_LINES_MAX);
-            Ok((change, json(change.lines.get(kept..).unwrap_or_default())?))
-        })
-        .collect::<Result<Vec<_>>>()?;
+    let counted = tracks.iter().filter(|change| counted_any(change));
+    let rows = counted.map(|change| Ok((change, json(newest_lines(change))?))).collect::<Result<Vec<_>>>()?;
     let mut newest = HashMap::with_capacity(rows.len());
     for piece in pieces(&rows) {
         let new: Vec<(i64, Uuid, String, String)> = on!(tx, Engine, conn, {
@@ -90,11 +224,10 @@ async fn save_matches(tx: &mut Tx, now: Timestamp, tracks: &[TrackChange]) -> Re
                  WHERE t.app_id = v.column1 AND t.rule = v.column2 AND t.grp = v.column3) FROM (",
             );
             query.push_values(piece, |mut row, (change, lines)| {
-                let arrived = change.events.iter().map(|event| event.arrived).max().unwrap_or(now);
                 row.push_bind(change.key.app.0)
                     .push_bind(change.key.rule.as_str())
                     .push_bind(change.key.group.0.as_str());
-                row.push_bind(arrived.as_micros()).push_bind(int(change.events.len() as u64));
+                row.push_bind(arrived(change, now).as_micros()).push_bind(int(change.events.len() as u64));
                 row.push_bind(packed::pack(&change.events)).push_bind(lines.clone());
             });
             query.push(") AS v RETURNING id, app_id, rule, grp");

@@ -1,0 +1,99 @@
+//! The one connection that writes to a SQLite file. Held apart from the pools, because a pool crosses to the connection's
+//! thread on every return, and so that `BEGIN` and `COMMIT` may travel in one string with other statements.
+//!
+//! The connection goes back to its place only when it is known to be outside of a transaction. Whoever gives up half-way
+//! (an error, a panic, a dropped future, SQLite rolling back by itself) drops it: closing a connection rolls back, and
+//! the next writer opens another.
+
+use std::sync::Arc;
+
+use sqlx::sqlite::SqliteConnectOptions;
+use sqlx::{ConnectOptions, Connection, SqliteConnection};
+use tokio::sync::{Mutex, OwnedMutexGuard};
+use tokio::time::timeout;
+
+use crate::db::ACQUIRE_MAX;
+
+/// The place of the writing connection.
+#[derive(Clone, Debug)]
+pub(crate) struct Writer {
+    options: Box<SqliteConnectOptions>,
+    place: Arc<Mutex<Place>>,
+}
+
+#[derive(Debug)]
+enum Place {
+    Ready(SqliteConnection),
+    /// In use, or given up by its last user.
+    Empty,
+    Closed,
+}
+
+/// The connection while somebody writes; in a transaction where [`Writer::begin`] made it.
+pub(crate) struct LiteTx {
+    // Closed before the place is free for another.
+    pub(crate) conn: SqliteConnection,
+    place: OwnedMutexGuard<Place>,
+}
+
+impl Writer {
+    pub(crate) async fn open(options: SqliteConnectOptions) -> sqlx::Result<Self> {
+        let conn = options.connect().await?;
+        Ok(Self { options: Box::new(options), place: Arc::new(Mutex::new(Place::Ready(conn))) })
+    }
+
+    /// Waits for the connection, and takes it as it is: outside of a transaction.
+    pub(crate) async fn hold(&self) -> sqlx::Result<LiteTx> {
+        let mut place = match Arc::clone(&self.place).try_lock_owned() {
+            Ok(place) => place,
+            Err(_taken) => timeout(ACQUIRE_MAX, Arc::clone(&self.place).lock_owned())
+                .await
+                .map_err(|_elapsed| sqlx::Error::PoolTimedOut)?,
+        };
+        let conn = match std::mem::replace(&mut *place, Place::Empty) {
+            Place::Ready(conn) => conn,
+            Place::Empty => self.options.connect().await?,
+            Place::Closed => {
+                *place = Place::Closed;
+                return Err(sqlx::Error::PoolClosed);
+            }
+        };
+        Ok(LiteTx { conn, place })
+    }
+
+    /// Begins a transaction that has the write lock from its start: one taken later fails without waiting when another
+    /// writer was faster.
+    pub(crate) async fn begin(&self) -> sqlx::Result<LiteTx> {
+        let mut tx = self.hold().await?;
+        let _done = sqlx::query("BEGIN IMMEDIATE").execute(&mut tx.conn).await?;
+        Ok(tx)
+    }
+
+    /// Closes the connection, after what is under way.
+    pub(crate) async fn close(&self) {
+        let mut place = self.place.lock().await;
+        if let Place::Ready(conn) = std::mem::replace(&mut *place, Place::Closed) {
+            let _closed = conn.close().await;
+        }
+    }
+}
+
+impl LiteTx {
+    /// Puts the connection back. Only for one that is outside of a transaction.
+    pub(crate) fn keep(self) {
+        let Self { conn, mut place } = self;
+        *place = Place::Ready(conn);
+    }
+
+    pub(crate) async fn commit(mut self) -> sqlx::Result<()> {
+        let _done = sqlx::query("COMMIT").execute(&mut self.conn).await?;
+        self.keep();
+        Ok(())
+    }
+
+    pub(crate) async fn rollback(mut self) -> sqlx::Result<()> {
+        let _done = sqlx::query("ROLLBACK").execute(&mut self.conn).await?;
+        self.keep();
+        Ok(())
+    }
+}
