@@ -13,7 +13,7 @@ use maud::{Markup, html};
 
 use super::deliveries::{Message, message_card, with_attempts};
 use super::error::PageError;
-use super::{layout, moment, moment_ago, outside, reference};
+use super::{alert_name, command, layout, moment, moment_ago, outside, prose, reference};
 use crate::router::Web;
 use crate::show::{decision, measured, resolved_because, shell_word, visible};
 
@@ -33,6 +33,7 @@ pub(crate) async fn show(
     let title = outside(&web, &alert.row.key.show(&alert.row.app_name).to_string());
     Ok(layout(
         &format!("{} · {title}", alert.row.state.as_str()),
+        "",
         Some(now),
         &page(&web, &alert, &messages, &title, now),
     ))
@@ -42,18 +43,19 @@ fn page(web: &Web, alert: &Alert, messages: &[Message], title: &str, now: Timest
     let row = &alert.row;
     let details = &row.details;
     html! {
-        (headline(row, title))
-        @if !details.meaning.is_empty() { p.lead { (details.meaning) } }
+        (headline(web, row, now))
+        @if !details.meaning.is_empty() { p.lead { (prose(&details.meaning)) } }
         (facts(web, row, now))
-        @if !details.first_command.is_empty() { section { h2 { "First command" } pre.command { code { (visible(&details.first_command)) } } } }
-        @if !details.usual_causes.is_empty() { section { h2 { "Usual causes" } ul { @for cause in &details.usual_causes { li { (cause) } } } } }
+        @if !details.first_command.is_empty() { section { h2 { "First command" } (command(&details.first_command)) } }
+        @if !details.usual_causes.is_empty() { section { h2 { "Usual causes" } ul { @for cause in &details.usual_causes { li { (prose(cause)) } } } } }
         (evidence(web, &alert.evidence))
         section {
             h2 { "Why" }
-            @if alert.decisions.is_empty() { p { "No decision is kept." } }
-            ol.decisions {
-                @for (at, effect) in &alert.decisions {
-                    li { (moment(*at)) br; (outside(web, &decision(effect, &details.condition, &details.receivers))) }
+            @if alert.decisions.is_empty() { p.quiet { "No decision is kept." } } @else {
+                ol.decisions {
+                    @for (at, effect) in &alert.decisions {
+                        li { p { (moment(*at)) } p { (outside(web, &decision(effect, &details.condition, &details.receivers))) } }
+                    }
                 }
             }
         }
@@ -67,18 +69,29 @@ fn page(web: &Web, alert: &Alert, messages: &[Message], title: &str, now: Timest
             section {
                 h2 { "Close it" }
                 p { "It closes by itself when its condition has been false for long enough. To close it now:" }
-                pre.command { code { "dynowatch alerts resolve " (shell_word(title)) } }
+                (command(&format!("dynowatch alerts resolve {}", shell_word(title))))
             }
         }
     }
 }
 
-fn headline(row: &AlertRow, title: &str) -> Markup {
+/// The verdict: state, what, how badly, since when.
+fn headline(web: &Web, row: &AlertRow, now: Timestamp) -> Markup {
     let severity = row.severity.map_or("unknown", |severity| severity.as_str());
     let class = if row.state == AlertState::Resolved { "good" } else { severity };
+    let details = &row.details;
     html! {
-        p.tags { span.tag.(class) { (row.state.as_str()) } " " span.tag.(severity) { (severity) } }
-        h1 { (title) }
+        div.verdict.(class) {
+            p { (row.state.as_str()) " · " (severity) }
+            h1 { (alert_name(web, row)) }
+            p.measured { (measured(&details.condition, &row.facts)) " in " (details.window) " (threshold " (details.threshold) ")" }
+            p.quiet {
+                @match row.resolved_at {
+                    Some(at) => { "over since " (moment_ago(at, now)) },
+                    None => { "since " (moment_ago(row.since, now)) },
+                }
+            }
+        }
     }
 }
 
@@ -88,12 +101,9 @@ fn facts(web: &Web, row: &AlertRow, now: Timestamp) -> Markup {
     let grew = row.state != AlertState::Resolved && !details.measured.is_empty() && details.measured != measured;
     html! {
         dl.facts {
-            dt { "Condition" }
-            dd { (measured) " in " (details.window) " (threshold " (details.threshold) ")" }
-            @if grew { dt { "When it fired" } dd { (details.measured) } }
-            dt { "App" } dd { (visible(&row.app_name)) @if details.app_name != row.app_name { ", then named " (visible(&details.app_name)) } }
-            @for (name, value) in row.key.group.pairs() { dt { (name) } dd { (outside(web, value)) } }
-            dt { "Fired" } dd { (moment_ago(row.since, now)) }
+            @if details.app_name != row.app_name { dt { "App" } dd { (outside(web, &row.app_name)) ", then named " (outside(web, &details.app_name)) } }
+            @if row.resolved_at.is_some() { dt { "Fired" } dd { (moment_ago(row.since, now)) } }
+            @if grew { dt { "Fired with" } dd { (details.measured) } }
             dt { "First event" } dd { (moment_ago(row.facts.first_at, now)) }
             dt { "Newest event" } dd { (moment_ago(row.facts.last_at, now)) }
             @if let Some(at) = row.resolved_at { dt { "Over" } dd { (moment_ago(at, now)) @if let Some(reason) = &row.resolve_reason { ": " (visible(&resolved_because(reason))) } } }
@@ -118,12 +128,21 @@ fn evidence(web: &Web, lines: &[EvidenceLine]) -> Markup {
 }
 
 fn log_line(web: &Web, line: &EvidenceLine) -> Markup {
-    let why = match line.role {
-        Role::Match => None,
-        Role::SameDyno => Some("same dyno"),
-        Role::SameRequest => Some("same request"),
-    };
-    html! { li { @if let Some(why) = why { span.tag { (why) } " " } code { (outside(web, &line.show())) } } }
+    let process = String::from_utf8_lossy(&line.process);
+    let text = String::from_utf8_lossy(&line.text);
+    html! {
+        li {
+            div.from {
+                time datetime=(line.at) { (line.at) } " " span { (line.source.as_str()) "[" (outside(web, &process)) "]" }
+                @match line.role {
+                    Role::Match => {},
+                    Role::SameDyno => { " · same dyno" },
+                    Role::SameRequest => { " " span.tag.same { "same request" } },
+                }
+            }
+            code { (outside(web, &text)) @if line.cut_bytes > 0 { " … [" (line.cut_bytes) " bytes cut]" } }
+        }
+    }
 }
 
 fn unsent(row: &AlertRow) -> &'static str {

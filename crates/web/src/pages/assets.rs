@@ -18,8 +18,10 @@ struct Asset {
 
 static STYLE: LazyLock<Asset> =
     LazyLock::new(|| asset("console", "css", "text/css; charset=utf-8", include_str!("../../assets/console.css")));
-static ICON: LazyLock<Asset> =
-    LazyLock::new(|| asset("icon", "svg", "image/svg+xml", include_str!("../../assets/icon.svg")));
+static ICON: LazyLock<Asset> = LazyLock::new(|| asset("icon", "svg", "image/svg+xml", ICON_SVG));
+
+/// The icon, as it also stands in the head of each page.
+pub(super) const ICON_SVG: &str = include_str!("../../assets/icon.svg");
 
 fn asset(name: &str, extension: &str, content_type: &'static str, content: &'static str) -> Asset {
     let hash = data_encoding::HEXLOWER.encode(&Sha256::digest(content.as_bytes()));

@@ -58,6 +58,7 @@ pub(crate) async fn show(
     let receivers = distinct(rows.iter().map(|row| row.receiver.as_str()));
     Ok(layout(
         "Messages",
+        "/deliveries",
         Some(now),
         &html! {
             h1 { "Messages" }
@@ -71,7 +72,7 @@ pub(crate) async fn show(
             @else { p.quiet { "To " (receivers.join(", ")) ", newest first." } }
             @for message in &messages { (message_card(&web, message, now, true)) }
             @if let Some(next) = next {
-                p { a rel="next" href={ "/deliveries?cursor=" (next) @if let Some(state) = state { "&state=" (state.as_str()) } } { "Older messages" } }
+                p { a.next rel="next" href={ "/deliveries?cursor=" (next) @if let Some(state) = state { "&state=" (state.as_str()) } } { "Older messages" } }
             }
         },
     ))
@@ -91,28 +92,39 @@ pub(super) async fn with_attempts(web: &Web, deliveries: &[Delivery], max: usize
     Ok(messages)
 }
 
-/// One message. `links` leads to its alert, where the page is not the alert's own.
+/// One message. `links` says what it tells and leads to its alert, where the page is not the alert's own.
 pub(super) fn message_card(web: &Web, one: &Message, now: Timestamp, links: bool) -> Markup {
     let delivery = &one.delivery;
+    let title = outside(web, &delivery.notice.title());
     html! {
         article.message id=(delivery.id) {
+            @if links { p.title { @match delivery.alert { Some(alert) => a href={ "/alerts/" (alert) } { (title) }, None => (title) } } }
             p {
                 span.tag.(state_class(delivery.state)) { (delivery.state.as_str()) }
-                " to " strong { (visible(&delivery.receiver)) } ", " (moment_ago(delivery.intended_at, now))
+                " to " strong { (visible(&delivery.receiver)) } " " span.quiet { (moment_ago(delivery.intended_at, now)) }
             }
-            pre { (message(&web.engine, &delivery.notice)) }
             @if let Some(detail) = &delivery.detail { p.bad { "Given up: " (outside(web, detail)) } }
             @if delivery.state == DeliveryState::Pending { p { "Next attempt " (ago(delivery.next_attempt_at, now)) "." } }
-            @if one.attempts.is_empty() { p.quiet { "Not attempted yet." } } @else { ol.attempts { @for attempt in &one.attempts { (attempt_row(web, attempt)) } } }
-            @if links && let Some(alert) = delivery.alert { p { a href={ "/alerts/" (alert) } { "The alert" } } }
+            @if delivery.state != DeliveryState::Sent { (attempts(web, one)) }
+            details {
+                summary { @if delivery.state == DeliveryState::Sent { "The message and the answer" } @else { "The message" } }
+                pre { (message(&web.engine, &delivery.notice)) }
+                @if delivery.state == DeliveryState::Sent { (attempts(web, one)) }
+            }
         }
+    }
+}
+
+fn attempts(web: &Web, one: &Message) -> Markup {
+    html! {
+        @if one.attempts.is_empty() { p.quiet { "Not attempted yet." } } @else { ol.attempts { @for attempt in &one.attempts { (attempt_row(web, attempt)) } } }
     }
 }
 
 fn attempt_row(web: &Web, attempt: &Attempt) -> Markup {
     html! {
-        li value=(attempt.number) {
-            (moment(attempt.started_at)) ": "
+        li {
+            "Attempt " (attempt.number) ", " (moment(attempt.started_at)) ": "
             (attempt.outcome.as_deref().unwrap_or("no outcome known"))
             @if let Some(detail) = attempt.detail.as_deref().filter(|detail| !detail.is_empty()) { ", " q { (outside(web, detail)) } }
         }

@@ -64,12 +64,13 @@ pub(crate) fn sign_in() -> Response {
 fn page(title: &str, what: &str, more: &Markup) -> Html<String> {
     layout(
         title,
+        "",
         None,
         &html! {
             h1 { (title) }
             p { (what) }
             (more)
-            p { a href="/" { "To the overview" } " · " a href="/deliveries" { "Messages" } " · " a href="/readyz" { "Readiness" } }
+            p { a.next href="/" { "See what is wrong now" } }
         },
     )
 }

@@ -10,14 +10,18 @@ pub(crate) mod overview;
 
 use axum::response::Html;
 use dynowatch_domain::Timestamp;
-use maud::{DOCTYPE, Markup, html};
+use dynowatch_store::alerts::AlertRow;
+use maud::{DOCTYPE, Markup, PreEscaped, html};
 
 use crate::health::VERSION;
 use crate::router::Web;
 use crate::show::{ago, masked, visible};
 
-/// A whole page. `now` says how old it is.
-fn layout(title: &str, now: Option<Timestamp>, content: &Markup) -> Html<String> {
+/// The pages that the head of each leads to.
+const PLACES: [(&str, &str); 2] = [("/", "Now"), ("/deliveries", "Messages")];
+
+/// A whole page. `here` is its path where it is one of [`PLACES`], `now` says how old it is.
+fn layout(title: &str, here: &str, now: Option<Timestamp>, content: &Markup) -> Html<String> {
     let page = html! {
         (DOCTYPE)
         html lang="en" {
@@ -32,16 +36,16 @@ fn layout(title: &str, now: Option<Timestamp>, content: &Markup) -> Html<String>
             }
             body {
                 header {
-                    a.brand href="/" { "dynowatch" }
+                    a.brand href="/" { (PreEscaped(assets::ICON_SVG)) "dynowatch" }
                     nav aria-label="Pages" {
-                        a href="/" { "Overview" }
-                        a href="/deliveries" { "Messages" }
+                        @for (path, name) in PLACES { a href=(path) aria-current=[(path == here).then_some("page")] { (name) } }
                     }
                 }
                 main { (content) }
                 footer {
                     @if let Some(now) = now { p { "As of " (moment(now)) ". " a href="" { "Reload" } } }
-                    p { "dynowatch " (VERSION) " · " a href="/readyz" { "readiness" } " · " a href="/metrics" { "metrics" } " · " a href="/api/v1/openapi.json" { "API" } }
+                    nav aria-label="For machines" { a href="/readyz" { "Readiness" } a href="/metrics" { "Metrics" } a href="/api/v1/openapi.json" { "API" } }
+                    p { "dynowatch " (VERSION) }
                 }
             }
         }
@@ -61,7 +65,25 @@ fn moment(at: Timestamp) -> Markup {
 
 /// A moment and how long ago it was.
 fn moment_ago(at: Timestamp, now: Timestamp) -> Markup {
-    html! { (moment(at)) " (" (ago(at, now)) ")" }
+    html! { (moment(at)) " " span.ago { "(" (ago(at, now)) ")" } }
+}
+
+/// A command to be copied. Its words stay whole where lines wrap: `--source` is no `--` and a `source`.
+fn command(text: &str) -> Markup {
+    let shown = visible(text);
+    html! { pre.command { code { @for (i, word) in shown.split(' ').enumerate() { @if i > 0 { " " } span { (word) } } } } }
+}
+
+/// A sentence of ours in which backticks set off what is typed.
+fn prose(text: &str) -> Markup {
+    html! { @for (i, part) in text.split('`').enumerate() { @if i % 2 == 1 { code { (visible(part)) } } @else { (visible(part)) } } }
+}
+
+/// An alert's name for people: the rule, the app, and the group where there is one.
+fn alert_name(web: &Web, row: &AlertRow) -> Markup {
+    let mut group = row.key.group.pairs().map(|(name, value)| format!("{name}={value}")).collect::<Vec<_>>().join(" ");
+    group = outside(web, &group);
+    html! { (visible(&row.key.rule)) " on " (outside(web, &row.app_name)) @if !group.is_empty() { " " span.group { (group) } } }
 }
 
 /// A link, if that is what it is: only http and https lead anywhere from here.
@@ -77,6 +99,15 @@ fn reference(text: &str) -> Markup {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn backticks_set_off_what_is_typed() {
+        assert_eq!(
+            prose("a bad release: `heroku rollback`").into_string(),
+            "a bad release: <code>heroku rollback</code>"
+        );
+        assert_eq!(prose("<b>`").into_string(), "&lt;b&gt;<code></code>");
+    }
 
     #[test]
     fn only_urls_become_links() {

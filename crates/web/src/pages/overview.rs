@@ -15,7 +15,7 @@ use dynowatch_store::deliveries::{Delivery, DeliveryFilter};
 use maud::{Markup, html};
 
 use super::error::PageError;
-use super::{layout, moment_ago, outside};
+use super::{alert_name, layout, moment, moment_ago, outside};
 use crate::api::alerts::limits;
 use crate::api::apps::seen;
 use crate::api::drain::all_counts;
@@ -27,6 +27,8 @@ use crate::show::{ago, coarse, grouped, measured, visible};
 const OPEN_MAX: u32 = 50;
 /// Alerts that are over, and messages, that are listed.
 const RECENT_MAX: u32 = 8;
+/// Apps that are named beside the verdict.
+const WORST_APPS_MAX: usize = 5;
 /// Apps that are listed.
 const APPS_MAX: usize = 200;
 /// When no line arrived for this long, calm cannot be told from blindness.
@@ -67,9 +69,13 @@ pub(crate) async fn show(State(web): State<Arc<Web>>) -> Result<Html<String>, Pa
     let verdict = verdict(&firing, counts.firing, counts.pending, apps.len(), newest, &report);
     Ok(layout(
         &verdict.sentence,
+        "/",
         Some(now),
         &html! {
-            p.verdict.(verdict.level) role="status" { (verdict.sentence) }
+            div.verdict.(verdict.level) role="status" {
+                h1.sentence { (verdict.sentence) }
+                @if !firing.is_empty() { p.quiet { @for (i, row) in apps.iter().filter(|row| row.open > 0).take(WORST_APPS_MAX).enumerate() { @if i > 0 { " · " } (outside(&web, &row.app.name)) " " (row.open) } } }
+            }
             @let warnings = report.warnings();
             @if !warnings.is_empty() { ul.warnings { @for warning in warnings { li { (warning) } } } }
             (alerts(&web, "Firing", &firing, "Nothing is firing.", now))
@@ -131,29 +137,23 @@ fn alerts(web: &Web, title: &str, rows: &[AlertRow], none: &str, now: Timestamp)
     html! {
         section {
             h2 { (title) }
-            @if rows.is_empty() { p { (none) } }
-            ul.cards { @for row in rows { (alert_card(web, row, now)) } }
+            @if rows.is_empty() { p.quiet { (none) } } @else { ul.rows.alerts { @for row in rows { (alert_row(web, row, now)) } } }
         }
     }
 }
 
-fn alert_card(web: &Web, row: &AlertRow, now: Timestamp) -> Markup {
+fn alert_row(web: &Web, row: &AlertRow, now: Timestamp) -> Markup {
     let (condition, threshold, window) = limits(web, row);
-    let name = outside(web, &row.key.show(&row.app_name).to_string());
+    let name = alert_name(web, row);
     let severity = row.severity.map_or("unknown", |severity| severity.as_str());
     html! {
-        li.card.(severity) {
-            p.title {
-                @match row.id {
-                    Some(id) => a href={ "/alerts/" (id) } { (name) },
-                    None => (name),
-                }
-                " " @if row.severity.is_some() { span.tag { (severity) } }
-            }
-            p { (measured(&condition, &row.facts)) " in " (window) " (threshold " (threshold) ")" }
+        li.(severity) {
+            p.name { @match row.id { Some(id) => a href={ "/alerts/" (id) } { (name) }, None => (name) } }
+            p.severity { @if row.severity.is_some() { span.tag { (severity) } } }
+            p.measured { (measured(&condition, &row.facts)) " in " (window) " (threshold " (threshold) ")" }
             @match row.resolved_at {
-                Some(at) => p.quiet { "over " (ago(at, now)) ", began " (moment_ago(row.since, now)) },
-                None => p.quiet { "since " (moment_ago(row.since, now)) @if !row.told && row.id.is_some() { ", nobody was told" } },
+                Some(at) => p.quiet.when { "over " (ago(at, now)) ", began " (moment(row.since)) },
+                None => p.quiet.when { "since " (moment_ago(row.since, now)) @if !row.told && row.id.is_some() { ", nobody was told" } },
             }
         }
     }
@@ -166,8 +166,7 @@ fn app_table(web: &Web, apps: &[AppRow], now: Timestamp) -> Markup {
             @if apps.is_empty() {
                 p { "No app yet. " code { "dynowatch drain url --app NAME --public-url URL" } " prints the address for " code { "heroku drains:add" } "." }
             } @else {
-                div.scroll {
-                    table {
+                table {
                         thead { tr { th scope="col" { "App" } th scope="col" { "Last line" } th.number scope="col" { "Lines" } th.number scope="col" { "Errors" } } }
                         tbody {
                             @for row in apps.iter().take(APPS_MAX) {
@@ -184,7 +183,6 @@ fn app_table(web: &Web, apps: &[AppRow], now: Timestamp) -> Markup {
                             }
                         }
                     }
-                }
                 p.quiet { "Lines and platform errors (H, R and L codes) are counted since this process began, " (ago(web.engine.started_at(), now)) "." }
                 @if apps.len() > APPS_MAX { p { (APPS_MAX) " of " (apps.len()) " apps are shown; GET /api/v1/apps has all." } }
             }
@@ -197,18 +195,18 @@ fn drain_health(web: &Web, now: Timestamp) -> Markup {
     let malformed: u64 = counts.malformed.iter().sum();
     let refused = stats.batches_overloaded.get() + stats.batches_store_away.get();
     let rows = [
-        ("Batches accepted", stats.batches_accepted.get()),
-        ("Refused with 401 (lost)", stats.batches_unauthorized.get()),
-        ("Refused with 503 (sent again)", refused),
-        ("Refused with 413 (lost)", stats.batches_too_large.get()),
-        ("Lines", counts.lines()),
-        ("Frames that could not be read", malformed),
+        ("Batches accepted", stats.batches_accepted.get(), false),
+        ("Refused with 401 (lost)", stats.batches_unauthorized.get(), true),
+        ("Refused with 503 (sent again)", refused, true),
+        ("Refused with 413 (lost)", stats.batches_too_large.get(), true),
+        ("Lines", counts.lines(), false),
+        ("Frames that could not be read", malformed, true),
     ];
     html! {
         section {
             h2 { "Drain" }
-            p { @if web.drain.is_on() { "The drain is on." } @else { "The drain is off." } " Counted since this process began, " (ago(web.engine.started_at(), now)) "." }
-            dl.facts { @for (name, n) in rows { dt { (name) } dd { (grouped(n)) } } }
+            p.quiet { @if web.drain.is_on() { "The drain is on." } @else { "The drain is off." } " Counted since this process began, " (ago(web.engine.started_at(), now)) "." }
+            dl.numbers { @for (name, n, bad) in rows { div.bad[bad && n > 0] { dt { (name) } dd { (grouped(n)) } } } }
         }
     }
 }
@@ -217,17 +215,16 @@ fn recent_messages(web: &Web, messages: &[Delivery], now: Timestamp) -> Markup {
     html! {
         section {
             h2 { "Messages" }
-            @if messages.is_empty() { p { "No message was sent yet." } } @else {
+            @if messages.is_empty() { p.quiet { "No message was sent yet." } } @else {
                 ul.rows {
                     @for message in messages {
                         li {
-                            span.tag.(state_class(message.state)) { (message.state.as_str()) } " "
-                            a href={ "/deliveries#" (message.id) } { (outside(web, &message.notice.title())) }
-                            " " span.quiet { "to " (message.receiver) ", " (ago(message.intended_at, now)) }
+                            p { a href={ "/deliveries#" (message.id) } { (outside(web, &message.notice.title())) } }
+                            p.quiet { span.tag.(state_class(message.state)) { (message.state.as_str()) } " to " (visible(&message.receiver)) ", " (ago(message.intended_at, now)) }
                         }
                     }
                 }
-                p { a href="/deliveries" { "All messages" } }
+                p { a.next href="/deliveries" { "All messages" } }
             }
         }
     }

@@ -18,7 +18,9 @@ fn text(html: &str) -> String {
         let (tag, rest) = part.split_once('>').unwrap();
         let name = tag.split(' ').next().unwrap_or_default();
         out.push_str(match name {
-            "/p" | "/li" | "/h1" | "/h2" | "/h3" | "/tr" | "/dd" | "/pre" | "br" | "/header" => "\n",
+            "/p" | "/div" | "/summary" | "/li" | "/h1" | "/h2" | "/h3" | "/tr" | "/dd" | "/pre" | "br" | "/header" => {
+                "\n"
+            }
             "h2" | "h3" => "\n## ",
             "/dt" => ": ",
             "/a" if out.ends_with(|c: char| c.is_alphanumeric()) && rest.is_empty() => " | ",
@@ -30,7 +32,8 @@ fn text(html: &str) -> String {
     for (escaped, plain) in [("&lt;", "<"), ("&gt;", ">"), ("&quot;", "\""), ("&#39;", "'"), ("&amp;", "&")] {
         out = out.replace(escaped, plain);
     }
-    let lines: Vec<&str> = out.lines().map(str::trim_end).collect();
+    let mut lines: Vec<&str> = out.lines().map(str::trim_end).collect();
+    lines.dedup_by(|b, a| a.is_empty() && b.is_empty());
     lines.join("\n").trim().to_owned()
 }
 
