@@ -74,7 +74,8 @@ impl Window {
     /// The fullest window holding an event stamped `at`: each such window ends at an event in `[at, at + length)`.
     fn read(&self, at: Timestamp, needed: usize, length: Duration) -> Reading {
         let (mut best, mut best_end, mut holds_until) = (0, at, None);
-        let first_end = self.events.partition_point(|e| e.at < at);
+        // Of equal stamps the last has the fullest window.
+        let first_end = self.events.partition_point(|e| e.at <= at).saturating_sub(1);
         let mut begin = self.events.partition_point(|e| e.at <= at - length);
         for (end, last) in self.events.iter().enumerate().skip(first_end) {
             if last.at >= at + length {
@@ -99,6 +100,12 @@ impl Window {
     /// Forgets what an alert that has resolved at `now` was about, so that a late line cannot fire it again.
     pub fn consume(&mut self, now: Timestamp, length: Duration) {
         self.events.retain(|e| e.at > now - length);
+    }
+
+    /// When the newest kept event arrived, as far as the newest stamps tell.
+    #[must_use]
+    pub fn newest_arrival(&self) -> Option<Timestamp> {
+        self.events.back().map(|e| e.arrived)
     }
 
     /// The oldest kept stamp after `from`.

@@ -53,8 +53,8 @@ impl Server {
         let store = open_store(config, true).await?;
         let settings = settings(config)?;
         let limits = dynowatch_engine::Limits { groups_per_rule: config.limits.groups_per_rule, apps: config.limits.apps };
-        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
-        let options = EngineOptions { clock, store, settings, limits, commits: runtime.handle().clone() };
+        let runtime = IngestRuntime(Some(tokio::runtime::Builder::new_current_thread().enable_all().build()?));
+        let options = EngineOptions { clock, store, settings, limits, commits: runtime.handle()? };
         let (engine, mut loops) = Engine::start(options).await.context("the engine did not start")?;
         let drain = Arc::new(Drain::new(engine.clone(), drain_settings(config)));
         let (reload, reloads) = mpsc::channel(1);
@@ -87,7 +87,7 @@ impl Server {
     /// When the listener had broken.
     pub async fn stop(self) -> anyhow::Result<()> {
         self.stop.send_replace(true);
-        let served = self.serving.await.context("the accept loop panicked")?;
+        let served = self.serving.await.context("the accept loop panicked").flatten();
         self.loops.stop().await;
         self.drain.log_summary();
         self.engine.store().close().await;
@@ -134,6 +134,24 @@ fn drain_settings(config: &Config) -> DrainSettings {
     DrainSettings { enabled: config.drain.enabled, secrets: config.drain.secrets.clone(), body_bytes_max: config.drain.body_bytes_max, requests_max: config.limits.drain_requests, on_dyno: config.on_dyno }
 }
 
+/// The runtime of the ingest thread, until that thread has it. A start that fails drops it inside another runtime, which
+/// tokio only allows in this way.
+struct IngestRuntime(Option<tokio::runtime::Runtime>);
+
+impl IngestRuntime {
+    fn handle(&self) -> anyhow::Result<tokio::runtime::Handle> {
+        Ok(self.0.as_ref().context("the ingest runtime is in use")?.handle().clone())
+    }
+}
+
+impl Drop for IngestRuntime {
+    fn drop(&mut self) {
+        if let Some(runtime) = self.0.take() {
+            runtime.shutdown_background();
+        }
+    }
+}
+
 /// What the ingest thread works with.
 struct Ingest {
     listener: std::net::TcpListener,
@@ -146,8 +164,9 @@ struct Ingest {
 
 /// Deliveries and their commits have a thread and a runtime of their own: one core takes millions of lines a second, and
 /// no page, query or message can get in their way.
-fn ingest_thread(runtime: tokio::runtime::Runtime, ingest: Ingest) -> anyhow::Result<JoinHandle<()>> {
+fn ingest_thread(mut runtime: IngestRuntime, ingest: Ingest) -> anyhow::Result<JoinHandle<()>> {
     let general = tokio::runtime::Handle::current();
+    let runtime = runtime.0.take().context("the ingest runtime is in use")?;
     let thread = std::thread::Builder::new().name("ingest".to_owned()).spawn(move || {
         let Ingest { listener, drain, router, stopped, served, released } = ingest;
         runtime.block_on(async move {

@@ -4,7 +4,7 @@
 use std::sync::{Arc, Mutex, PoisonError};
 
 use arc_swap::ArcSwap;
-use dynowatch_domain::AppId;
+use dynowatch_domain::{AppId, Timestamp};
 use dynowatch_domain::matcher::AppRules;
 use hashbrown::HashMap;
 use dynowatch_store::apps::{AppOrigin, DrainToken};
@@ -22,6 +22,8 @@ pub struct App {
     pub name: String,
     /// Where it was named.
     pub origin: AppOrigin,
+    /// Since when it is known.
+    pub known_since: Timestamp,
     /// A host seen in its router lines, as a hint for naming an adopted app.
     pub host_hint: Option<String>,
     /// The rules in force for it, and which of them are for it. They belong together: indexes of one mean nothing in
@@ -101,6 +103,10 @@ pub(crate) struct Apps {
 type MadeFrom = (Vec<dynowatch_store::apps::App>, Vec<DrainToken>, Arc<RuleBook>);
 
 impl Apps {
+    pub(crate) fn load_full(&self) -> Arc<Directory> {
+        self.current.load_full()
+    }
+
     pub(crate) fn load(&self) -> arc_swap::Guard<Arc<Directory>> {
         self.current.load()
     }
@@ -118,7 +124,8 @@ impl Apps {
         for row in rows {
             let live = before.by_id(row.id).map_or_else(Arc::default, |app| Arc::clone(&app.live));
             let rules = book.matcher.for_app(&row.name);
-            let app = Arc::new(App { id: row.id, name: row.name, origin: row.origin, host_hint: row.host_hint, book: Arc::clone(book), rules, live });
+            let app = Arc::new(App { id: row.id, name: row.name, origin: row.origin, known_since: row.created_at,
+                host_hint: row.host_hint, book: Arc::clone(book), rules, live });
             next.by_name.insert(app.name.clone(), Arc::clone(&app));
             next.by_id.insert(app.id, app);
         }

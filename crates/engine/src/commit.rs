@@ -40,6 +40,8 @@ pub(crate) const SUBMISSIONS_MAX: usize = 1_024;
 const RETRY_PAUSE: Duration = Duration::from_millis(100);
 /// Keys kept in memory while nothing is open on them.
 const IDLE_KEYS_MAX: usize = 20_000;
+/// How often, at most, they are looked through for what can go.
+const FORGET_EVERY: Duration = Duration::from_secs(60);
 
 /// A batch that must be kept.
 pub(crate) struct Submission {
@@ -51,6 +53,8 @@ pub(crate) struct Submission {
     pub(crate) losses: Vec<Blind>,
     pub(crate) totals: BatchTotals,
     pub(crate) arrived: Timestamp,
+    /// When its wait began. The answer must not come later than [`COMMIT_WAIT_MAX`] after it.
+    pub(crate) since: Instant,
     pub(crate) reply: oneshot::Sender<Result<(), Refused>>,
 }
 
@@ -58,8 +62,9 @@ pub(crate) struct Submission {
 #[derive(Default)]
 pub(crate) struct Evaluator {
     held: HashMap<Key, Held>,
-    /// How many groups each (app, rule) has.
-    groups: HashMap<(AppId, String), usize>,
+    /// The groups of each (app, rule), those with something open among them from the start.
+    groups: HashMap<(AppId, String), HashSet<Group>>,
+    forgot_at: Timestamp,
 }
 
 /// By key: its rule, and its matches with the place of the batch each came in.
@@ -100,15 +105,17 @@ pub(crate) async fn run(shared: Arc<Shared>, mut queue: mpsc::Receiver<Submissio
 async fn commit_until_kept(shared: &Shared, mut batch: Vec<Submission>) {
     let begun = Instant::now();
     loop {
-        batch.retain(|submission| !submission.reply.is_closed());
+        // What could end only after its requester has given up is not begun: it was told that nothing was counted.
+        let worth = begun_before(Instant::now());
+        batch.retain(|submission| !submission.reply.is_closed() && submission.since > worth);
         if batch.is_empty() {
             return;
         }
-        let mut evaluator = shared.evaluator.lock().await;
-        // Ended half-way it leaves nothing behind: who is told that nothing was changed must not be counted after all.
-        let outcome = tokio::time::timeout_at(begun + COMMIT_WAIT_MAX, evaluator.commit(shared, &batch)).await;
+        // The oldest of them decides how long this may take. Ended half-way it leaves nothing behind, or what the same
+        // frame ids make known when it is tried again.
+        let until = batch.iter().map(|submission| submission.since).min().unwrap_or(begun) + COMMIT_WAIT_MAX;
+        let outcome = tokio::time::timeout_at(until, async { shared.evaluator.lock().await.commit(shared, &batch).await }).await;
         let outcome = outcome.unwrap_or_else(|_elapsed| Err(StoreError::Unavailable("nobody waits for it any more".to_owned())));
-        drop(evaluator);
         match outcome {
             Ok(duplicates) => {
                 shared.stats.committed(begun.elapsed());
@@ -120,16 +127,30 @@ async fn commit_until_kept(shared: &Shared, mut batch: Vec<Submission>) {
             Err(error) => {
                 shared.stats.commit_failures.up();
                 shared.store_failed("commit", &error);
-                if !error.is_retryable() || begun.elapsed() >= COMMIT_WAIT_MAX {
+                if error.is_retryable() {
+                    tokio::time::sleep(RETRY_PAUSE).await;
+                } else if batch.len() > 1 {
+                    // One of them cannot be stored; the others must not fail with it.
                     for submission in batch {
-                        let _gone = submission.reply.send(Err(Refused::StoreAway));
+                        Box::pin(commit_until_kept(shared, vec![submission])).await;
                     }
                     return;
+                } else {
+                    batch.into_iter().for_each(refuse);
+                    return;
                 }
-                tokio::time::sleep(RETRY_PAUSE).await;
             }
         }
     }
+}
+
+/// Batches whose wait began before this have no time left for another try.
+fn begun_before(now: Instant) -> Instant {
+    now.checked_sub(COMMIT_WAIT_MAX.saturating_sub(RETRY_PAUSE)).unwrap_or(now)
+}
+
+fn refuse(submission: Submission) {
+    let _gone = submission.reply.send(Err(Refused::StoreAway));
 }
 
 /// Counts a committed batch and lets it be answered.
@@ -226,25 +247,29 @@ impl Evaluator {
 
     /// Takes keys out of memory for a transaction. They come back when it is stored; if it is not, the next one loads them.
     fn take(&mut self, keys: &[Key]) -> HashMap<Key, Held> {
-        let taken: HashMap<Key, Held> = keys.iter().filter_map(|key| self.held.remove_entry(key)).collect();
-        for key in taken.keys() {
-            if let Some(count) = self.groups.get_mut(&(key.app, key.rule.clone())) {
-                *count = count.saturating_sub(1);
-            }
+        keys.iter().filter_map(|key| self.held.remove_entry(key)).collect()
+    }
+
+    /// Knows the groups that were open before this process began.
+    pub(crate) fn know(&mut self, keys: impl IntoIterator<Item = Key>) {
+        for key in keys {
+            self.groups.entry((key.app, key.rule)).or_default().insert(key.group);
         }
-        taken
     }
 
     /// The key itself, or the rule's "other" group when the app has too many groups under that rule. `new` are the groups
     /// that this commit makes.
     fn admit(&self, shared: &Shared, key: Key, new: &mut HashMap<(AppId, String), HashSet<Group>>) -> Key {
-        if key.group.0.is_empty() || self.held.contains_key(&key) {
+        if key.group.0.is_empty() {
             return key;
         }
         let of = (key.app, key.rule.clone());
-        let known = self.groups.get(&of).copied().unwrap_or(0);
+        let known = self.groups.get(&of);
         let new = new.entry(of).or_default();
-        if !new.contains(&key.group) && known + new.len() >= shared.limits.groups_per_rule {
+        if known.is_some_and(|known| known.contains(&key.group)) || new.contains(&key.group) {
+            return key;
+        }
+        if known.map_or(0, HashSet::len) + new.len() >= shared.limits.groups_per_rule {
             shared.stats.groups_overflowed.up();
             return Key { group: Group::other(), ..key };
         }
@@ -255,30 +280,33 @@ impl Evaluator {
     /// Takes over what was stored.
     fn keep(&mut self, shared: &Shared, done: Done, now: Timestamp) {
         for (key, held) in done.held {
-            *self.groups.entry((key.app, key.rule.clone())).or_default() += 1;
+            if !key.group.0.is_empty() {
+                self.know([key.clone()]);
+            }
             self.held.insert(key, held);
         }
         shared.learn(done.releases, done.blinds, now);
         if done.deliveries {
             shared.deliveries_due.notify_one();
         }
-        if self.held.len() > IDLE_KEYS_MAX {
+        if self.held.len() > IDLE_KEYS_MAX && now.since(self.forgot_at) >= FORGET_EVERY {
             self.forget_idle(now);
         }
     }
 
     /// Drops keys with nothing open and nothing in their window; the store still has what matters.
     pub(crate) fn forget_idle(&mut self, now: Timestamp) {
+        self.forgot_at = now;
         let groups = &mut self.groups;
         self.held.retain(|key, held| {
-            let newest = held.window.events().map(|event| event.arrived).max();
+            let newest = held.window.newest_arrival();
             let keep = !held.track.is_idle(now) || newest.is_some_and(|at| now.since(at) < Duration::from_secs(3_600));
-            if !keep && let Some(count) = groups.get_mut(&(key.app, key.rule.clone())) {
-                *count = count.saturating_sub(1);
+            if !keep && let Some(known) = groups.get_mut(&(key.app, key.rule.clone())) {
+                known.remove(&key.group);
             }
             keep
         });
-        self.groups.retain(|_, count| *count > 0);
+        self.groups.retain(|_, known| !known.is_empty());
     }
 }
 

@@ -47,6 +47,17 @@ pub(crate) enum Input {
     Close(ResolveReason),
 }
 
+impl Input {
+    /// The same once more, for a second try. Matches are committed by other ways and have none.
+    pub(crate) fn again(&self) -> Self {
+        match self {
+            Self::Verdict(verdict) => Self::Verdict(verdict.clone()),
+            Self::Close(reason) => Self::Close(reason.clone()),
+            Self::Wake | Self::Matches(_) => Self::Wake,
+        }
+    }
+}
+
 /// What lines stood around a match.
 pub(crate) type Context<'a> = &'a (dyn Fn(AppId, &NewMatches, &[EvidenceLine]) -> Vec<EvidenceLine> + Sync);
 

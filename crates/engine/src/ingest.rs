@@ -8,12 +8,15 @@ use std::time::Duration;
 use bytes::Bytes;
 use dynowatch_domain::blind::{Blind, BlindReason};
 use dynowatch_domain::signal::Kind;
+use dynowatch_domain::{AppId, NewId, Timestamp};
 use dynowatch_logplex::rejoin::PIECE_BYTES;
 use dynowatch_store::apps::AppOrigin;
 use dynowatch_logplex::{Frame, Joined, Message, Now, Rejoiner, StampCache, frames, message};
 use tokio::sync::oneshot;
 
-use crate::Engine;
+use crate::operate::OWN_APP;
+use crate::random::RandomIds;
+use crate::{Engine, Shared};
 use crate::apps::{App, lock};
 use crate::commit::Submission;
 use crate::findings::{Findings, Reading};
@@ -61,6 +64,15 @@ pub(crate) struct Reader {
     cache: StampCache,
 }
 
+impl PendingBatch {
+    /// The same batch, whose requester has been waiting since then.
+    #[must_use]
+    pub fn since(mut self: Box<Self>, begun: tokio::time::Instant) -> Box<Self> {
+        self.submission.since = begun;
+        self
+    }
+}
+
 impl Engine {
     /// Reads one batch of `app`. `frame_id` is what makes a repetition of it known.
     #[must_use]
@@ -105,18 +117,16 @@ impl Engine {
     pub async fn keep(&self, pending: Box<PendingBatch>) -> Result<u64, Refused> {
         let PendingBatch { submission, done, lines } = *pending;
         let shared = &*self.shared;
-        let (app, arrived) = (submission.app.id, submission.arrived);
+        // If the requester goes away meanwhile, this future is dropped, and the gap must be remembered all the same.
+        let mut waiting = Waiting { shared, app: submission.app.id, arrived: submission.arrived, lines, kept: false };
+        shared.stats.commit_queue.up();
+        let until = submission.since + COMMIT_WAIT_MAX;
         let outcome = if shared.submissions.try_send(submission).is_err() {
             Err(Refused::Overloaded)
         } else {
-            shared.stats.commit_queue.up();
-            let outcome = tokio::time::timeout(COMMIT_WAIT_MAX, done).await;
-            shared.stats.commit_queue.down();
-            outcome.map_or(Err(Refused::StoreAway), |done| done.unwrap_or(Err(Refused::StoreAway)))
+            tokio::time::timeout_at(until, done).await.map_or(Err(Refused::StoreAway), |done| done.unwrap_or(Err(Refused::StoreAway)))
         };
-        if outcome.is_err() {
-            shared.remember_gap(app, Blind { reason: BlindReason::Refused, from: arrived, until: shared.clock.now(), lines_lost: Some(lines) });
-        }
+        waiting.kept = outcome.is_ok();
         outcome.map(|()| lines)
     }
 
@@ -126,20 +136,31 @@ impl Engine {
         self.shared.remember_gap(app.id, Blind { reason: BlindReason::Refused, from: now, until: now, lines_lost: None });
     }
 
-    /// Takes note of a delivery that was refused with 401, for the rule that watches for it. At most one a second is kept.
-    pub async fn note_rejected(&self, app: &Arc<App>, why: &str) {
-        let shared = &*self.shared;
-        let now = shared.clock.now();
-        if !shared.may_note_rejected(now) {
-            return;
-        }
+    /// Whether a refused delivery may be taken note of now: one a second is enough to know.
+    #[must_use]
+    pub fn may_note_rejected(&self) -> bool {
+        self.shared.may_note_rejected(self.now())
+    }
+
+    /// Takes note of a delivery that was refused with 401, for the rule that watches for it; of this instance itself where
+    /// no app is known. To be called only when [`Engine::may_note_rejected`] says so.
+    pub async fn note_rejected(&self, app: Option<Arc<App>>, why: &str) {
+        let app = match app {
+            Some(app) => Ok(app),
+            None => self.app_named(OWN_APP).await,
+        };
+        let app = match app {
+            Ok(app) => app,
+            Err(error) => return tracing::warn!(%error, "a refused log delivery could not be recorded"),
+        };
+        let now = self.now();
         let book = Arc::clone(&app.book);
         let pending = {
             let mut findings = Findings::default();
             let mut samples = crate::samples::SampleTable::default();
             let with = Reading { matcher: &book.matcher, app: &app.rules, now, samples: &mut samples };
             findings.own(&with, Kind::DrainRejected, &format!("a log delivery was refused: {why}"));
-            findings.must_commit().then(|| pending(&mut findings, app, &book, None, now, 0))
+            findings.must_commit().then(|| pending(&mut findings, &app, &book, None, now, 0))
         };
         if let Some(pending) = pending
             && let Err(refused) = self.keep(pending).await
@@ -149,17 +170,38 @@ impl Engine {
     }
 }
 
-fn pending(findings: &mut Findings, app: &Arc<App>, book: &Arc<RuleBook>, frame_id: Option<&str>, now: dynowatch_domain::Timestamp, lines: u64) -> Box<PendingBatch> {
+/// A batch that waits for its commit: counted while it does, and remembered as a gap unless it was kept.
+struct Waiting<'a> {
+    shared: &'a Shared,
+    app: AppId,
+    arrived: Timestamp,
+    lines: u64,
+    kept: bool,
+}
+
+impl Drop for Waiting<'_> {
+    fn drop(&mut self) {
+        self.shared.stats.commit_queue.down();
+        if !self.kept {
+            let until = self.shared.clock.now();
+            self.shared.remember_gap(self.app, Blind { reason: BlindReason::Refused, from: self.arrived, until, lines_lost: Some(self.lines) });
+        }
+    }
+}
+
+fn pending(findings: &mut Findings, app: &Arc<App>, book: &Arc<RuleBook>, frame_id: Option<&str>, now: Timestamp, lines: u64) -> Box<PendingBatch> {
     let (reply, done) = oneshot::channel();
     let submission = Submission {
         app: Arc::clone(app),
         book: Arc::clone(book),
-        frame_id: frame_id.map(str::to_owned),
+        // A batch without an id gets one, so that trying its commit again cannot count it twice.
+        frame_id: Some(frame_id.map_or_else(|| RandomIds.new_id(now).to_string(), str::to_owned)),
         keys: std::mem::take(&mut findings.keys),
         releases: std::mem::take(&mut findings.releases),
         losses: std::mem::take(&mut findings.losses),
         totals: std::mem::take(&mut findings.totals),
         arrived: now,
+        since: tokio::time::Instant::now(),
         reply,
     };
     Box::new(PendingBatch { submission, done, lines })

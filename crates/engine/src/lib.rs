@@ -130,6 +130,10 @@ pub(crate) struct Shared {
     pub(crate) evaluator: tokio::sync::Mutex<Evaluator>,
     pub(crate) submissions: mpsc::Sender<Submission>,
     pub(crate) reader: Mutex<Reader>,
+    /// One change of the rules at a time.
+    pub(crate) configuring: tokio::sync::Mutex<()>,
+    /// One look at the apps at a time: an older one must not replace a newer.
+    pub(crate) loading: tokio::sync::Mutex<()>,
     pub(crate) frames: Mutex<FrameRing>,
     pub(crate) releases: Mutex<HashMap<AppId, VecDeque<Release>>>,
     pub(crate) blinds: Mutex<Vec<BlindOf>>,
@@ -185,6 +189,12 @@ impl Engine {
     #[must_use]
     pub fn receivers(&self) -> Arc<Receivers> {
         self.shared.receivers.load_full()
+    }
+
+    /// The address people reach this instance at, if it is known.
+    #[must_use]
+    pub fn public_url(&self) -> Arc<Option<String>> {
+        self.shared.public_url.load_full()
     }
 
     /// What must never leave, for pages and the API.

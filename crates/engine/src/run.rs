@@ -23,8 +23,10 @@ use crate::{Engine, EngineOptions, Settings, Shared, commit, sender};
 
 /// A shorter absence than this is a restart that no window notices.
 const BLIND_MIN: Duration = Duration::from_secs(1);
-/// On Postgres other processes may be alive, which say so every [`REFRESH_PASS_EVERY`]: only a longer silence is absence.
-const BLIND_MIN_SHARED: Duration = Duration::from_secs(5);
+/// A process says that it lives every [`REFRESH_PASS_EVERY`]; one that has not for this long is dead.
+const DEAD_AFTER: Duration = Duration::from_secs(6);
+/// Loops get this long to end a pass when the process stops.
+const LOOP_STOP_MAX: Duration = Duration::from_secs(3);
 
 /// Apps of the file with their drain tokens.
 type FileApps = Vec<(String, Vec<String>)>;
@@ -57,13 +59,13 @@ impl Engine {
         let now = options.clock.now();
         let process = RandomIds.new_id(now);
         let commits = options.commits.clone();
-        let last_seen = options.store.start_process(process, now).await?;
+        options.store.start_process(process, now).await?;
         if options.store.engine() == StoreEngine::Sqlite {
             // No other process can be sending: what was on its way is taken over at once.
             options.store.release_leases(None).await?;
         }
         let (engine, apps, queue) = Self::build(options, process, now).await?;
-        engine.load(apps, last_seen, now).await?;
+        engine.load(apps, now).await?;
         let loops = Loops::new(engine.clone(), queue, &commits);
         Ok((engine, loops))
     }
@@ -103,6 +105,8 @@ impl Engine {
             evaluator: tokio::sync::Mutex::default(),
             submissions,
             reader: Mutex::default(),
+            configuring: tokio::sync::Mutex::default(),
+            loading: tokio::sync::Mutex::default(),
             frames: Mutex::default(),
             releases: Mutex::default(),
             blinds: Mutex::default(),
@@ -117,17 +121,36 @@ impl Engine {
         Ok((Self { shared }, apps, queue))
     }
 
-    async fn load(&self, apps: FileApps, last_seen: Option<Timestamp>, now: Timestamp) -> Result<(), StartError> {
+    async fn load(&self, apps: FileApps, now: Timestamp) -> Result<(), StartError> {
         let shared = &*self.shared;
-        let blind_min = if shared.store.engine() == StoreEngine::Sqlite { BLIND_MIN } else { BLIND_MIN_SHARED };
-        if let Some(seen) = last_seen.filter(|seen| now.since(*seen) >= blind_min) {
-            let away = Blind { reason: BlindReason::Down, from: seen, until: now, lines_lost: None };
-            shared.store.record_blind(None, &away).await?;
-        }
+        self.mourn(true).await?;
         self.ensure_apps(apps).await?;
         self.load_apps().await?;
         self.learn_stored(now).await?;
+        let open = shared.store.load_open().await?.into_iter().map(|(key, ..)| key);
+        shared.evaluator.lock().await.know(open);
         self.close_orphans().await?;
+        Ok(())
+    }
+
+    /// Writes down what nobody saw because a process died: until now if none was left, else what it alone had not flushed.
+    pub(crate) async fn mourn(&self, at_start: bool) -> Result<(), StoreError> {
+        let shared = &*self.shared;
+        let now = shared.clock.now();
+        // On SQLite there is no other server: whoever signed in before us is gone.
+        let alone = at_start && shared.store.engine() == StoreEngine::Sqlite;
+        let before = if alone { now + Duration::from_secs(86_400) } else { now - DEAD_AFTER };
+        let (dead, others) = shared.store.take_dead_processes(shared.process, before).await?;
+        let nobody = at_start && !others;
+        let last = dead.iter().max().copied();
+        for seen in dead {
+            let until = if nobody { now } else { seen + REFRESH_PASS_EVERY };
+            if (!nobody || Some(seen) == last) && until.since(seen) >= BLIND_MIN {
+                let away = Blind { reason: BlindReason::Down, from: seen, until, lines_lost: None };
+                shared.store.record_blind(None, &away).await?;
+                shared.learn(Vec::new(), vec![(None, away)], now);
+            }
+        }
         Ok(())
     }
 
@@ -158,19 +181,24 @@ impl Engine {
     /// When a rule does not compile or the store does not answer; the rules in force then stay.
     pub async fn reconfigure(&self, settings: Settings) -> Result<(), StartError> {
         let shared = &*self.shared;
+        let _one_at_a_time = shared.configuring.lock().await;
         let now = shared.clock.now();
         let Settings { rules, apps, receivers, masker, public_url } = settings;
         let before = shared.book.load_full();
         let quieted: BTreeSet<String> = before.quieted().clone();
         let book = RuleBook::new(rules.into_iter().map(Arc::new), quieted)?;
-        timers::arm(&shared.timers, &before, &book, now);
         self.ensure_apps(apps).await?;
+        // Nothing below fails: what needs the store and is not done now is done by the next pass.
+        timers::arm(&shared.timers, &before, &book, now);
         shared.book.store(Arc::new(book));
         shared.receivers.store(Arc::new(receivers));
         shared.masker.store(Arc::new(masker));
         shared.public_url.store(Arc::new(public_url));
-        self.load_apps().await?;
-        self.close_orphans().await?;
+        for (work, done) in [("apps", self.load_apps().await), ("orphans", self.close_orphans().await.map(drop))] {
+            if let Err(error) = done {
+                shared.store_failed(work, &error);
+            }
+        }
         shared.deliveries_due.notify_one();
         Ok(())
     }
@@ -178,7 +206,11 @@ impl Engine {
 
 impl Loops {
     fn new(engine: Engine, queue: mpsc::Receiver<Submission>, runtime: &tokio::runtime::Handle) -> Self {
-        let commits = runtime.spawn(commit::run(Arc::clone(&engine.shared), queue));
+        let shared = Arc::clone(&engine.shared);
+        let commits = runtime.spawn(async move {
+            let _vital = Vital("commit");
+            commit::run(shared, queue).await;
+        });
         Self { engine, commits, stop: watch::channel(false).0, loops: JoinSet::new() }
     }
 
@@ -195,13 +227,20 @@ impl Loops {
     /// Ends the loops in order: timers and sender finish what they do, buckets are flushed, the process signs off.
     pub async fn stop(mut self) {
         self.stop.send_replace(true);
-        while let Some(ended) = self.loops.join_next().await {
-            sender::joined(Some(ended));
+        let ended = tokio::time::timeout(LOOP_STOP_MAX, async {
+            while let Some(ended) = self.loops.join_next().await {
+                sender::joined(Some(ended));
+            }
+        });
+        if ended.await.is_err() {
+            tracing::warn!("a pass did not end in time and was broken off; the next start does it again");
+            self.loops.shutdown().await;
         }
-        if let Err(error) = self.engine.level_pass().await {
+        if let Err(error) = self.engine.flush().await {
             tracing::error!(%error, "the last ten seconds of ratios and absences were not stored");
         }
-        if let Err(error) = self.engine.shared.store.end_process(self.engine.shared.process, self.engine.now()).await {
+        let (shared, now) = (&self.engine.shared, self.engine.now());
+        if let Err(error) = shared.store.end_process(shared.process, now, now - DEAD_AFTER).await {
             tracing::warn!(%error, "the end of this process was not stored");
         }
         // Requests are over by now; a commit in progress has answered its waiters.
@@ -209,7 +248,21 @@ impl Loops {
     }
 }
 
+/// Ends the process if the loop that holds it panics. A watcher that runs but no longer commits, sends or wakes is worse
+/// than one that starts anew: everything it must do is in the store.
+struct Vital(&'static str);
+
+impl Drop for Vital {
+    fn drop(&mut self) {
+        if std::thread::panicking() {
+            tracing::error!(work = self.0, "a loop that must not end has panicked; the process ends to be started again");
+            std::process::exit(70);
+        }
+    }
+}
+
 async fn every(engine: Engine, mut stop: watch::Receiver<bool>, period: Duration, work: &'static str, pass: impl AsyncFn(&Engine) -> Result<(), StoreError>) {
+    let _vital = Vital(work);
     let mut ticks = tokio::time::interval(period);
     ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
     loop {
@@ -224,6 +277,7 @@ async fn every(engine: Engine, mut stop: watch::Receiver<bool>, period: Duration
 }
 
 async fn send(engine: Engine, mut stop: watch::Receiver<bool>) {
+    let _vital = Vital("send");
     let mut tasks = JoinSet::new();
     loop {
         let claimed = engine.spawn_due(&mut tasks).await.unwrap_or_else(|error| {
@@ -242,7 +296,7 @@ async fn send(engine: Engine, mut stop: watch::Receiver<bool>) {
     }
     // What is on its way is given the time of one attempt.
     let rest = async { while let Some(ended) = tasks.join_next().await { sender::joined(Some(ended)) } };
-    if tokio::time::timeout(Duration::from_secs(5), rest).await.is_err() {
+    if tokio::time::timeout(LOOP_STOP_MAX / 2, rest).await.is_err() {
         tracing::warn!("messages on their way were left without a result; they are sent again after the restart");
     }
 }

@@ -84,6 +84,7 @@ pub(crate) fn joined(result: Option<Result<(), tokio::task::JoinError>>) {
 
 async fn send(shared: &Shared, claimed: Claimed) {
     let Claimed { outgoing, attempts: attempt, intended_at } = claimed;
+    let _place = Place { shared, receiver: outgoing.receiver.clone() };
     let outcome = shared.receivers.load_full().deliver(&outgoing, shared.clock.now()).await;
     let now = shared.clock.now();
     let next = delivery::next(&outcome, attempt, intended_at, now, jitter());
@@ -94,11 +95,22 @@ async fn send(shared: &Shared, claimed: Claimed) {
     }
     *lock(&shared.sending.results).entry((outgoing.receiver.clone(), outcome.as_str())).or_default() += 1;
     finish(shared, outgoing.id, attempt, &outcome, &next).await;
-    let mut in_flight = lock(&shared.sending.in_flight);
-    if let Some(n) = in_flight.get_mut(&outgoing.receiver) {
-        *n -= 1;
+}
+
+/// A message on its way takes one of its receiver's places, until it ends in whatever way.
+struct Place<'a> {
+    shared: &'a Shared,
+    receiver: String,
+}
+
+impl Drop for Place<'_> {
+    fn drop(&mut self) {
+        let mut in_flight = lock(&self.shared.sending.in_flight);
+        if let Some(n) = in_flight.get_mut(&self.receiver) {
+            *n -= 1;
+        }
+        in_flight.retain(|_, n| *n > 0);
     }
-    in_flight.retain(|_, n| *n > 0);
 }
 
 async fn finish(shared: &Shared, id: DeliveryId, attempt: u32, outcome: &Outcome, next: &Next) {

@@ -8,16 +8,17 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use dynowatch_domain::alert::{ResolveReason, Verdict};
-use dynowatch_domain::blind::Blind;
+use dynowatch_domain::blind::{Blind, BlindReason};
 use dynowatch_domain::key::{Group, Key};
 use dynowatch_domain::rollup::{self, Bucket};
-use dynowatch_domain::rule::{Condition, Rule};
+use dynowatch_domain::rule::{Condition, GroupBy, Rule};
 use dynowatch_domain::{AppId, Timestamp};
 use dynowatch_store::StoreError;
 use dynowatch_store::levels::LevelRow;
 
 use crate::apps::lock;
 use crate::evaluate::{Input, gone};
+use crate::operate::{OTHER_APP, OWN_APP};
 use crate::rules::RuleBook;
 use crate::totals::LevelSum;
 use crate::{Engine, Shared};
@@ -64,8 +65,9 @@ impl Engine {
             let keys = shared.store.due_keys(shared.clock.now(), WAKE_KEYS_MAX).await?;
             let full = keys.len() >= WAKE_KEYS_MAX as usize;
             let book = shared.book.load_full();
-            let inputs = keys.into_iter().map(|key| wake(&book, key)).collect();
-            woken += shared.evaluator.lock().await.apply(shared, inputs).await?;
+            let inputs: Vec<_> = keys.into_iter().map(|key| wake(&book, key)).collect();
+            woken += inputs.len();
+            apply_in_pieces(shared, inputs).await?;
             if !full {
                 return Ok(woken);
             }
@@ -81,8 +83,10 @@ impl Engine {
         let book = shared.book.load_full();
         let active: Vec<&str> = book.iter().filter(|rule| book.active(&rule.name).is_some()).map(|rule| rule.name.as_str()).collect();
         let keys = shared.store.open_tracks_of_rules_not_in(&active).await?;
-        let inputs = keys.into_iter().map(|key| wake(&book, key)).collect();
-        shared.evaluator.lock().await.apply(shared, inputs).await
+        let inputs: Vec<_> = keys.into_iter().map(|key| wake(&book, key)).collect();
+        let looked_at = inputs.len();
+        apply_in_pieces(shared, inputs).await?;
+        Ok(looked_at)
     }
 
     /// Sees what other processes and the CLI have changed: apps, tokens, switched-off rules, blind times.
@@ -93,29 +97,41 @@ impl Engine {
         let shared = &*self.shared;
         let now = shared.clock.now();
         shared.store.beat_process(shared.process, now).await?;
+        self.mourn(false).await?;
+        let configuring = shared.configuring.lock().await;
         let quieted: BTreeSet<String> = shared.store.disabled_rules(now).await?.into_iter().map(|over| over.rule).collect();
         let book = shared.book.load_full();
         if *book.quieted() != quieted {
             match book.quiet(quieted) {
                 Ok(next) => {
+                    arm(&shared.timers, &book, &next, now);
                     shared.book.store(Arc::new(next));
-                    self.close_orphans().await?;
                 }
                 Err(error) => tracing::error!(%error, "rules that compiled before do not compile now; they stay as they are"),
             }
         }
+        drop(configuring);
+        self.close_orphans().await?;
         let hints = std::mem::take(&mut *lock(&shared.hints));
         for (app, hint) in hints {
             shared.store.set_host_hint(app, &hint).await?;
         }
         self.load_apps().await?;
         let gaps = shared.store.all_blinds_between(now - crate::BLINDS_KEPT, now).await?;
-        shared.learn(Vec::new(), gaps, now);
+        let releases = shared.store.releases_since(now - dynowatch_domain::release::LOOK_BACK).await?;
+        shared.learn(releases, gaps, now);
         Ok(())
+    }
+
+    /// Stores this process's buckets of ratios and absences.
+    pub(crate) async fn flush(&self) -> Result<(), StoreError> {
+        flush_gaps(&self.shared).await?;
+        flush(&self.shared).await
     }
 
     pub(crate) async fn load_apps(&self) -> Result<(), StoreError> {
         let shared = &*self.shared;
+        let _one_at_a_time = shared.loading.lock().await;
         let (apps, tokens) = (shared.store.apps().await?, shared.store.drain_tokens(None).await?);
         shared.apps.replace(apps, tokens, &shared.book.load_full());
         Ok(())
@@ -169,6 +185,28 @@ fn wake(book: &RuleBook, key: Key) -> (Key, Arc<Rule>, Input) {
     }
 }
 
+/// Gives each key its input, some at a time. What cannot be stored is left, logged, and does not hold up the others.
+async fn apply_in_pieces(shared: &Shared, mut inputs: Vec<(Key, Arc<Rule>, Input)>) -> Result<(), StoreError> {
+    while !inputs.is_empty() {
+        let rest = inputs.split_off(inputs.len().min(WAKE_KEYS_MAX as usize));
+        let again: Vec<_> = inputs.iter().map(|(key, rule, input)| (key.clone(), Arc::clone(rule), input.again())).collect();
+        match shared.evaluator.lock().await.apply(shared, inputs).await {
+            Ok(_) => {}
+            Err(error) if error.is_retryable() => return Err(error),
+            Err(_) => {
+                for (key, rule, input) in again {
+                    let name = rule.name.clone();
+                    if let Err(error) = shared.evaluator.lock().await.apply(shared, vec![(key, rule, input)]).await {
+                        tracing::error!(rule = name, %error, "the state of one key cannot be stored; it is tried again later");
+                    }
+                }
+            }
+        }
+        inputs = rest;
+    }
+    Ok(())
+}
+
 async fn flush(shared: &Shared) -> Result<(), StoreError> {
     let rows: Vec<LevelRow> = {
         let mut waiting = lock(&shared.timers.waiting);
@@ -193,6 +231,11 @@ async fn flush(shared: &Shared) -> Result<(), StoreError> {
         let mut waiting = lock(&shared.timers.waiting);
         let room = WAITING_BUCKETS_MAX.saturating_sub(waiting.len());
         shared.stats.level_buckets_dropped.add(rows.len().saturating_sub(room) as u64);
+        // What is dropped was not seen.
+        for row in rows.iter().skip(room) {
+            let until = row.bucket.at + rollup::BUCKET;
+            shared.remember_gap(row.app, Blind { reason: BlindReason::Refused, from: row.bucket.at, until, lines_lost: None });
+        }
         for row in rows.into_iter().take(room) {
             waiting.insert((row.rule, row.app, row.group, row.bucket.at), (row.bucket.total, row.bucket.matched));
         }
@@ -228,25 +271,42 @@ async fn judge(shared: &Shared, now: Timestamp) -> Result<(), StoreError> {
         by_key.entry(key.clone()).or_default();
     }
     add_silent_apps(shared, &levels, &mut by_key);
-    let blinds = lock(&shared.blinds).clone();
+    // A process that died had up to a bucket that it had not flushed.
+    let unflushed = |blind: &Blind| if blind.reason == BlindReason::Down { rollup::BUCKET } else { Duration::ZERO };
+    let blinds: Vec<_> = lock(&shared.blinds).iter().map(|(app, blind)| (*app, Blind { from: blind.from - unflushed(blind), ..blind.clone() })).collect();
+    let directory = shared.apps.load_full();
     let mut inputs = Vec::new();
     for (key, buckets) in by_key {
         let Some(rule) = book.active(&key.rule) else { continue };
         let of_app: Vec<Blind> = blinds.iter().filter(|(app, _)| app.is_none_or(|app| app == key.app)).map(|(_, blind)| blind.clone()).collect();
+        let app = directory.by_id(key.app);
+        if !app.is_some_and(|app| rule.wants_app(&app.name)) {
+            // The rule is no longer for this app.
+            inputs.extend(open.contains(&key).then(|| (key, Arc::clone(rule), Input::Close(ResolveReason::RuleGone))));
+            continue;
+        }
+        let known_since = app.map_or(shared.started_at, |app| app.known_since);
         let armed_at = *lock(&shared.timers.armed).entry(rule.name.clone()).or_insert(shared.started_at);
+        let armed_at = armed_at.max(known_since);
         let verdict = rollup::judge(rule, &buckets, &of_app, armed_at, open.contains(&key), now);
         // A key at rest whose condition does not hold stays at rest: nothing to store.
         if open.contains(&key) || matches!(verdict, Verdict::Holds { .. }) {
             inputs.push((key, Arc::clone(rule), Input::Verdict(verdict)));
         }
     }
-    shared.evaluator.lock().await.apply(shared, inputs).await.map(drop)
+    apply_in_pieces(shared, inputs).await
+}
+
+/// Apps that stand for something else: this instance itself, and those beyond the limit. Their silence means nothing.
+fn is_stand_in(name: &str) -> bool {
+    name == OWN_APP || name == OTHER_APP
 }
 
 /// An absence without a precondition is also judged where there is not a single bucket.
 fn add_silent_apps(shared: &Shared, levels: &[Arc<Rule>], by_key: &mut HashMap<Key, Vec<Bucket>>) {
-    for rule in levels.iter().filter(|rule| matches!(rule.condition, Condition::Absence { lively: None, .. })) {
-        for app in shared.apps.load().iter().filter(|app| rule.wants_app(&app.name)) {
+    let by_app_alone = |rule: &Rule| rule.group_by.iter().all(|by| *by == GroupBy::App);
+    for rule in levels.iter().filter(|rule| by_app_alone(rule) && matches!(rule.condition, Condition::Absence { lively: None, .. })) {
+        for app in shared.apps.load().iter().filter(|app| rule.wants_app(&app.name) && !is_stand_in(&app.name)) {
             by_key.entry(Key { app: app.id, rule: rule.name.clone(), group: Group::default() }).or_default();
         }
     }

@@ -90,12 +90,34 @@ impl Store {
         Ok(())
     }
 
-    /// Records that a process ends in order. It saw everything until now, so this is a last beat.
+    /// Records that a process ends in order. Where others live on, nothing is missed and it is forgotten; the last of them
+    /// leaves a last beat, from which the next one knows how long nobody looked.
     ///
     /// # Errors
     /// When the store is away.
-    pub async fn end_process(&self, id: Uuid, now: Timestamp) -> Result<()> {
-        self.beat_process(id, now).await
+    pub async fn end_process(&self, id: Uuid, now: Timestamp, alive_since: Timestamp) -> Result<()> {
+        self.beat_process(id, now).await?;
+        let sql = "DELETE FROM processes WHERE id = $1 AND EXISTS (SELECT 1 FROM processes AS o WHERE o.id <> $1 AND o.seen_at >= $2)";
+        let _done = change!(&self.state, sqlx::query(sql).bind(id).bind(alive_since.as_micros()))?;
+        Ok(())
+    }
+
+    /// Forgets the other processes that were last seen before `before`, and says when each was. Each is told to one caller
+    /// only. Also says whether any other is left.
+    ///
+    /// # Errors
+    /// When the store is away.
+    pub async fn take_dead_processes(&self, id: Uuid, before: Timestamp) -> Result<(Vec<Timestamp>, bool)> {
+        within(CALL_MAX, async {
+            let mut tx = self.begin().await?;
+            let gone = "DELETE FROM processes WHERE id <> $1 AND seen_at < $2 RETURNING seen_at";
+            let dead: Vec<i64> = on!(&mut tx, Engine, conn, sqlx::query_scalar(gone).bind(id).bind(before.as_micros()).fetch_all(conn).await?);
+            let left = "SELECT COUNT(*) FROM processes WHERE id <> $1";
+            let left: i64 = on!(&mut tx, Engine, conn, sqlx::query_scalar(left).bind(id).fetch_one(conn).await?);
+            tx.commit().await?;
+            Ok((dead.into_iter().map(time).collect(), left > 0))
+        })
+        .await
     }
 
     /// When any process was last seen alive.

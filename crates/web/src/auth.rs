@@ -97,9 +97,20 @@ fn is_local_host(headers: &HeaderMap) -> bool {
     loopback || name.eq_ignore_ascii_case("localhost") || name.to_ascii_lowercase().ends_with(".localhost")
 }
 
+/// Whether this instance is reached from elsewhere. Then a proxy stands before it, and one that says nothing of itself
+/// (nginx, unless it is told to) would make every visitor look local.
+fn is_published(web: &Web) -> bool {
+    let url = web.engine.public_url();
+    let host = url.as_ref().as_ref().and_then(|url| url.parse::<http::Uri>().ok()?.host().map(str::to_owned));
+    host.is_some_and(|host| {
+        let mut headers = HeaderMap::new();
+        http::HeaderValue::from_str(&host).is_ok_and(|host| headers.insert(header::HOST, host).is_none()) && !is_local_host(&headers)
+    })
+}
+
 /// Whether a request may read what people read: it is local or brings a token, as bearer or as password.
 pub(crate) async fn may_read(web: &Web, parts: &Parts) -> Result<bool, StoreError> {
-    if is_local(parts) {
+    if is_local(parts) && !is_published(web) {
         return Ok(true);
     }
     let token = credential(&parts.headers, "Bearer").map(<[u8]>::to_vec).or_else(|| basic_password(&parts.headers));

@@ -17,6 +17,7 @@ use bytes::{Bytes, BytesMut};
 use dynowatch_domain::Timestamp;
 use dynowatch_domain::rule::NAME_BYTES_MAX;
 use dynowatch_engine::ingest::COMMIT_WAIT_MAX;
+use dynowatch_engine::stats::Counter;
 use dynowatch_engine::{App, Engine, Refused, Taken};
 use dynowatch_store::StoreError;
 use hmac::{Hmac, KeyInit, Mac};
@@ -27,21 +28,18 @@ use secrecy::{ExposeSecret, SecretString};
 use sha2::Sha256;
 use subtle::{Choice, ConstantTimeEq};
 use tokio::sync::{Semaphore, SemaphorePermit};
+use tokio::time::Instant;
 
 /// The longest drain token that is read.
 pub const TOKEN_BYTES_MAX: usize = 128;
 /// The longest Frame-Id that is read; Logplex writes 32 digits.
-const FRAME_ID_BYTES_MAX: usize = 128;
-/// A body must arrive within this time. Logplex itself gives up after five seconds.
-const BODY_TIME_MAX: Duration = Duration::from_secs(10);
+const FRAME_ID_BYTES_MAX: usize = 100;
 /// Tokens whose expected credentials are remembered, of those that have proved themselves.
 const KNOWN_MAX: usize = 4_096;
 /// The user name of drain URLs that name their app.
 pub const DRAIN_USER: &str = "drain";
 /// How often a refused credential is logged.
 const REJECTED_LOG_EVERY: Duration = Duration::from_secs(10);
-/// The app that stands for this instance, where no other is to blame.
-const OWN_APP: &str = "dynowatch";
 
 /// What the endpoint needs to know.
 #[derive(Debug, Default)]
@@ -157,9 +155,8 @@ impl Drain {
     /// Answers one delivery.
     pub async fn handle(&self, request: Request<Incoming>) -> StatusCode {
         let stats = self.engine.stats();
-        stats.batches_in_progress.up();
+        let _in_progress = InProgress::new(&stats.batches_in_progress);
         let status = self.answer(request).await;
-        stats.batches_in_progress.down();
         match status {
             StatusCode::NO_CONTENT => stats.batches_accepted.up(),
             StatusCode::UNAUTHORIZED => stats.batches_unauthorized.up(),
@@ -171,6 +168,8 @@ impl Drain {
     }
 
     async fn answer(&self, request: Request<Incoming>) -> StatusCode {
+        // One deadline for all of it: Logplex hangs up after five seconds.
+        let begun = Instant::now();
         let keys = self.settings.load_full();
         if !keys.settings.enabled || keys.macs.is_empty() {
             return StatusCode::NOT_IMPLEMENTED;
@@ -180,14 +179,16 @@ impl Drain {
         let subject = match keys.authenticate(target, head.uri.query(), &head.headers) {
             Ok(subject) => subject,
             Err(denied) => {
-                Box::pin(self.denied(denied, token_of(&head.headers))).await;
+                self.denied(denied, target, token_of(&head.headers));
                 return StatusCode::UNAUTHORIZED;
             }
         };
         let app = match self.known_app(&subject) {
             Some(app) => Ok(app),
             // Boxed, like all that is rare here: a request's future is as large as the largest thing it may await.
-            None => Box::pin(self.new_app(&subject)).await,
+            None => Box::pin(tokio::time::timeout_at(begun + COMMIT_WAIT_MAX, self.new_app(&subject)))
+                .await
+                .unwrap_or_else(|_elapsed| Err(StoreError::Unavailable("it did not answer in time".to_owned()))),
         };
         let app = match app {
             Ok(app) => app,
@@ -197,14 +198,17 @@ impl Drain {
                 return StatusCode::SERVICE_UNAVAILABLE;
             }
         };
-        let Some(_place) = keys.place().await else {
+        let Some(_place) = keys.place(begun + COMMIT_WAIT_MAX).await else {
             self.engine.refuse(&app);
             self.engine.stats().batches_overloaded.up();
             return StatusCode::SERVICE_UNAVAILABLE;
         };
-        match read_body(body, keys.settings.body_bytes_max).await {
-            Ok(body) => self.take(&app, &keys, &head.headers, &body).await,
-            Err(status) => status,
+        match read_body(body, keys.settings.body_bytes_max, begun + COMMIT_WAIT_MAX).await {
+            Ok(body) => self.take(&app, &keys, &head.headers, &body, begun).await,
+            Err(status) => {
+                self.engine.refuse(&app);
+                status
+            }
         }
     }
 
@@ -223,11 +227,11 @@ impl Drain {
         }
     }
 
-    async fn take(&self, app: &Arc<App>, keys: &Keys, headers: &HeaderMap, body: &Bytes) -> StatusCode {
+    async fn take(&self, app: &Arc<App>, keys: &Keys, headers: &HeaderMap, body: &Bytes, begun: Instant) -> StatusCode {
         let frame_id = header_text(headers, "logplex-frame-id", FRAME_ID_BYTES_MAX);
         let lines = match self.engine.take(app, frame_id, body) {
             Taken::Done { lines } => lines,
-            Taken::Pending(pending) => match Box::pin(self.engine.keep(pending)).await {
+            Taken::Pending(pending) => match Box::pin(self.engine.keep(pending.since(begun))).await {
                 Ok(lines) => lines,
                 Err(refused) => {
                     let stats = self.engine.stats();
@@ -278,7 +282,7 @@ impl Drain {
     }
 
     /// Counts a refused credential, logs it now and then, and lets rules see it.
-    async fn denied(&self, denied: Denied, token: Option<&str>) {
+    fn denied(&self, denied: Denied, target: Target<'_>, token: Option<&str>) {
         let now = self.engine.now();
         {
             let mut rejected = self.rejected.lock().unwrap_or_else(PoisonError::into_inner);
@@ -292,15 +296,32 @@ impl Drain {
                 *rejected = Rejected { since_logged: 0, logged_at: Some(now) };
             }
         }
-        let known = token.and_then(|token| self.engine.apps().by_token(token).cloned());
-        let app = match known {
-            Some(app) => Ok(app),
-            None => self.engine.app_named(OWN_APP).await,
+        let apps = self.engine.apps();
+        let app = match target {
+            Target::Token => token.and_then(|token| apps.by_token(token).cloned()),
+            Target::App(name) => apps.by_name(name).cloned(),
         };
-        match app {
-            Ok(app) => self.engine.note_rejected(&app, denied.as_str()).await,
-            Err(error) => tracing::warn!(%error, "a refused log delivery could not be recorded"),
+        // The sender is answered at once; it is not to wait for our bookkeeping.
+        if self.engine.may_note_rejected() {
+            let engine = self.engine.clone();
+            tokio::spawn(async move { engine.note_rejected(app, denied.as_str()).await });
         }
+    }
+}
+
+/// A delivery being worked on, counted until it ends in whatever way.
+struct InProgress<'a>(&'a Counter);
+
+impl<'a> InProgress<'a> {
+    fn new(counter: &'a Counter) -> Self {
+        counter.up();
+        Self(counter)
+    }
+}
+
+impl Drop for InProgress<'_> {
+    fn drop(&mut self) {
+        self.0.down();
     }
 }
 
@@ -322,11 +343,11 @@ impl Keys {
     }
 
     /// A place among the deliveries that are worked on at once; `None` when there was none for too long.
-    async fn place(&self) -> Option<SemaphorePermit<'_>> {
+    async fn place(&self, until: Instant) -> Option<SemaphorePermit<'_>> {
         if let Ok(place) = self.room.try_acquire() {
             return Some(place);
         }
-        Box::pin(tokio::time::timeout(COMMIT_WAIT_MAX, self.room.acquire())).await.ok()?.ok()
+        Box::pin(tokio::time::timeout_at(until, self.room.acquire())).await.ok()?.ok()
     }
 
     fn authenticate<'a>(
@@ -413,7 +434,7 @@ fn basic_password(headers: &HeaderMap) -> Option<Vec<u8>> {
 }
 
 /// Reads a whole body. One that came in one piece is not copied.
-async fn read_body(mut body: Incoming, bytes_max: u64) -> Result<Bytes, StatusCode> {
+async fn read_body(mut body: Incoming, bytes_max: u64, until: Instant) -> Result<Bytes, StatusCode> {
     let said = body.size_hint().exact();
     if said.is_some_and(|said| said > bytes_max) {
         return Err(StatusCode::PAYLOAD_TOO_LARGE);
@@ -450,7 +471,7 @@ async fn read_body(mut body: Incoming, bytes_max: u64) -> Result<Bytes, StatusCo
     if let Some(read) = poll_fn(|context| Poll::Ready(now(read.as_mut().poll(context)))).await {
         return read;
     }
-    tokio::time::timeout(BODY_TIME_MAX, read).await.unwrap_or(Err(StatusCode::SERVICE_UNAVAILABLE))
+    tokio::time::timeout_at(until, read).await.unwrap_or(Err(StatusCode::SERVICE_UNAVAILABLE))
 }
 
 fn now<T>(poll: Poll<T>) -> Option<T> {

@@ -45,11 +45,21 @@ pub struct Peer(pub SocketAddr);
 ///
 /// # Errors
 /// When the listener breaks.
-pub async fn serve(listener: TcpListener, drain: Arc<Drain>, router: Router, general: tokio::runtime::Handle, mut stop: watch::Receiver<bool>) -> std::io::Result<()> {
+pub async fn serve(
+    listener: TcpListener,
+    drain: Arc<Drain>,
+    router: Router,
+    general: tokio::runtime::Handle,
+    mut stop: watch::Receiver<bool>,
+) -> std::io::Result<()> {
     let room = Arc::new(Semaphore::new(CONNECTIONS_MAX));
     let graceful = GracefulShutdown::new();
     loop {
-        let Ok(permit) = Arc::clone(&room).acquire_owned().await else { break };
+        let permit = tokio::select! {
+            permit = Arc::clone(&room).acquire_owned() => permit,
+            _ = stop.changed() => break,
+        };
+        let Ok(permit) = permit else { break };
         let (stream, peer) = tokio::select! {
             accepted = listener.accept() => match accepted {
                 Ok(accepted) => accepted,
