@@ -106,18 +106,13 @@ pub(crate) fn run(options: &Options) -> Result<ExitCode> {
         return run_in_release(&target);
     }
     let bench = Bench::new(options, &target)?;
-    let runtime = tokio::runtime::Builder::new_current_thread()
-        .enable_all()
-        .build()?;
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     runtime.block_on(bench.run())?;
     Ok(ExitCode::SUCCESS)
 }
 
 fn target_folder() -> Result<PathBuf> {
-    let metadata = cargo_metadata::MetadataCommand::new()
-        .no_deps()
-        .current_dir(command::root())
-        .exec()?;
+    let metadata = cargo_metadata::MetadataCommand::new().no_deps().current_dir(command::root()).exec()?;
     Ok(metadata.target_directory.into_std_path_buf())
 }
 
@@ -126,18 +121,13 @@ fn target_folder() -> Result<PathBuf> {
 fn run_in_release(target: &Path) -> Result<ExitCode> {
     for package in ["dynowatch", "xtask"] {
         println!("xtask: building {package} (release)");
-        let built =
-            command::status(command::cargo().args(["build", "--release", "--locked", "--package", package]))?;
+        let built = command::status(command::cargo().args(["build", "--release", "--locked", "--package", package]))?;
         if built != ExitCode::SUCCESS {
             return Ok(built);
         }
     }
     let mut again = Command::new(target.join("release/xtask"));
-    command::status(
-        again
-            .args(std::env::args_os().skip(1))
-            .current_dir(command::root()),
-    )
+    command::status(again.args(std::env::args_os().skip(1)).current_dir(command::root()))
 }
 
 /// Everything a run needs to know.
@@ -152,20 +142,11 @@ pub(crate) struct Bench<'a> {
 impl<'a> Bench<'a> {
     fn new(options: &'a Options, target: &Path) -> Result<Self> {
         let dynowatch = target.join("release/dynowatch");
-        ensure!(
-            dynowatch.is_file(),
-            "{} is missing; `cargo xtask bench` builds it",
-            dynowatch.display()
-        );
+        ensure!(dynowatch.is_file(), "{} is missing; `cargo xtask bench` builds it", dynowatch.display());
         let folder = target.join("bench");
         std::fs::create_dir_all(&folder)?;
         let now_s = SystemTime::now().duration_since(UNIX_EPOCH)?.as_secs();
-        Ok(Bench {
-            options,
-            dynowatch,
-            folder,
-            now_s,
-        })
+        Ok(Bench { options, dynowatch, folder, now_s })
     }
 
     async fn run(&self) -> Result<()> {
@@ -188,22 +169,11 @@ impl<'a> Bench<'a> {
             return Ok(None);
         }
         let asked = self.options.referee.is_some() || self.options.referee_only;
-        let folder = self
-            .options
-            .referee
-            .clone()
-            .unwrap_or_else(|| command::root().join("../shared/bench"));
+        let folder = self.options.referee.clone().unwrap_or_else(|| command::root().join("../shared/bench"));
         let found = folder.join("Cargo.toml").is_file();
-        ensure!(
-            found || !asked,
-            "no referee in {}: want the folder of its Cargo.toml",
-            folder.display()
-        );
+        ensure!(found || !asked, "no referee in {}: want the folder of its Cargo.toml", folder.display());
         if !found {
-            println!(
-                "(no referee at {}; own workload and yardstick only)\n",
-                folder.display()
-            );
+            println!("(no referee at {}; own workload and yardstick only)\n", folder.display());
         }
         Ok(found.then_some(folder))
     }
@@ -229,10 +199,8 @@ impl<'a> Bench<'a> {
     async fn own_sets(&self) -> Result<Table> {
         let data = self.folder.join("data");
         self.write_workload(&data)?;
-        let sets: Vec<Arc<Set>> = SETS
-            .iter()
-            .map(|name| Set::read(&data.join(name)).map(Arc::new))
-            .collect::<Result<_>>()?;
+        let sets: Vec<Arc<Set>> =
+            SETS.iter().map(|name| Set::read(&data.join(name)).map(Arc::new)).collect::<Result<_>>()?;
         let mut table = Table::default();
         for set in sets.iter().filter(|set| self.sets().contains(&set.name.as_str())) {
             self.own_set(set, &sets, &mut table).await?;
@@ -283,11 +251,7 @@ impl<'a> Bench<'a> {
             for (name, server) in [("discard", &yardstick), ("dynowatch", &dynowatch)] {
                 let plan = Plan::closed_loop(server.address, passes * set.len(), self.options.connections);
                 let run = measure(server, set, &plan).await?;
-                println!(
-                    "  round {}: {name} {} lines/CPU-s",
-                    round + 1,
-                    report::short(run.lines_per_cpu_s())
-                );
+                println!("  round {}: {name} {} lines/CPU-s", round + 1, report::short(run.lines_per_cpu_s()));
                 table.add(&set.name, name, run);
             }
         }
@@ -308,9 +272,7 @@ impl<'a> Bench<'a> {
 
     fn rate_passes(&self, set: &Set) -> usize {
         let lines = self.options.rate * self.options.rate_seconds;
-        usize::try_from(lines.div_ceil(set.lines().max(1)))
-            .unwrap_or(1)
-            .max(1)
+        usize::try_from(lines.div_ceil(set.lines().max(1))).unwrap_or(1).max(1)
     }
 
     /// From the due time of one request to that of the next, for the wanted lines per second.
@@ -326,13 +288,7 @@ impl<'a> Bench<'a> {
         let address = process::free_address()?;
         let mut serve = Command::new(&self.dynowatch);
         serve
-            .args([
-                "serve",
-                "--config",
-                "bench.toml",
-                "--listen",
-                &address.to_string(),
-            ])
+            .args(["serve", "--config", "bench.toml", "--listen", &address.to_string()])
             .current_dir(&home)
             .env("HEROKU_LOG_DRAIN_HMAC_SECRET", SECRET)
             // The bench's answer must not depend on what the caller's shell happens to hold.
@@ -359,10 +315,7 @@ impl<'a> Bench<'a> {
 
     /// Peak memory after many lines of b100, over the process at rest.
     async fn memory(&self, sets: &[Arc<Set>]) -> Result<()> {
-        let set = sets
-            .iter()
-            .find(|set| set.name == "b100")
-            .context("no set b100")?;
+        let set = sets.iter().find(|set| set.name == "b100").context("no set b100")?;
         let dynowatch = self.spawn_dynowatch("rss", sets).await?;
         let passes = usize::try_from(self.options.rss_lines.div_ceil(set.lines().max(1)))?;
         let checked = Checked::new(&dynowatch, set).await?;
@@ -383,10 +336,7 @@ impl<'a> Bench<'a> {
     /// `dynowatch replay` over the plain text of b100, start and end of the process included.
     fn replay(&self, lines_log: &Path, sets: &[Arc<Set>]) -> Result<()> {
         let home = self.home("replay", sets)?;
-        let lines = sets
-            .iter()
-            .find(|set| set.name == "b100")
-            .map_or(0, |set| set.lines());
+        let lines = sets.iter().find(|set| set.name == "b100").map_or(0, |set| set.lines());
         let before = process::children_cpu()?;
         for _ in 0..REPLAY_RUNS {
             let mut replay = Command::new(&self.dynowatch);
@@ -417,10 +367,7 @@ pub(crate) struct Checked {
 impl Checked {
     /// Sends the set once and compares.
     pub(crate) async fn new(server: &Server, set: &Arc<Set>) -> Result<Self> {
-        let checked = Checked {
-            before: counters::read(server.address).await?,
-            set: Arc::clone(set),
-        };
+        let checked = Checked { before: counters::read(server.address).await?, set: Arc::clone(set) };
         client::run(set, &Plan::closed_loop(server.address, set.len(), 8)).await?;
         checked.equals_oracle(server, 1).await?;
         Ok(checked)

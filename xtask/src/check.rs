@@ -11,12 +11,7 @@ use crate::{command, tidy};
 pub(crate) fn run() -> Result<ExitCode> {
     let mut failed = Vec::new();
 
-    step(
-        "format",
-        "cargo fmt --all",
-        &mut failed,
-        command::cargo().args(["fmt", "--all", "--check"]),
-    )?;
+    step("format", "cargo fmt --all", &mut failed, command::cargo().args(["fmt", "--all", "--check"]))?;
     println!("xtask: tidy");
     if tidy::run()? != ExitCode::SUCCESS {
         failed.push("tidy (each finding names its remedy)".to_owned());
@@ -25,31 +20,16 @@ pub(crate) fn run() -> Result<ExitCode> {
         "clippy",
         "read the warnings above",
         &mut failed,
-        command::cargo().args([
-            "clippy",
-            "--workspace",
-            "--all-targets",
-            "--locked",
-            "--",
-            "-D",
-            "warnings",
-        ]),
+        command::cargo().args(["clippy", "--workspace", "--all-targets", "--locked", "--", "-D", "warnings"]),
     )?;
     step(
         "documentation",
         "read the warnings above",
         &mut failed,
-        command::cargo()
-            .args(["doc", "--workspace", "--no-deps", "--locked"])
-            .env("RUSTDOCFLAGS", "-Dwarnings"),
+        command::cargo().args(["doc", "--workspace", "--no-deps", "--locked"]).env("RUSTDOCFLAGS", "-Dwarnings"),
     )?;
     if command::succeeds(command::cargo().args(["deny", "--version"])) {
-        step(
-            "cargo deny",
-            "see deny.toml",
-            &mut failed,
-            command::cargo().args(["deny", "--workspace", "check"]),
-        )?;
+        step("cargo deny", "see deny.toml", &mut failed, command::cargo().args(["deny", "--workspace", "check"]))?;
     } else {
         println!(
             "xtask: NOTICE: cargo-deny is not installed, licences and advisories are not checked \

@@ -44,19 +44,12 @@ fn describes_package(name: &str) -> bool {
 
 /// Runs to the end with our standard streams; the child's failure becomes our exit code, without a further word.
 pub(crate) fn status(command: &mut Command) -> Result<ExitCode> {
-    let status = command
-        .status()
-        .with_context(|| format!("cannot run {command:?}"))?;
+    let status = command.status().with_context(|| format!("cannot run {command:?}"))?;
     Ok(if status.success() {
         ExitCode::SUCCESS
     } else {
         // Ended by a signal: 1 says enough.
-        ExitCode::from(
-            status
-                .code()
-                .and_then(|code| u8::try_from(code).ok())
-                .unwrap_or(1),
-        )
+        ExitCode::from(status.code().and_then(|code| u8::try_from(code).ok()).unwrap_or(1))
     })
 }
 
@@ -72,10 +65,7 @@ pub(crate) fn succeeds(command: &mut Command) -> bool {
 
 /// What the command prints, if it ends well.
 pub(crate) fn output(command: &mut Command) -> Result<String> {
-    let output = command
-        .stdin(Stdio::null())
-        .output()
-        .with_context(|| format!("cannot run {command:?}"))?;
+    let output = command.stdin(Stdio::null()).output().with_context(|| format!("cannot run {command:?}"))?;
     anyhow::ensure!(
         output.status.success(),
         "{command:?} failed:\n{}",
@@ -90,22 +80,10 @@ mod tests {
 
     #[test]
     fn only_what_describes_a_package_is_taken_from_cargo() {
-        for name in [
-            "CARGO_MANIFEST_DIR",
-            "CARGO_PKG_NAME",
-            "CARGO_PKG_VERSION_MAJOR",
-            "OUT_DIR",
-        ] {
+        for name in ["CARGO_MANIFEST_DIR", "CARGO_PKG_NAME", "CARGO_PKG_VERSION_MAJOR", "OUT_DIR"] {
             assert!(describes_package(name), "{name}");
         }
-        for name in [
-            "CARGO_HOME",
-            "CARGO_TARGET_DIR",
-            "CARGO_NET_OFFLINE",
-            "CARGO_TERM_COLOR",
-            "RUSTFLAGS",
-            "PATH",
-        ] {
+        for name in ["CARGO_HOME", "CARGO_TARGET_DIR", "CARGO_NET_OFFLINE", "CARGO_TERM_COLOR", "RUSTFLAGS", "PATH"] {
             assert!(!describes_package(name), "{name}");
         }
     }

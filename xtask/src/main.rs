@@ -24,11 +24,7 @@ use clap::{CommandFactory, Parser, Subcommand};
 
 /// Every chore of dynowatch.
 #[derive(Parser)]
-#[command(
-    name = "cargo xtask",
-    bin_name = "cargo xtask",
-    disable_help_subcommand = true
-)]
+#[command(name = "cargo xtask", bin_name = "cargo xtask", disable_help_subcommand = true)]
 struct Cli {
     #[command(subcommand)]
     task: Option<Task>,

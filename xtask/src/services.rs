@@ -19,12 +19,7 @@ use crate::command;
 pub(crate) const POSTGRES_URL: &str = "DYNOWATCH_TEST_POSTGRES_URL";
 
 /// Where distributions keep `initdb` and `pg_ctl`, which are not on the path of Debian and its kin.
-const POSTGRES_FOLDERS: &[&str] = &[
-    "/usr/lib/postgresql",
-    "/usr/pgsql",
-    "/opt/homebrew/opt",
-    "/usr/local/opt",
-];
+const POSTGRES_FOLDERS: &[&str] = &["/usr/lib/postgresql", "/usr/pgsql", "/opt/homebrew/opt", "/usr/local/opt"];
 
 /// A free port can be taken between the moment we look and the moment Postgres binds it.
 const START_ATTEMPTS: u32 = 3;
@@ -56,16 +51,11 @@ read -r _ || :
 pub(crate) fn run() -> Result<ExitCode> {
     let mut postgres = Postgres::start()?;
     println!("export {POSTGRES_URL}={}", postgres.url());
-    println!(
-        "# Paste the line above in another terminal, then for example: cargo nextest run -p dynowatch-store"
-    );
+    println!("# Paste the line above in another terminal, then for example: cargo nextest run -p dynowatch-store");
     println!("# Ctrl-C stops Postgres and removes its data.");
     // `wait` closes the child's standard input, which is what keeps Postgres alive.
     let _keeps_it_alive = postgres.guardian.stdin.take();
-    postgres
-        .guardian
-        .wait()
-        .context("the shell that keeps Postgres")?;
+    postgres.guardian.wait().context("the shell that keeps Postgres")?;
     bail!("Postgres was stopped from outside");
 }
 
@@ -82,19 +72,14 @@ impl Postgres {
             Some(bin) => bin,
             None => {
                 install()?;
-                find_programs()
-                    .context("Postgres is installed, but neither initdb nor pg_ctl is to be found")?
+                find_programs().context("Postgres is installed, but neither initdb nor pg_ctl is to be found")?
             }
         };
         let mut problem = String::new();
         for _ in 0..START_ATTEMPTS {
             match Self::start_in(&bin, free_port()?)? {
                 Ok(postgres) => {
-                    println!(
-                        "xtask: Postgres of {} on 127.0.0.1:{}",
-                        bin.display(),
-                        postgres.port
-                    );
+                    println!("xtask: Postgres of {} on 127.0.0.1:{}", bin.display(), postgres.port);
                     return Ok(postgres);
                 }
                 Err(output) => problem = output,
@@ -171,17 +156,13 @@ fn find_programs() -> Option<PathBuf> {
     let mut candidates = Vec::new();
     for folder in POSTGRES_FOLDERS {
         for entry in std::fs::read_dir(folder).into_iter().flatten().flatten() {
-            candidates.push((
-                version_of(&entry.file_name().to_string_lossy()),
-                entry.path().join("bin"),
-            ));
+            candidates.push((version_of(&entry.file_name().to_string_lossy()), entry.path().join("bin")));
         }
     }
     candidates.sort();
     let in_usual_places = candidates.into_iter().rev().map(|(_, bin)| bin);
-    let by_pg_config = command::output(Command::new("pg_config").arg("--bindir"))
-        .ok()
-        .map(|bin| PathBuf::from(bin.trim()));
+    let by_pg_config =
+        command::output(Command::new("pg_config").arg("--bindir")).ok().map(|bin| PathBuf::from(bin.trim()));
     let path = std::env::var_os("PATH").unwrap_or_default();
     in_usual_places
         .chain(by_pg_config)
@@ -191,12 +172,7 @@ fn find_programs() -> Option<PathBuf> {
 
 /// The number in "15", "postgresql@16"; 0 without one.
 fn version_of(folder: &str) -> u32 {
-    folder
-        .chars()
-        .filter(char::is_ascii_digit)
-        .collect::<String>()
-        .parse()
-        .unwrap_or(0)
+    folder.chars().filter(char::is_ascii_digit).collect::<String>().parse().unwrap_or(0)
 }
 
 /// Debian packages, where we are root and apt-get exists; elsewhere an error that names what is needed.
@@ -212,10 +188,7 @@ fn install() -> Result<()> {
     }
     println!("xtask: installing the Debian package postgresql");
     let _policy = DaemonPolicy::forbid_starts()?;
-    for arguments in [
-        &["update"][..],
-        &["install", "--yes", "--no-install-recommends", "postgresql"][..],
-    ] {
+    for arguments in [&["update"][..], &["install", "--yes", "--no-install-recommends", "postgresql"][..]] {
         let mut apt = Command::new("apt-get");
         apt.args(["--quiet=2", "-o", "DPkg::Lock::Timeout=300"])
             .args(arguments)

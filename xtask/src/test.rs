@@ -40,10 +40,7 @@ pub(crate) fn run(options: &Options) -> Result<ExitCode> {
     if command::succeeds(command::cargo().args(["nextest", "--version"])) {
         println!("xtask: cargo nextest run");
         let mut nextest = command::cargo();
-        nextest
-            .args(["nextest", "run", "--locked", "--no-fail-fast"])
-            .args(options.packages())
-            .args(&options.filter);
+        nextest.args(["nextest", "run", "--locked", "--no-fail-fast"]).args(options.packages()).args(&options.filter);
         return command::status(nextest.env(POSTGRES_URL, postgres.url()));
     }
     println!("xtask: cargo test (cargo-nextest is not installed; with it a hanging test is named and ended)");
@@ -61,19 +58,13 @@ impl Options {
         if self.package.is_empty() {
             return vec!["--workspace".to_owned()];
         }
-        self.package
-            .iter()
-            .map(|name| format!("--package={name}"))
-            .collect()
+        self.package.iter().map(|name| format!("--package={name}")).collect()
     }
 }
 
 /// `cargo test` ends with the summary of whichever program came last; adds one line of the same shape for all.
 fn with_total(test: &mut Command) -> Result<ExitCode> {
-    let mut child = test
-        .stdout(Stdio::piped())
-        .spawn()
-        .with_context(|| format!("cannot run {test:?}"))?;
+    let mut child = test.stdout(Stdio::piped()).spawn().with_context(|| format!("cannot run {test:?}"))?;
     let mut total = Total::default();
     if let Some(stdout) = child.stdout.take() {
         for line in BufReader::new(stdout).lines() {
@@ -84,11 +75,7 @@ fn with_total(test: &mut Command) -> Result<ExitCode> {
     }
     let success = child.wait()?.success();
     println!("{}", total.summary(success));
-    Ok(if success {
-        ExitCode::SUCCESS
-    } else {
-        ExitCode::FAILURE
-    })
+    Ok(if success { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }
 
 #[derive(Default)]
@@ -101,17 +88,11 @@ struct Total {
 impl Total {
     /// Takes lines like `test result: ok. 12 passed; 0 failed; 0 ignored; 0 measured; …`; others count nothing.
     fn add(&mut self, line: &str) {
-        let Some(counts) = line
-            .strip_prefix("test result: ")
-            .and_then(|rest| rest.split_once(". "))
-        else {
+        let Some(counts) = line.strip_prefix("test result: ").and_then(|rest| rest.split_once(". ")) else {
             return;
         };
         for count in counts.1.split("; ") {
-            match count
-                .split_once(' ')
-                .map(|(number, name)| (number.parse::<u64>().unwrap_or(0), name))
-            {
+            match count.split_once(' ').map(|(number, name)| (number.parse::<u64>().unwrap_or(0), name)) {
                 Some((number, "passed")) => self.passed += number,
                 Some((number, "failed")) => self.failed += number,
                 Some((number, "ignored")) => self.ignored += number,
@@ -122,14 +103,8 @@ impl Total {
 
     fn summary(&self, success: bool) -> String {
         let verdict = if success { "ok" } else { "FAILED" };
-        let Self {
-            passed,
-            failed,
-            ignored,
-        } = self;
-        format!(
-            "test result: {verdict}. {passed} passed; {failed} failed; {ignored} ignored; all crates together"
-        )
+        let Self { passed, failed, ignored } = self;
+        format!("test result: {verdict}. {passed} passed; {failed} failed; {ignored} ignored; all crates together")
     }
 }
 
@@ -147,9 +122,6 @@ mod tests {
         ] {
             total.add(line);
         }
-        assert_eq!(
-            total.summary(false),
-            "test result: FAILED. 15 passed; 2 failed; 1 ignored; all crates together"
-        );
+        assert_eq!(total.summary(false), "test result: FAILED. 15 passed; 2 failed; 1 ignored; all crates together");
     }
 }

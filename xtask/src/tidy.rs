@@ -24,11 +24,7 @@ struct Finding {
 
 impl Finding {
     fn new(place: impl Into<String>, problem: impl Into<String>, remedy: &'static str) -> Self {
-        Self {
-            place: place.into(),
-            problem: problem.into(),
-            remedy,
-        }
+        Self { place: place.into(), problem: problem.into(), remedy }
     }
 }
 
@@ -41,10 +37,7 @@ pub(crate) fn run() -> Result<ExitCode> {
     findings.sort();
 
     for finding in &findings {
-        println!(
-            "{}: {}\n    remedy: {}",
-            finding.place, finding.problem, finding.remedy
-        );
+        println!("{}: {}\n    remedy: {}", finding.place, finding.problem, finding.remedy);
     }
     if findings.is_empty() {
         println!("xtask: tidy, {} files", files.len());

@@ -325,7 +325,9 @@ impl Track {
     pub fn next_wake(&self, rule: &Rule) -> Option<Timestamp> {
         match &self.phase {
             Phase::Quiet => None,
-            Phase::Pending { since, holds_until, .. } if is_count(rule) => Some((*since + rule.pending_for).min(*holds_until)),
+            Phase::Pending { since, holds_until, .. } if is_count(rule) => {
+                Some((*since + rule.pending_for).min(*holds_until))
+            }
             Phase::Pending { holds_until, .. } => Some(*holds_until),
             Phase::Firing(firing) => {
                 let resolve_at = firing.resolve_at(rule);
@@ -350,7 +352,16 @@ impl Track {
     }
 
     #[expect(clippy::too_many_arguments, reason = "the parts of one verdict, taken apart once, here")]
-    fn holds(&mut self, rule: &Rule, facts: Facts, until: Timestamp, fresh: bool, now: Timestamp, ids: &mut dyn NewId, effects: &mut Vec<Effect>) {
+    fn holds(
+        &mut self,
+        rule: &Rule,
+        facts: Facts,
+        until: Timestamp,
+        fresh: bool,
+        now: Timestamp,
+        ids: &mut dyn NewId,
+        effects: &mut Vec<Effect>,
+    ) {
         match &mut self.phase {
             Phase::Quiet if rule.pending_for.is_zero() => self.fire(rule, facts, until, now, ids, effects),
             Phase::Quiet => {
@@ -382,7 +393,14 @@ impl Track {
                         // The match that breaks the silence is told, not suppressed.
                         None => {
                             firing.suppressed -= matches;
-                            notify(firing, &mut self.cooldown_until, NoticeKind::StillFiring, rule.cooldown, now, effects);
+                            notify(
+                                firing,
+                                &mut self.cooldown_until,
+                                NoticeKind::StillFiring,
+                                rule.cooldown,
+                                now,
+                                effects,
+                            );
                         }
                     }
                 }
@@ -437,12 +455,28 @@ impl Track {
         }
     }
 
-    fn fire(&mut self, rule: &Rule, facts: Facts, holds_until: Timestamp, now: Timestamp, ids: &mut dyn NewId, effects: &mut Vec<Effect>) {
+    fn fire(
+        &mut self,
+        rule: &Rule,
+        facts: Facts,
+        holds_until: Timestamp,
+        now: Timestamp,
+        ids: &mut dyn NewId,
+        effects: &mut Vec<Effect>,
+    ) {
         let alert = AlertId(ids.new_id(now));
         let silent_until = self.cooldown_until.filter(|until| now < *until);
         let previous = self.previous.replace(alert);
         effects.push(Effect::Fired { alert, previous, facts: facts.clone(), silent_until });
-        let mut firing = Firing { alert, fired_at: now, told: false, holds_until: holds_until.max(now), facts, suppressed: 0, noted: Noted::default() };
+        let mut firing = Firing {
+            alert,
+            fired_at: now,
+            told: false,
+            holds_until: holds_until.max(now),
+            facts,
+            suppressed: 0,
+            noted: Noted::default(),
+        };
         if silent_until.is_none() {
             notify(&mut firing, &mut self.cooldown_until, NoticeKind::Firing, rule.cooldown, now, effects);
         }
@@ -477,9 +511,22 @@ fn is_count(rule: &Rule) -> bool {
     matches!(rule.condition, Condition::Count { .. })
 }
 
-fn notify(firing: &mut Firing, cooldown: &mut Option<Timestamp>, kind: NoticeKind, length: Duration, now: Timestamp, effects: &mut Vec<Effect>) {
+fn notify(
+    firing: &mut Firing,
+    cooldown: &mut Option<Timestamp>,
+    kind: NoticeKind,
+    length: Duration,
+    now: Timestamp,
+    effects: &mut Vec<Effect>,
+) {
     let cooldown_until = now + length;
-    effects.push(Effect::Notify { alert: firing.alert, kind, facts: firing.facts.clone(), suppressed: firing.suppressed, cooldown_until });
+    effects.push(Effect::Notify {
+        alert: firing.alert,
+        kind,
+        facts: firing.facts.clone(),
+        suppressed: firing.suppressed,
+        cooldown_until,
+    });
     *cooldown = Some(cooldown_until);
     firing.told = true;
     firing.suppressed = 0;

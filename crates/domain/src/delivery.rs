@@ -89,7 +89,10 @@ impl Outcome {
     #[must_use]
     pub fn detail(&self) -> &str {
         match self {
-            Self::Accepted { detail } | Self::Retry { detail, .. } | Self::Misconfigured { detail } | Self::Rejected { detail } => detail,
+            Self::Accepted { detail }
+            | Self::Retry { detail, .. }
+            | Self::Misconfigured { detail }
+            | Self::Rejected { detail } => detail,
         }
     }
 
@@ -135,7 +138,9 @@ pub fn next(outcome: &Outcome, attempts: u32, intended_at: Timestamp, now: Times
         Outcome::Rejected { detail } => return Next::Failed(detail.clone()),
         Outcome::Misconfigured { .. } => BACKOFF_MAX,
         Outcome::Retry { retry_after, .. } => {
-            let grown = BACKOFF_MIN.mul_f64(1.5_f64.powi(i32::try_from(attempts.saturating_sub(1).min(40)).unwrap_or(40))).min(BACKOFF_MAX);
+            let grown = BACKOFF_MIN
+                .mul_f64(1.5_f64.powi(i32::try_from(attempts.saturating_sub(1).min(40)).unwrap_or(40)))
+                .min(BACKOFF_MAX);
             let spread = grown.mul_f64(0.75 + 0.5 * jitter.clamp(0.0, 1.0));
             retry_after.map_or(spread, |asked| asked.min(RETRY_AFTER_MAX).max(spread))
         }
@@ -143,7 +148,10 @@ pub fn next(outcome: &Outcome, attempts: u32, intended_at: Timestamp, now: Times
     let at = now + pause;
     if at.since(intended_at) > GIVE_UP_AFTER {
         let hours = GIVE_UP_AFTER.as_secs() / 3_600;
-        return Next::Failed(format!("given up after {attempts} attempts in {hours} h; the last: {}", outcome.detail()));
+        return Next::Failed(format!(
+            "given up after {attempts} attempts in {hours} h; the last: {}",
+            outcome.detail()
+        ));
     }
     Next::At(at)
 }
@@ -171,7 +179,19 @@ mod tests {
 
     #[test]
     fn classes_of_answers() {
-        let cases = [(200, "accepted"), (204, "accepted"), (408, "retry"), (425, "retry"), (429, "retry"), (500, "retry"), (503, "retry"), (400, "rejected"), (401, "rejected"), (404, "rejected"), (302, "rejected")];
+        let cases = [
+            (200, "accepted"),
+            (204, "accepted"),
+            (408, "retry"),
+            (425, "retry"),
+            (429, "retry"),
+            (500, "retry"),
+            (503, "retry"),
+            (400, "rejected"),
+            (401, "rejected"),
+            (404, "rejected"),
+            (302, "rejected"),
+        ];
         for (status, want) in cases {
             assert_eq!(Outcome::of_status(status, None, String::new()).as_str(), want, "{status}");
         }
@@ -192,6 +212,9 @@ mod tests {
     #[test]
     fn it_gives_up_in_the_end_and_says_why() {
         let outcome = Outcome::Retry { detail: "503 from Slack".into(), retry_after: None };
-        assert_eq!(next(&outcome, 400, t(0), t(6 * 3_600), 0.5), Next::Failed("given up after 400 attempts in 6 h; the last: 503 from Slack".into()));
+        assert_eq!(
+            next(&outcome, 400, t(0), t(6 * 3_600), 0.5),
+            Next::Failed("given up after 400 attempts in 6 h; the last: 503 from Slack".into())
+        );
     }
 }

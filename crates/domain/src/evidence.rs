@@ -62,7 +62,13 @@ impl EvidenceLine {
     #[must_use]
     pub fn show(&self) -> String {
         let cut = if self.cut_bytes == 0 { String::new() } else { format!(" … [{} bytes cut]", self.cut_bytes) };
-        format!("{} {}[{}]: {}{cut}", self.at, self.source.as_str(), String::from_utf8_lossy(&self.process), String::from_utf8_lossy(&self.text))
+        format!(
+            "{} {}[{}]: {}{cut}",
+            self.at,
+            self.source.as_str(),
+            String::from_utf8_lossy(&self.process),
+            String::from_utf8_lossy(&self.text)
+        )
     }
 }
 

@@ -39,7 +39,10 @@ impl Group {
             text.push('=');
             match by {
                 GroupBy::App => {}
-                GroupBy::ProcessType => clean(&mut text, Signal::process_type(if signal.dyno.is_empty() { signal.process } else { signal.dyno })),
+                GroupBy::ProcessType => clean(
+                    &mut text,
+                    Signal::process_type(if signal.dyno.is_empty() { signal.process } else { signal.dyno }),
+                ),
                 GroupBy::Dyno => clean(&mut text, signal.dyno),
                 GroupBy::PathPrefix => clean(&mut text, first_segment(signal.path.unwrap_or(b""))),
                 GroupBy::Code => text.push_str(&signal.code.map(|code| code.to_string()).unwrap_or_default()),
@@ -109,7 +112,17 @@ mod tests {
     use crate::signal::{Kind, Source};
 
     fn request<'a>(dyno: &'a [u8], path: &'a [u8]) -> Signal<'a> {
-        Signal { at: Timestamp::UNIX_EPOCH, source: Source::Heroku, kind: Kind::Router, process: b"router", dyno, code: None, status: Some(503), path: Some(path), text: b"" }
+        Signal {
+            at: Timestamp::UNIX_EPOCH,
+            source: Source::Heroku,
+            kind: Kind::Router,
+            process: b"router",
+            dyno,
+            code: None,
+            status: Some(503),
+            path: Some(path),
+            text: b"",
+        }
     }
 
     #[test]

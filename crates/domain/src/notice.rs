@@ -90,7 +90,14 @@ impl Notice {
         add("Condition", format!("{} in {} (threshold {})", self.measured, self.window, self.threshold));
         add("At", self.at.for_people());
         add("Since", if self.first_at == self.at { String::new() } else { self.first_at.for_people() });
-        add("Held back", if self.suppressed == 0 { String::new() } else { format!("{} more matches since the last message", self.suppressed) });
+        add(
+            "Held back",
+            if self.suppressed == 0 {
+                String::new()
+            } else {
+                format!("{} more matches since the last message", self.suppressed)
+            },
+        );
         add("Lower bound", self.lower_bound.join("; "));
         add("Release", self.release.clone());
         add("Resolved", self.resolved_at.map(Timestamp::for_people).unwrap_or_default());

@@ -17,7 +17,11 @@ pub struct Invalid(pub String);
 /// # Errors
 /// When a number or a unit is missing or unknown, or the sum is over 365 days.
 pub fn duration(text: &str) -> Result<Duration, Invalid> {
-    let wrong = || Invalid(format!("{text:?} is not a duration: write a number and a unit, as in \"90s\", \"5m\", \"1h30m\" or \"2d\""));
+    let wrong = || {
+        Invalid(format!(
+            "{text:?} is not a duration: write a number and a unit, as in \"90s\", \"5m\", \"1h30m\" or \"2d\""
+        ))
+    };
     let (mut rest, mut total, mut last) = (text.trim(), Duration::ZERO, u64::MAX);
     if rest.is_empty() {
         return Err(wrong());
@@ -127,7 +131,9 @@ impl FromStr for CountThreshold {
         let wrong = || Invalid(format!("{text:?} is not a count: write \"> 3\" (more than three) or \">= 4\""));
         let (comparison, number) = Comparison::split(text).ok_or_else(wrong)?;
         if !matches!(comparison, Comparison::Above | Comparison::AtLeast) {
-            return Err(Invalid(format!("{text:?}: a count fires on many, so it begins with > or >=; for \"too few\" use `absence`")));
+            return Err(Invalid(format!(
+                "{text:?}: a count fires on many, so it begins with > or >=; for \"too few\" use `absence`"
+            )));
         }
         let number: u64 = number.parse().map_err(|_| wrong())?;
         let count = Self { comparison, number };
@@ -246,7 +252,9 @@ impl FromStr for Glob {
     type Err = Invalid;
     fn from_str(text: &str) -> Result<Self, Invalid> {
         if text.is_empty() || text.len() > GLOB_BYTES_MAX || text.contains(char::is_whitespace) {
-            return Err(Invalid(format!("{text:?} is not a name pattern: write 1 to {GLOB_BYTES_MAX} bytes without blanks, as in \"web.*\"")));
+            return Err(Invalid(format!(
+                "{text:?} is not a name pattern: write 1 to {GLOB_BYTES_MAX} bytes without blanks, as in \"web.*\""
+            )));
         }
         Ok(Self(text.to_owned()))
     }
@@ -258,7 +266,8 @@ mod tests {
 
     #[test]
     fn durations() {
-        let ok = [("5m", 300_000), ("90s", 90_000), ("1h30m", 5_400_000), ("2d", 172_800_000), ("250ms", 250), ("0s", 0)];
+        let ok =
+            [("5m", 300_000), ("90s", 90_000), ("1h30m", 5_400_000), ("2d", 172_800_000), ("250ms", 250), ("0s", 0)];
         for (text, ms) in ok {
             assert_eq!(duration(text), Ok(Duration::from_millis(ms)), "{text}");
             assert_eq!(duration(&show_duration(Duration::from_millis(ms))), duration(text), "{text}");
@@ -292,7 +301,15 @@ mod tests {
 
     #[test]
     fn globs() {
-        let cases = [("web.*", "web.1", true), ("web.*", "webx1", false), ("*", "", true), ("w?b.1", "web.1", true), ("*.1", "web.11", false), ("a*b*c", "aXbXbc", true), ("web", "web.1", false)];
+        let cases = [
+            ("web.*", "web.1", true),
+            ("web.*", "webx1", false),
+            ("*", "", true),
+            ("w?b.1", "web.1", true),
+            ("*.1", "web.11", false),
+            ("a*b*c", "aXbXbc", true),
+            ("web", "web.1", false),
+        ];
         for (glob, name, want) in cases {
             assert_eq!(glob.parse::<Glob>().unwrap().matches(name.as_bytes()), want, "{glob} {name}");
         }

@@ -83,7 +83,9 @@ impl Release {
 #[must_use]
 pub fn sentence(newest: Option<&Release>, first_evidence: Timestamp) -> String {
     match newest.filter(|r| r.at <= first_evidence && first_evidence.since(r.at) <= LOOK_BACK) {
-        Some(release) => format!("{}, {} s before the first evidence", release.show(), first_evidence.since(release.at).as_secs()),
+        Some(release) => {
+            format!("{}, {} s before the first evidence", release.show(), first_evidence.since(release.at).as_secs())
+        }
         None => format!("no release in the last {} min", LOOK_BACK.as_secs() / 60),
     }
 }
@@ -93,7 +95,13 @@ mod tests {
     use super::*;
 
     fn release() -> Release {
-        Release { at: Timestamp::from_seconds(1_000), version: None, kind: ReleaseKind::Code, actor: Some("dev@example.com".into()), what: Some("Deploy 0a1b2c3d".into()) }
+        Release {
+            at: Timestamp::from_seconds(1_000),
+            version: None,
+            kind: ReleaseKind::Code,
+            actor: Some("dev@example.com".into()),
+            what: Some("Deploy 0a1b2c3d".into()),
+        }
     }
 
     #[test]
@@ -101,7 +109,10 @@ mod tests {
         let created = Release { version: Some(124), kind: ReleaseKind::Unknown, actor: None, what: None, ..release() };
         let both = release().merge(created.clone());
         assert_eq!(both, created.merge(release()));
-        assert_eq!(sentence(Some(&both), Timestamp::from_seconds(1_040)), "v124 (code, Deploy 0a1b2c3d, by dev@example.com), 40 s before the first evidence");
+        assert_eq!(
+            sentence(Some(&both), Timestamp::from_seconds(1_040)),
+            "v124 (code, Deploy 0a1b2c3d, by dev@example.com), 40 s before the first evidence"
+        );
         for first in [999, 1_000 + 1_801] {
             assert_eq!(sentence(Some(&both), Timestamp::from_seconds(first)), "no release in the last 30 min");
         }

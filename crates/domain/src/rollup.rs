@@ -27,7 +27,14 @@ pub struct Bucket {
 /// `armed_at` is when the rule began to look (its start, or ours); `firing` says that its alert is open, for then the
 /// silence alone decides: the life before it fades from view. A count rule is judged by its window, not here.
 #[must_use]
-pub fn judge(rule: &Rule, buckets: &[Bucket], blind: &[Blind], armed_at: Timestamp, firing: bool, now: Timestamp) -> Verdict {
+pub fn judge(
+    rule: &Rule,
+    buckets: &[Bucket],
+    blind: &[Blind],
+    armed_at: Timestamp,
+    firing: bool,
+    now: Timestamp,
+) -> Verdict {
     match &rule.condition {
         Condition::Count { .. } => Verdict::Unknown,
         Condition::Ratio { threshold, requests_min, window } => {
@@ -40,7 +47,11 @@ pub fn judge(rule: &Rule, buckets: &[Bucket], blind: &[Blind], armed_at: Timesta
                 return Verdict::Fails { matched: None };
             }
             let fresh = buckets.iter().any(|b| b.matched > 0 && b.at > now - BUCKET - BUCKET);
-            Verdict::Holds { facts: facts(matched, Some(total), from, now), until: now + LOOK_HOLDS, fresh }
+            // The first requests of the share are its first evidence: a release is looked for before them.
+            let shared = buckets.iter().filter(|b| b.matched > 0 && b.at + BUCKET > from).map(|b| b.at.max(from));
+            let first_at = shared.min().unwrap_or(from);
+            let facts = Facts { first_at, ..facts(matched, Some(total), from, now) };
+            Verdict::Holds { facts, until: now + LOOK_HOLDS, fresh }
         }
         Condition::Absence { fewer_than, window, lively } => {
             let from = now - *window;
@@ -54,10 +65,18 @@ pub fn judge(rule: &Rule, buckets: &[Bucket], blind: &[Blind], armed_at: Timesta
             }
             let was_lively = firing
                 || lively.is_none_or(|lively| {
-                let before: u64 = buckets.iter().filter(|b| b.at > from - lively.within && b.at + BUCKET <= from).map(|b| b.total).sum();
-                before >= lively.lines_min
-            });
-            if was_lively { Verdict::Holds { facts: facts(seen, None, from, now), until: now + LOOK_HOLDS, fresh: false } } else { Verdict::Fails { matched: None } }
+                    let before: u64 = buckets
+                        .iter()
+                        .filter(|b| b.at > from - lively.within && b.at + BUCKET <= from)
+                        .map(|b| b.total)
+                        .sum();
+                    before >= lively.lines_min
+                });
+            if was_lively {
+                Verdict::Holds { facts: facts(seen, None, from, now), until: now + LOOK_HOLDS, fresh: false }
+            } else {
+                Verdict::Fails { matched: None }
+            }
         }
     }
 }
@@ -74,7 +93,10 @@ pub fn horizon(condition: &Condition) -> Duration {
 /// Sums the buckets that reach into the time after `from`. The oldest may reach out of it: an absence is judged up to
 /// ten seconds late rather than early.
 fn sum(buckets: &[Bucket], from: Timestamp) -> (u64, u64) {
-    buckets.iter().filter(|b| b.at + BUCKET > from).fold((0, 0), |(matched, total), b| (matched + b.matched, total + b.total))
+    buckets
+        .iter()
+        .filter(|b| b.at + BUCKET > from)
+        .fold((0, 0), |(matched, total), b| (matched + b.matched, total + b.total))
 }
 
 fn facts(count: u64, of: Option<u64>, from: Timestamp, now: Timestamp) -> Facts {
@@ -96,7 +118,11 @@ mod tests {
     }
 
     fn absence(lively: Option<Lively>) -> Rule {
-        Rule::new("silent", MatchSpec::default(), Condition::Absence { fewer_than: 2, window: Duration::from_secs(30), lively })
+        Rule::new(
+            "silent",
+            MatchSpec::default(),
+            Condition::Absence { fewer_than: 2, window: Duration::from_secs(30), lively },
+        )
     }
 
     fn word(verdict: &Verdict) -> &'static str {
@@ -134,10 +160,15 @@ mod tests {
 
     #[test]
     fn a_share_needs_enough_requests() {
-        let condition = Condition::Ratio { threshold: "> 5%".parse().unwrap(), requests_min: 50, window: Duration::from_secs(60) };
+        let condition =
+            Condition::Ratio { threshold: "> 5%".parse().unwrap(), requests_min: 50, window: Duration::from_secs(60) };
         let rule = Rule::new("share", MatchSpec::default(), condition);
         for (total, matched, want) in [(49, 49, "fails"), (50, 3, "holds"), (100, 5, "fails"), (0, 0, "fails")] {
-            assert_eq!(word(&judge(&rule, &[bucket(0, total, matched)], &[], t(0), false, t(60))), want, "{matched} of {total}");
+            assert_eq!(
+                word(&judge(&rule, &[bucket(0, total, matched)], &[], t(0), false, t(60))),
+                want,
+                "{matched} of {total}"
+            );
         }
         let gap = Blind { reason: BlindReason::Refused, from: t(30), until: t(31), lines_lost: None };
         assert_eq!(word(&judge(&rule, &[bucket(0, 50, 50)], &[gap], t(0), false, t(60))), "unknown");

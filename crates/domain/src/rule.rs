@@ -372,8 +372,12 @@ impl Rule {
             Condition::Ratio { .. } if m.status.is_empty() && m.code.is_empty() => {
                 problem("match", "a ratio is the share of requests with a `status` or a `code`: name one, as in { status = \"5xx\" }".into());
             }
-            Condition::Ratio { .. } if m.reads_text() => problem("match", "a ratio is of requests: `text` and `regex` do not apply".into()),
-            Condition::Absence { fewer_than: 0, .. } => problem("absence", "fewer than 0 lines cannot be: write \"< 1\"".into()),
+            Condition::Ratio { .. } if m.reads_text() => {
+                problem("match", "a ratio is of requests: `text` and `regex` do not apply".into())
+            }
+            Condition::Absence { fewer_than: 0, .. } => {
+                problem("absence", "fewer than 0 lines cannot be: write \"< 1\"".into())
+            }
             _ => {}
         }
         if m.requests_only() && m.source == Some(Source::App) {

@@ -89,7 +89,9 @@ impl Window {
                 (best, best_end) = (count, last.at);
             }
             // With `needed` events ending here, the condition is true until the oldest of them leaves.
-            if count >= needed && let Some(oldest) = self.events.get(end + 1 - needed) {
+            if count >= needed
+                && let Some(oldest) = self.events.get(end + 1 - needed)
+            {
                 holds_until = Some(oldest.at + length);
             }
         }
@@ -193,7 +195,8 @@ mod tests {
     /// The definition, read aloud: some `t` has at least `needed` stamps, `at` among them, in `(t - length, t]`.
     fn naive(stamps: &[i64], at: i64, needed: usize, length: i64) -> (usize, bool) {
         let count_at = |end: i64| stamps.iter().filter(|&&s| s > end - length && s <= end).count();
-        let counts: Vec<usize> = stamps.iter().filter(|&&end| end >= at && end < at + length).map(|&end| count_at(end)).collect();
+        let counts: Vec<usize> =
+            stamps.iter().filter(|&&end| end >= at && end < at + length).map(|&end| count_at(end)).collect();
         let best = counts.into_iter().max().unwrap_or(0);
         (best, best >= needed)
     }

@@ -1,8 +1,8 @@
 //! The command line: which commands there are, what they take, how they end. Owns words, exit codes and the printed forms;
 //! what is done is done by the crates below. One module per group of commands.
 //!
-//! Everything printed goes through [`out`], which makes control characters harmless: much of it comes from log lines.
-//! `docs/cli.md` is made from the definitions here ([`reference`]), and a test holds it against them.
+//! Everything printed goes through `out`, which makes control characters harmless: much of it comes from log lines.
+//! `docs/cli.md` is made from the definitions here ([`reference()`]), and a test holds it against them.
 
 mod alerts;
 mod apps;

@@ -5,7 +5,7 @@
 //! through [`Env`]. What a rule means is the domain's; what a receiver does is `notify`'s. `docs/configuration.md` is
 //! the manual, `dynowatch.example.toml` the complete example; tests hold both against the keys read here.
 //!
-//! The way of a file: `toml` gives values with their places, [`reader`] gives types, one module per section gives
+//! The way of a file: `toml` gives values with their places, `reader` gives types, one module per section gives
 //! meaning, and [`Config`] holds what it all resolves to.
 
 mod apps;
@@ -35,9 +35,7 @@ pub use apps::AppConfig;
 pub use env::{Env, MapEnv, RealEnv, VARIABLES, Variable};
 pub use error::{ConfigError, ConfigErrors, ENVIRONMENT};
 pub use keys::known_keys;
-pub use settings::{
-    BODY_BYTES_MAX_DEFAULT, DrainConfig, Limits, METRICS_BYTES_MAX_DEFAULT, Provenance, Setting,
-};
+pub use settings::{BODY_BYTES_MAX_DEFAULT, DrainConfig, Limits, METRICS_BYTES_MAX_DEFAULT, Provenance, Setting};
 pub use urls::DatabaseUrl;
 
 use reader::{Report, Table};
@@ -113,11 +111,7 @@ impl Config {
 pub fn locate(named: Option<&Path>, env: &dyn Env) -> Option<PathBuf> {
     named
         .map(Path::to_owned)
-        .or_else(|| {
-            env.get(env::CONFIG_FILE)
-                .filter(|path| !path.trim().is_empty())
-                .map(PathBuf::from)
-        })
+        .or_else(|| env.get(env::CONFIG_FILE).filter(|path| !path.trim().is_empty()).map(PathBuf::from))
         .or_else(|| Some(PathBuf::from(FILE_DEFAULT)).filter(|path| path.is_file()))
 }
 
@@ -172,59 +166,32 @@ fn read_file(path: Option<&Path>) -> Result<(Option<String>, String), ConfigErro
     };
     let file = std::fs::File::open(path).map_err(|error| fail(format!("cannot be opened: {error}")))?;
     let mut bytes = Vec::new();
-    file.take(FILE_BYTES_MAX + 1)
-        .read_to_end(&mut bytes)
-        .map_err(|error| fail(format!("cannot be read: {error}")))?;
+    file.take(FILE_BYTES_MAX + 1).read_to_end(&mut bytes).map_err(|error| fail(format!("cannot be read: {error}")))?;
     let text = String::from_utf8(bytes).map_err(|error| {
-        let line = error
-            .as_bytes()
-            .iter()
-            .take(error.utf8_error().valid_up_to())
-            .filter(|&&b| b == b'\n')
-            .count()
-            + 1;
-        fail(format!(
-            "line {line} is not UTF-8: save the file in that encoding"
-        ))
+        let line = error.as_bytes().iter().take(error.utf8_error().valid_up_to()).filter(|&&b| b == b'\n').count() + 1;
+        fail(format!("line {line} is not UTF-8: save the file in that encoding"))
     })?;
     Ok((Some(name), text))
 }
 
-fn resolve(
-    name: Option<&str>,
-    text: &str,
-    env: &dyn Env,
-    missing: MissingSecrets,
-) -> Result<Config, ConfigErrors> {
+fn resolve(name: Option<&str>, text: &str, env: &dyn Env, missing: MissingSecrets) -> Result<Config, ConfigErrors> {
     let file = name.unwrap_or(FILE_DEFAULT);
     let report = Report::new(file, text);
     if text.len() as u64 > FILE_BYTES_MAX {
-        report.error(
-            0,
-            "",
-            &format!("a configuration has at most {FILE_BYTES_MAX} bytes"),
-        );
+        report.error(0, "", &format!("a configuration has at most {FILE_BYTES_MAX} bytes"));
         return Err(ConfigErrors::new(report.into_parts().0));
     }
     let (document, syntax) = DeTable::parse_recoverable(text);
     for error in &syntax {
         let span = error.span().unwrap_or_default();
         // Only a doubled key is repeated: what else cannot be read may be a secret without its quotes.
-        let key = Some(error.message())
-            .filter(|message| *message == "duplicate key")
-            .and_then(|_| text.get(span.clone()));
-        report.error(
-            span.start,
-            key.unwrap_or_default(),
-            &format!("not TOML: {}", error.message()),
-        );
+        let key =
+            Some(error.message()).filter(|message| *message == "duplicate key").and_then(|_| text.get(span.clone()));
+        report.error(span.start, key.unwrap_or_default(), &format!("not TOML: {}", error.message()));
     }
     // What was recovered from a broken file is not what its writer meant: errors in it would mislead.
-    let config = if syntax.is_empty() {
-        read_all(name, &Table::root(&report, document.get_ref()), env, missing)
-    } else {
-        None
-    };
+    let config =
+        if syntax.is_empty() { read_all(name, &Table::root(&report, document.get_ref()), env, missing) } else { None };
     let (errors, warnings) = report.into_parts();
     match config {
         Some(config) if errors.is_empty() => Ok(Config { warnings, ..config }),
@@ -240,15 +207,8 @@ fn read_all(name: Option<&str>, root: &Table<'_>, env: &dyn Env, missing: Missin
     let defaults = read_defaults(root, &receivers.names);
     let apps = apps::read(root, settings.limits.apps);
     let built_in = rule_pack::rules();
-    let codes: Vec<_> = built_in
-        .iter()
-        .flat_map(|rule| rule.matches.code.iter().copied())
-        .collect();
-    let context = Context {
-        receivers: &receivers.names,
-        defaults: &defaults,
-        codes: &codes,
-    };
+    let codes: Vec<_> = built_in.iter().flat_map(|rule| rule.matches.code.iter().copied()).collect();
+    let context = Context { receivers: &receivers.names, defaults: &defaults, codes: &codes };
     let rules = rules::read(root, &context, built_in);
     warn(root, &settings, &receivers.specs, &rules);
     Some(Config {
@@ -275,10 +235,7 @@ fn read_defaults(root: &Table<'_>, receivers: &[&str]) -> Defaults {
     };
     let duration = |key| table.get(key).and_then(|node| node.duration());
     Defaults {
-        receivers: table
-            .get("receivers")
-            .and_then(|node| rule::read_receivers(&node, receivers))
-            .unwrap_or_default(),
+        receivers: table.get("receivers").and_then(|node| rule::read_receivers(&node, receivers)).unwrap_or_default(),
         cooldown: duration("cooldown"),
         resolve_after: duration("resolve_after"),
         severity: table.get("severity").and_then(|node| rule::read_severity(&node)),
@@ -292,23 +249,13 @@ fn warn(root: &Table<'_>, settings: &Settings, receivers: &[ReceiverSpec], rules
     if !settings.drain.enabled {
         warn("the drain is switched off: every delivery is answered 501".to_owned());
     } else if settings.drain.secrets.is_empty() {
-        warn(format!(
-            "{ENVIRONMENT}: {}: not set: every delivery is answered 501",
-            env::DRAIN_SECRET
-        ));
+        warn(format!("{ENVIRONMENT}: {}: not set: every delivery is answered 501", env::DRAIN_SECRET));
     }
     let active = || rules.iter().filter(|rule| rule.enabled);
-    let silent: Vec<&str> = active()
-        .filter(|rule| rule.receivers.is_empty())
-        .map(|rule| rule.name.as_str())
-        .collect();
+    let silent: Vec<&str> = active().filter(|rule| rule.receivers.is_empty()).map(|rule| rule.name.as_str()).collect();
     if !silent.is_empty() {
         let (first, more) = silent.split_at(silent.len().min(5));
-        let more = if more.is_empty() {
-            String::new()
-        } else {
-            format!(" and {} more", more.len())
-        };
+        let more = if more.is_empty() { String::new() } else { format!(" and {} more", more.len()) };
         warn(format!(
             "alerts of {} rules are recorded and shown, but sent to nobody, since neither the rule nor [defaults] names receivers: {}{more}",
             silent.len(),
@@ -317,10 +264,7 @@ fn warn(root: &Table<'_>, settings: &Settings, receivers: &[ReceiverSpec], rules
     }
     for receiver in receivers {
         if !active().any(|rule| rule.receivers.contains(&receiver.name)) {
-            warn(format!(
-                "the receiver {:?} is named by no rule that is on, and not by [defaults]",
-                receiver.name
-            ));
+            warn(format!("the receiver {:?} is named by no rule that is on, and not by [defaults]", receiver.name));
         }
     }
 }

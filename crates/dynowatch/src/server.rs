@@ -52,20 +52,30 @@ impl Server {
         }
         let store = open_store(config, true).await?;
         let settings = settings(config)?;
-        let limits = dynowatch_engine::Limits { groups_per_rule: config.limits.groups_per_rule, apps: config.limits.apps };
+        let limits =
+            dynowatch_engine::Limits { groups_per_rule: config.limits.groups_per_rule, apps: config.limits.apps };
         let runtime = IngestRuntime(Some(tokio::runtime::Builder::new_current_thread().enable_all().build()?));
         let options = EngineOptions { clock, store, settings, limits, commits: runtime.handle()? };
         let (engine, mut loops) = Engine::start(options).await.context("the engine did not start")?;
         let drain = Arc::new(Drain::new(engine.clone(), drain_settings(config)));
         let (reload, reloads) = mpsc::channel(1);
-        let router = dynowatch_web::router(WebOptions { engine: engine.clone(), drain: Arc::clone(&drain), api_tokens: config.api_tokens.clone(), reload });
-        let listener = std::net::TcpListener::bind(config.listen).with_context(|| format!("cannot listen on {}", config.listen))?;
+        let router = dynowatch_web::router(WebOptions {
+            engine: engine.clone(),
+            drain: Arc::clone(&drain),
+            api_tokens: config.api_tokens.clone(),
+            reload,
+        });
+        let listener = std::net::TcpListener::bind(config.listen)
+            .with_context(|| format!("cannot listen on {}", config.listen))?;
         listener.set_nonblocking(true)?;
         let address = listener.local_addr()?;
         let (stop, stopped) = watch::channel(false);
         let (release, released) = oneshot::channel();
         let (served, serving) = oneshot::channel();
-        let ingest = ingest_thread(runtime, Ingest { listener, drain: Arc::clone(&drain), router, stopped: stopped.clone(), served, released })?;
+        let ingest = ingest_thread(
+            runtime,
+            Ingest { listener, drain: Arc::clone(&drain), router, stopped: stopped.clone(), served, released },
+        )?;
         tokio::spawn(summaries(Arc::clone(&drain), stopped));
         loops.run();
         Ok(Self { address, engine, reloads, drain, loops, stop, serving, release, ingest })
@@ -94,7 +104,9 @@ impl Server {
         // Connections of the store may belong to that thread's runtime, so it ends last.
         let _ended = self.release.send(());
         let ingest = self.ingest;
-        tokio::task::spawn_blocking(move || ingest.join()).await?.map_err(|_| anyhow::anyhow!("the ingest thread panicked"))?;
+        tokio::task::spawn_blocking(move || ingest.join())
+            .await?
+            .map_err(|_| anyhow::anyhow!("the ingest thread panicked"))?;
         served
     }
 }
@@ -131,7 +143,13 @@ pub(crate) fn known_secrets(config: &Config) -> Vec<SecretString> {
 }
 
 fn drain_settings(config: &Config) -> DrainSettings {
-    DrainSettings { enabled: config.drain.enabled, secrets: config.drain.secrets.clone(), body_bytes_max: config.drain.body_bytes_max, requests_max: config.limits.drain_requests, on_dyno: config.on_dyno }
+    DrainSettings {
+        enabled: config.drain.enabled,
+        secrets: config.drain.secrets.clone(),
+        body_bytes_max: config.drain.body_bytes_max,
+        requests_max: config.limits.drain_requests,
+        on_dyno: config.on_dyno,
+    }
 }
 
 /// The runtime of the ingest thread, until that thread has it. A start that fails drops it inside another runtime, which

@@ -90,7 +90,9 @@ pub(crate) fn release(record: &Record<'_>, at: Timestamp) -> Option<Release> {
         ApiEvent::Rollback { version } => (ReleaseKind::Rollback, None, Some(format!("Rollback to v{version}"))),
         ApiEvent::InitialRelease => (ReleaseKind::Code, None, Some("Initial release".to_owned())),
         ApiEvent::ConfigSet { names } => (ReleaseKind::Config, None, Some(format!("Set {} config vars", text(names)))),
-        ApiEvent::ConfigRemoved { names } => (ReleaseKind::Config, None, Some(format!("Remove {} config vars", text(names)))),
+        ApiEvent::ConfigRemoved { names } => {
+            (ReleaseKind::Config, None, Some(format!("Remove {} config vars", text(names))))
+        }
         ApiEvent::Attach { name, .. } => (ReleaseKind::AddOn, None, Some(format!("Attach {}", text(name)))),
         ApiEvent::Detach { name, .. } => (ReleaseKind::AddOn, None, Some(format!("Detach {}", text(name)))),
         ApiEvent::AddonUpdated { name } => (ReleaseKind::AddOn, None, Some(format!("Update {}", text(name)))),
@@ -116,37 +118,60 @@ fn clean(bytes: &[u8], chars_max: usize) -> String {
 mod tests {
     use super::*;
 
-    fn read(line: &str) -> Vec<(Kind, Option<String>, Option<Release>, Option<Blind>)> {
+    struct Told {
+        kind: Kind,
+        code: Option<String>,
+        release: Option<Release>,
+        loss: Option<Blind>,
+    }
+
+    fn read(line: &str) -> Told {
         let mut cache = logplex::StampCache::default();
         let message = logplex::message(line.as_bytes(), &mut cache).unwrap();
         let record = logplex::record(&message);
         let at = Timestamp::from_micros(message.at_us);
         let signal = signal(&message, &record, at, true);
-        vec![(signal.kind, signal.code.map(|c| c.to_string()), release(&record, at), log_loss(&record, at))]
+        Told {
+            kind: signal.kind,
+            code: signal.code.map(|code| code.to_string()),
+            release: release(&record, at),
+            loss: log_loss(&record, at),
+        }
     }
 
     #[test]
     fn kinds_and_codes() {
         let cases = [
-            ("2026-05-07T08:06:12Z heroku[router]: at=error code=H12 desc=\"Request timeout\"", Kind::Router, Some("H12")),
+            (
+                "2026-05-07T08:06:12Z heroku[router]: at=error code=H12 desc=\"Request timeout\"",
+                Kind::Router,
+                Some("H12"),
+            ),
             ("2026-05-07T08:06:12Z heroku[web.1]: Error R14 (Memory quota exceeded)", Kind::DynoError, Some("R14")),
             ("2026-05-07T08:06:12Z heroku[web.1]: State changed from up to crashed", Kind::DynoCrash, None),
             ("2026-05-07T08:06:12Z heroku[web.1]: State changed from starting to up", Kind::DynoState, None),
             ("2026-05-07T08:06:12Z app[web.1]: at=error code=H12 desc=\"Request timeout\"", Kind::App, None),
-            ("2026-05-07T08:06:12Z app[web.1]: [2026-05-07 08:06:12 +0000] [4] [CRITICAL] WORKER TIMEOUT (pid:17)", Kind::WorkerTimeout, None),
+            (
+                "2026-05-07T08:06:12Z app[web.1]: [2026-05-07 08:06:12 +0000] [4] [CRITICAL] WORKER TIMEOUT (pid:17)",
+                Kind::WorkerTimeout,
+                None,
+            ),
         ];
         for (line, kind, code) in cases {
-            let (got_kind, got_code, ..) = read(line).remove(0);
-            assert_eq!((got_kind, got_code.as_deref()), (kind, code), "{line}");
+            let told = read(line);
+            assert_eq!((told.kind, told.code.as_deref()), (kind, code), "{line}");
         }
     }
 
     #[test]
     fn releases_and_losses() {
-        let release = |line| read(line).remove(0).2.map(|r| r.show());
-        assert_eq!(release("2026-05-07T08:06:12Z app[api]: Deploy 0a1b2c3d by user dev@example.com").as_deref(), Some("a release (code, Deploy 0a1b2c3d, by dev@example.com)"));
+        let release = |line| read(line).release.map(|r| r.show());
+        assert_eq!(
+            release("2026-05-07T08:06:12Z app[api]: Deploy 0a1b2c3d by user dev@example.com").as_deref(),
+            Some("a release (code, Deploy 0a1b2c3d, by dev@example.com)")
+        );
         assert_eq!(release("2026-05-07T08:06:12Z app[api]: Build succeeded"), None);
-        let loss = read("2026-05-07T08:06:12Z heroku[logplex]: Error L10 (output buffer overflow): 7 messages dropped since 2026-05-07T08:06:00+00:00.").remove(0).3;
+        let loss = read("2026-05-07T08:06:12Z heroku[logplex]: Error L10 (output buffer overflow): 7 messages dropped since 2026-05-07T08:06:00+00:00.").loss;
         assert_eq!(loss.unwrap().show(), "blind 08:06:00-08:06:12 UTC (log_loss, 7 lines lost)");
     }
 }

@@ -4,10 +4,10 @@
 use std::sync::{Arc, Mutex, PoisonError};
 
 use arc_swap::ArcSwap;
-use dynowatch_domain::{AppId, Timestamp};
 use dynowatch_domain::matcher::AppRules;
-use hashbrown::HashMap;
+use dynowatch_domain::{AppId, Timestamp};
 use dynowatch_store::apps::{AppOrigin, DrainToken};
+use hashbrown::HashMap;
 
 use crate::ring::Ring;
 use crate::rules::RuleBook;
@@ -112,7 +112,12 @@ impl Apps {
     }
 
     /// Replaces the directory, unless it would be the same. What an app has accumulated stays with its id.
-    pub(crate) fn replace(&self, mut rows: Vec<dynowatch_store::apps::App>, tokens: Vec<DrainToken>, book: &Arc<RuleBook>) {
+    pub(crate) fn replace(
+        &self,
+        mut rows: Vec<dynowatch_store::apps::App>,
+        tokens: Vec<DrainToken>,
+        book: &Arc<RuleBook>,
+    ) {
         rows.iter_mut().for_each(|row| row.last_line_at = None);
         let mut made_from = lock(&self.made_from);
         if made_from.as_ref().is_some_and(|(r, t, b)| *r == rows && *t == tokens && Arc::ptr_eq(b, book)) {
@@ -124,8 +129,16 @@ impl Apps {
         for row in rows {
             let live = before.by_id(row.id).map_or_else(Arc::default, |app| Arc::clone(&app.live));
             let rules = book.matcher.for_app(&row.name);
-            let app = Arc::new(App { id: row.id, name: row.name, origin: row.origin, known_since: row.created_at,
-                host_hint: row.host_hint, book: Arc::clone(book), rules, live });
+            let app = Arc::new(App {
+                id: row.id,
+                name: row.name,
+                origin: row.origin,
+                known_since: row.created_at,
+                host_hint: row.host_hint,
+                book: Arc::clone(book),
+                rules,
+                live,
+            });
             next.by_name.insert(app.name.clone(), Arc::clone(&app));
             next.by_id.insert(app.id, app);
         }

@@ -86,11 +86,17 @@ pub(crate) async fn run(shared: Arc<Shared>, mut queue: mpsc::Receiver<Submissio
         let mut batch = vec![first];
         let pause_until = last_commit.map(|at| at + COMMIT_PAUSE_MAX);
         loop {
-            while batch.len() < COMMIT_BATCHES_MAX && let Ok(next) = queue.try_recv() {
+            while batch.len() < COMMIT_BATCHES_MAX
+                && let Ok(next) = queue.try_recv()
+            {
                 batch.push(next);
             }
             let all_wait = batch.len() as u64 >= shared.stats.batches_in_progress.get();
-            let Some(until) = pause_until.filter(|until| !all_wait && batch.len() < COMMIT_BATCHES_MAX && Instant::now() < *until) else { break };
+            let Some(until) =
+                pause_until.filter(|until| !all_wait && batch.len() < COMMIT_BATCHES_MAX && Instant::now() < *until)
+            else {
+                break;
+            };
             match tokio::time::timeout_at(until, queue.recv()).await {
                 Ok(Some(next)) => batch.push(next),
                 Ok(None) | Err(_) => break,
@@ -114,8 +120,10 @@ async fn commit_until_kept(shared: &Shared, mut batch: Vec<Submission>) {
         // The oldest of them decides how long this may take. Ended half-way it leaves nothing behind, or what the same
         // frame ids make known when it is tried again.
         let until = batch.iter().map(|submission| submission.since).min().unwrap_or(begun) + COMMIT_WAIT_MAX;
-        let outcome = tokio::time::timeout_at(until, async { shared.evaluator.lock().await.commit(shared, &batch).await }).await;
-        let outcome = outcome.unwrap_or_else(|_elapsed| Err(StoreError::Unavailable("nobody waits for it any more".to_owned())));
+        let outcome =
+            tokio::time::timeout_at(until, async { shared.evaluator.lock().await.commit(shared, &batch).await }).await;
+        let outcome =
+            outcome.unwrap_or_else(|_elapsed| Err(StoreError::Unavailable("nobody waits for it any more".to_owned())));
         match outcome {
             Ok(duplicates) => {
                 shared.stats.committed(begun.elapsed());
@@ -179,12 +187,21 @@ impl Evaluator {
         for (i, submission) in batch.iter().enumerate() {
             for matches in &submission.keys {
                 let rule = submission.book.matcher.rule(matches.rule);
-                let key = self.admit(shared, Key { app: submission.app.id, rule: rule.name.clone(), group: matches.group.clone() }, &mut new_groups);
+                let key = self.admit(
+                    shared,
+                    Key { app: submission.app.id, rule: rule.name.clone(), group: matches.group.clone() },
+                    &mut new_groups,
+                );
                 inputs.entry(key).or_insert_with(|| (Arc::clone(rule), Vec::new())).1.push((i, matches));
             }
         }
-        let frames: Vec<(usize, (AppId, String))> = batch.iter().enumerate().filter_map(|(i, s)| Some((i, (s.app.id, s.frame_id.clone()?)))).collect();
-        let request = self.request(now, frames.iter().map(|(_, frame)| frame.clone()).collect(), inputs.keys().cloned().collect());
+        let frames: Vec<(usize, (AppId, String))> =
+            batch.iter().enumerate().filter_map(|(i, s)| Some((i, (s.app.id, s.frame_id.clone()?)))).collect();
+        let request = self.request(
+            now,
+            frames.iter().map(|(_, frame)| frame.clone()).collect(),
+            inputs.keys().cloned().collect(),
+        );
         let view = View::of(shared, now, &request, batch);
         let held = self.take(&request.keys);
         let done = shared
@@ -198,13 +215,21 @@ impl Evaluator {
                 }
                 let mut work = Work::new(held, loaded, &view);
                 for (key, (rule, matches)) in &inputs {
-                    let fresh = matches.iter().filter(|(i, _)| !duplicates.get(*i).copied().unwrap_or(false)).map(|(_, m)| *m);
+                    let fresh =
+                        matches.iter().filter(|(i, _)| !duplicates.get(*i).copied().unwrap_or(false)).map(|(_, m)| *m);
                     if let Some(matches) = gather(fresh) {
                         work.apply(key, rule, Input::Matches(matches));
                     }
                 }
-                for submission in batch.iter().zip(&duplicates).filter(|(_, duplicate)| !**duplicate).map(|(submission, _)| submission) {
-                    work.changes.releases.extend(submission.releases.iter().map(|release| (submission.app.id, release.clone())));
+                for submission in batch
+                    .iter()
+                    .zip(&duplicates)
+                    .filter(|(_, duplicate)| !**duplicate)
+                    .map(|(submission, _)| submission)
+                {
+                    work.changes
+                        .releases
+                        .extend(submission.releases.iter().map(|release| (submission.app.id, release.clone())));
                     work.blinds.extend(submission.losses.iter().map(|loss| (Some(submission.app.id), loss.clone())));
                 }
                 work.finish(shared, duplicates)
@@ -216,7 +241,11 @@ impl Evaluator {
     }
 
     /// Gives each key one input and stores what follows.
-    pub(crate) async fn apply(&mut self, shared: &Shared, inputs: Vec<(Key, Arc<Rule>, Input)>) -> Result<usize, StoreError> {
+    pub(crate) async fn apply(
+        &mut self,
+        shared: &Shared,
+        inputs: Vec<(Key, Arc<Rule>, Input)>,
+    ) -> Result<usize, StoreError> {
         if inputs.is_empty() {
             return Ok(0);
         }
@@ -325,7 +354,8 @@ impl<'a> View<'a> {
             let known = lock(&shared.releases);
             apps.iter().filter_map(|app| Some((*app, known.get(app)?.clone()))).collect()
         };
-        let mut blinds: Vec<_> = lock(&shared.blinds).iter().filter(|(app, _)| app.is_none_or(|app| apps.contains(&app))).cloned().collect();
+        let mut blinds: Vec<_> =
+            lock(&shared.blinds).iter().filter(|(app, _)| app.is_none_or(|app| apps.contains(&app))).cloned().collect();
         for submission in batch {
             blinds.extend(submission.losses.iter().map(|loss| (Some(submission.app.id), loss.clone())));
             let known = releases.entry(submission.app.id).or_default();
@@ -354,8 +384,12 @@ impl<'a> Work<'a> {
     fn apply(&mut self, key: &Key, rule: &Rule, input: Input) {
         let (cache, loaded) = (&mut self.cache, &mut self.loaded);
         let held = self.held.entry(key.clone()).or_insert_with(|| match loaded.tracks.remove(key) {
-            Some(LoadedTrack { version, track: Some(track), events, lines }) => restore(rule, version, track, events, lines),
-            Some(LoadedTrack { version, track: None, .. }) => cache.remove(key).unwrap_or(Held { version, ..Held::default() }),
+            Some(LoadedTrack { version, track: Some(track), events, lines }) => {
+                restore(rule, version, track, events, lines)
+            }
+            Some(LoadedTrack { version, track: None, .. }) => {
+                cache.remove(key).unwrap_or(Held { version, ..Held::default() })
+            }
             None => Held::default(),
         });
         let shared = self.view.shared;
@@ -388,7 +422,13 @@ impl<'a> Work<'a> {
     }
 }
 
-fn restore(rule: &Rule, version: i64, track: dynowatch_domain::alert::Track, events: Vec<Counted>, lines: Vec<EvidenceLine>) -> Held {
+fn restore(
+    rule: &Rule,
+    version: i64,
+    track: dynowatch_domain::alert::Track,
+    events: Vec<Counted>,
+    lines: Vec<EvidenceLine>,
+) -> Held {
     let needed = match &rule.condition {
         Condition::Count { threshold, .. } => threshold.needed(),
         Condition::Ratio { .. } | Condition::Absence { .. } => 1,
@@ -400,7 +440,12 @@ fn restore(rule: &Rule, version: i64, track: dynowatch_domain::alert::Track, eve
 fn gather<'a>(matches: impl Iterator<Item = &'a KeyMatches>) -> Option<NewMatches> {
     let mut all: Option<NewMatches> = None;
     for one in matches {
-        let all = all.get_or_insert_with(|| NewMatches { events: Vec::new(), lines: Vec::new(), request_id: Vec::new(), dyno: Vec::new() });
+        let all = all.get_or_insert_with(|| NewMatches {
+            events: Vec::new(),
+            lines: Vec::new(),
+            request_id: Vec::new(),
+            dyno: Vec::new(),
+        });
         all.events.extend_from_slice(&one.events);
         all.lines.extend_from_slice(&one.lines);
         all.request_id.clone_from(&one.request_id);

@@ -13,7 +13,9 @@ use dynowatch_domain::release::Release;
 use dynowatch_domain::rule::{Condition, Rule};
 use dynowatch_domain::window::{Counted, Window};
 use dynowatch_domain::{AlertId, AppId, DeliveryId, NewId, Timestamp};
-use dynowatch_store::{AlertDetails, AlertUpdate, Changes, FiredAlert, NewDelivery, ResolveNotice, ResolvedAlert, TrackChange};
+use dynowatch_store::{
+    AlertDetails, AlertUpdate, Changes, FiredAlert, NewDelivery, ResolveNotice, ResolvedAlert, TrackChange,
+};
 
 use crate::notices::{NoticeParts, notice};
 
@@ -74,7 +76,11 @@ pub(crate) struct Scene<'a> {
 
 impl Scene<'_> {
     fn blinds(&self, app: AppId, from: Timestamp, until: Timestamp) -> Vec<&Blind> {
-        self.blinds.iter().filter(|(of, blind)| of.is_none_or(|of| of == app) && blind.meets(from, until)).map(|(_, blind)| blind).collect()
+        self.blinds
+            .iter()
+            .filter(|(of, blind)| of.is_none_or(|of| of == app) && blind.meets(from, until))
+            .map(|(_, blind)| blind)
+            .collect()
     }
 
     fn newest_release(&self, app: AppId, before: Timestamp) -> Option<&Release> {
@@ -83,20 +89,32 @@ impl Scene<'_> {
 }
 
 /// Takes `input` for one key and adds what must be stored to `changes`.
-pub(crate) fn apply(held: &mut Held, key: &Key, rule: &Rule, input: Input, scene: &Scene<'_>, ids: &mut dyn NewId, changes: &mut Changes) {
+pub(crate) fn apply(
+    held: &mut Held,
+    key: &Key,
+    rule: &Rule,
+    input: Input,
+    scene: &Scene<'_>,
+    ids: &mut dyn NewId,
+    changes: &mut Changes,
+) {
     let before = held.track.clone();
     let (mut events, mut lines, mut context) = (Vec::new(), Vec::new(), Vec::new());
     // A key that was due is stored even if nothing came of it, as after a change of its rule: else it stays due.
     let was_due = matches!(input, Input::Wake);
     let (effects, consumed_before) = match input {
-        Input::Wake if slept_through(held, key, rule, scene) => (held.track.observe(rule, Verdict::Unknown, scene.now, ids), None),
+        Input::Wake if slept_through(held, key, rule, scene) => {
+            (held.track.observe(rule, Verdict::Unknown, scene.now, ids), None)
+        }
         Input::Wake => woken(held, rule, scene, ids),
         Input::Close(reason) => {
             let effects = held.track.close(reason);
             let consumed_before = consume(held, rule, &effects, scene);
             (effects, consumed_before)
         }
-        Input::Verdict(verdict) => (held.track.observe(rule, with_blinds(verdict, key, rule, scene), scene.now, ids), None),
+        Input::Verdict(verdict) => {
+            (held.track.observe(rule, with_blinds(verdict, key, rule, scene), scene.now, ids), None)
+        }
         Input::Matches(mut matches) => {
             // What is overdue goes first, so that an alert that resolves takes its lines with it and not these.
             let (mut effects, consumed_before) = woken(held, rule, scene, ids);
@@ -119,7 +137,15 @@ pub(crate) fn apply(held: &mut Held, key: &Key, rule: &Rule, input: Input, scene
     held.version += 1;
     // Ratios and absences are woken by being judged: a timer alone would resolve what nobody has looked at.
     let next_wake_at = held.track.next_wake(rule).filter(|_| matches!(rule.condition, Condition::Count { .. }));
-    changes.tracks.push(TrackChange { key: key.clone(), version: held.version, track: held.track.clone(), next_wake_at, events, lines, consumed_before });
+    changes.tracks.push(TrackChange {
+        key: key.clone(),
+        version: held.version,
+        track: held.track.clone(),
+        next_wake_at,
+        events,
+        lines,
+        consumed_before,
+    });
 }
 
 fn woken(held: &mut Held, rule: &Rule, scene: &Scene<'_>, ids: &mut dyn NewId) -> (Vec<Effect>, Option<Timestamp>) {
@@ -142,10 +168,19 @@ fn consume(held: &mut Held, rule: &Rule, effects: &[Effect], scene: &Scene<'_>) 
 /// nobody made. A count knows the end of its condition from its own lines.
 fn slept_through(held: &Held, key: &Key, rule: &Rule, scene: &Scene<'_>) -> bool {
     let counted = matches!(rule.condition, Condition::Count { .. });
-    held.track.firing().is_some_and(|firing| !counted && !scene.blinds(key.app, firing.holds_until, scene.now).is_empty())
+    held.track
+        .firing()
+        .is_some_and(|firing| !counted && !scene.blinds(key.app, firing.holds_until, scene.now).is_empty())
 }
 
-fn observe_matches(held: &mut Held, key: &Key, rule: &Rule, matches: &NewMatches, scene: &Scene<'_>, ids: &mut dyn NewId) -> Vec<Effect> {
+fn observe_matches(
+    held: &mut Held,
+    key: &Key,
+    rule: &Rule,
+    matches: &NewMatches,
+    scene: &Scene<'_>,
+    ids: &mut dyn NewId,
+) -> Vec<Effect> {
     let Condition::Count { threshold, window } = &rule.condition else { return Vec::new() };
     for line in &matches.lines {
         if held.lines.len() == EVIDENCE_LINES_MAX {
@@ -186,7 +221,16 @@ fn with_blinds(verdict: Verdict, key: &Key, rule: &Rule, scene: &Scene<'_>) -> V
 }
 
 #[expect(clippy::too_many_arguments, reason = "one step of `apply`, split off to be read alone")]
-fn record(held: &Held, key: &Key, rule: &Rule, effects: &[Effect], context: Vec<EvidenceLine>, scene: &Scene<'_>, ids: &mut dyn NewId, changes: &mut Changes) {
+fn record(
+    held: &Held,
+    key: &Key,
+    rule: &Rule,
+    effects: &[Effect],
+    context: Vec<EvidenceLine>,
+    scene: &Scene<'_>,
+    ids: &mut dyn NewId,
+    changes: &mut Changes,
+) {
     let mut context = Some(context);
     for effect in effects {
         if let Some(alert) = effect.alert() {
@@ -209,8 +253,12 @@ fn record(held: &Held, key: &Key, rule: &Rule, effects: &[Effect], context: Vec<
                 });
             }
             Effect::Notify { alert, kind, facts, suppressed, .. } => {
-                let over = effects.iter().any(|other| matches!(other, Effect::Resolved { alert: of, .. } if of == alert));
-                let parts = NoticeParts { resolved_at: over.then_some(scene.now), ..parts(held, key, rule, *alert, *kind, facts, *suppressed, scene) };
+                let over =
+                    effects.iter().any(|other| matches!(other, Effect::Resolved { alert: of, .. } if of == alert));
+                let parts = NoticeParts {
+                    resolved_at: over.then_some(scene.now),
+                    ..parts(held, key, rule, *alert, *kind, facts, *suppressed, scene)
+                };
                 changes.updates.push(AlertUpdate { alert: *alert, facts: facts.clone(), told: true, evidence: None });
                 for receiver in &rule.receivers {
                     changes.deliveries.push(NewDelivery {
@@ -225,14 +273,27 @@ fn record(held: &Held, key: &Key, rule: &Rule, effects: &[Effect], context: Vec<
                 }
             }
             Effect::Resolved { alert, reason, facts, told } => {
-                changes.resolved.push(ResolvedAlert { alert: *alert, at: scene.now, reason: reason.clone(), facts: facts.clone() });
+                changes.resolved.push(ResolvedAlert {
+                    alert: *alert,
+                    at: scene.now,
+                    reason: reason.clone(),
+                    facts: facts.clone(),
+                });
                 // A rule that is gone, or was switched off for the night, tells nobody.
                 if rule.send_resolved && *told && *reason != ResolveReason::RuleGone {
                     let parts = parts(held, key, rule, *alert, NoticeKind::Resolved, facts, 0, scene);
-                    changes.resolve_notices.push(ResolveNotice { alert: *alert, notice: notice(&parts), at: scene.now });
+                    changes.resolve_notices.push(ResolveNotice {
+                        alert: *alert,
+                        notice: notice(&parts),
+                        at: scene.now,
+                    });
                 }
             }
-            Effect::PendingBegan { .. } | Effect::PendingDropped { .. } | Effect::CooldownHeld { .. } | Effect::Merged { .. } | Effect::HeldUnknown { .. } => {}
+            Effect::PendingBegan { .. }
+            | Effect::PendingDropped { .. }
+            | Effect::CooldownHeld { .. }
+            | Effect::Merged { .. }
+            | Effect::HeldUnknown { .. } => {}
         }
     }
 }
@@ -251,7 +312,9 @@ fn details(key: &Key, rule: &Rule, facts: &Facts, scene: &Scene<'_>) -> AlertDet
         usual_causes: rule.guidance.usual_causes.clone(),
         runbook: rule.runbook.clone(),
         release_sentence: dynowatch_domain::release::sentence(release, facts.first_at),
-        release: release.filter(|release| facts.first_at.since(release.at) <= dynowatch_domain::release::LOOK_BACK).cloned(),
+        release: release
+            .filter(|release| facts.first_at.since(release.at) <= dynowatch_domain::release::LOOK_BACK)
+            .cloned(),
         lower_bound: lower_bounds(key, rule, facts, scene),
         receivers: rule.receivers.clone(),
         send_resolved: rule.send_resolved,
@@ -273,7 +336,16 @@ fn lower_bounds(key: &Key, rule: &Rule, facts: &Facts, scene: &Scene<'_>) -> Vec
 }
 
 #[expect(clippy::too_many_arguments, reason = "the parts of one notice, collected once, here")]
-fn parts<'a>(held: &'a Held, key: &'a Key, rule: &'a Rule, alert: AlertId, kind: NoticeKind, facts: &'a Facts, suppressed: u64, scene: &'a Scene<'_>) -> NoticeParts<'a> {
+fn parts<'a>(
+    held: &'a Held,
+    key: &'a Key,
+    rule: &'a Rule,
+    alert: AlertId,
+    kind: NoticeKind,
+    facts: &'a Facts,
+    suppressed: u64,
+    scene: &'a Scene<'_>,
+) -> NoticeParts<'a> {
     NoticeParts {
         kind,
         alert,

@@ -154,7 +154,9 @@ impl Findings {
                 totals.counts.connect_ms += u64::from(line.connect_ms().unwrap_or(0));
                 totals.counts.bytes = totals.counts.bytes.saturating_add(line.bytes().unwrap_or(0));
                 if self.want_host && self.host.is_none() {
-                    self.host = line.host().map(|host| String::from_utf8_lossy(host).chars().filter(|c| !c.is_control()).take(120).collect());
+                    self.host = line.host().map(|host| {
+                        String::from_utf8_lossy(host).chars().filter(|c| !c.is_control()).take(120).collect()
+                    });
                 }
             }
             Record::Samples(samples) => {
@@ -183,7 +185,12 @@ impl Findings {
                 group = Group::other();
             }
             let line = EvidenceLine::new(signal.at, signal.source, signal.process, message.text, Role::Match);
-            self.match_of(rule, group).push(Counted { at: signal.at, arrived: with.now }, line, request_id, signal.dyno);
+            self.match_of(rule, group).push(
+                Counted { at: signal.at, arrived: with.now },
+                line,
+                request_id,
+                signal.dyno,
+            );
         }
     }
 
@@ -191,7 +198,14 @@ impl Findings {
         let at = match self.keys.iter().position(|k| k.rule == rule && k.group == group) {
             Some(at) => at,
             None => {
-                self.keys.push(KeyMatches { rule, group, events: Vec::new(), lines: Vec::new(), request_id: Vec::new(), dyno: Vec::new() });
+                self.keys.push(KeyMatches {
+                    rule,
+                    group,
+                    events: Vec::new(),
+                    lines: Vec::new(),
+                    request_id: Vec::new(),
+                    dyno: Vec::new(),
+                });
                 self.keys.len() - 1
             }
         };
@@ -200,7 +214,17 @@ impl Findings {
 
     /// A made-up line of our own, such as a rejected delivery, for the rules that look for its kind.
     pub(crate) fn own(&mut self, with: &Reading<'_>, kind: Kind, text: &str) {
-        let signal = Signal { at: with.now, source: dynowatch_domain::signal::Source::Heroku, kind, process: b"dynowatch", dyno: b"", code: None, status: None, path: None, text: text.as_bytes() };
+        let signal = Signal {
+            at: with.now,
+            source: dynowatch_domain::signal::Source::Heroku,
+            kind,
+            process: b"dynowatch",
+            dyno: b"",
+            code: None,
+            status: None,
+            path: None,
+            text: text.as_bytes(),
+        };
         with.matcher.hits(with.app, &signal, &mut self.hits);
         for rule in std::mem::take(&mut self.hits) {
             let group = Group::of(&with.matcher.rule(rule).group_by, &signal);

@@ -1,6 +1,6 @@
 //! From a POST body to what it means. Reads a batch without allocating per line, answers at once when nothing in it must be
 //! kept, and otherwise hands it to the group commit. The HTTP side is `web`'s; what rules do with matches is
-//! [`crate::evaluate`]'s.
+//! `crate::evaluate`'s.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -10,17 +10,17 @@ use dynowatch_domain::blind::{Blind, BlindReason};
 use dynowatch_domain::signal::Kind;
 use dynowatch_domain::{AppId, NewId, Timestamp};
 use dynowatch_logplex::rejoin::PIECE_BYTES;
-use dynowatch_store::apps::AppOrigin;
 use dynowatch_logplex::{Frame, Joined, Message, Now, Rejoiner, StampCache, frames, message};
+use dynowatch_store::apps::AppOrigin;
 use tokio::sync::oneshot;
 
-use crate::operate::OWN_APP;
-use crate::random::RandomIds;
-use crate::{Engine, Shared};
 use crate::apps::{App, lock};
 use crate::commit::Submission;
 use crate::findings::{Findings, Reading};
+use crate::operate::OWN_APP;
+use crate::random::RandomIds;
 use crate::rules::RuleBook;
+use crate::{Engine, Shared};
 
 /// How long a batch may wait for its commit. Logplex waits five seconds in all.
 pub const COMMIT_WAIT_MAX: Duration = Duration::from_secs(4);
@@ -124,7 +124,9 @@ impl Engine {
         let outcome = if shared.submissions.try_send(submission).is_err() {
             Err(Refused::Overloaded)
         } else {
-            tokio::time::timeout_at(until, done).await.map_or(Err(Refused::StoreAway), |done| done.unwrap_or(Err(Refused::StoreAway)))
+            tokio::time::timeout_at(until, done)
+                .await
+                .map_or(Err(Refused::StoreAway), |done| done.unwrap_or(Err(Refused::StoreAway)))
         };
         waiting.kept = outcome.is_ok();
         outcome.map(|()| lines)
@@ -133,7 +135,8 @@ impl Engine {
     /// Remembers that a batch of this app was turned away unread.
     pub fn refuse(&self, app: &App) {
         let now = self.now();
-        self.shared.remember_gap(app.id, Blind { reason: BlindReason::Refused, from: now, until: now, lines_lost: None });
+        self.shared
+            .remember_gap(app.id, Blind { reason: BlindReason::Refused, from: now, until: now, lines_lost: None });
     }
 
     /// Whether a refused delivery may be taken note of now: one a second is enough to know.
@@ -184,12 +187,22 @@ impl Drop for Waiting<'_> {
         self.shared.stats.commit_queue.down();
         if !self.kept {
             let until = self.shared.clock.now();
-            self.shared.remember_gap(self.app, Blind { reason: BlindReason::Refused, from: self.arrived, until, lines_lost: Some(self.lines) });
+            self.shared.remember_gap(
+                self.app,
+                Blind { reason: BlindReason::Refused, from: self.arrived, until, lines_lost: Some(self.lines) },
+            );
         }
     }
 }
 
-fn pending(findings: &mut Findings, app: &Arc<App>, book: &Arc<RuleBook>, frame_id: Option<&str>, now: Timestamp, lines: u64) -> Box<PendingBatch> {
+fn pending(
+    findings: &mut Findings,
+    app: &Arc<App>,
+    book: &Arc<RuleBook>,
+    frame_id: Option<&str>,
+    now: Timestamp,
+    lines: u64,
+) -> Box<PendingBatch> {
     let (reply, done) = oneshot::channel();
     let submission = Submission {
         app: Arc::clone(app),
@@ -224,7 +237,12 @@ fn read_body(body: &Bytes, findings: &mut Findings, cache: &mut StampCache, with
         };
         match message(raw, cache) {
             Ok(message) if message.text.len() < PIECE_BYTES && rejoiner.is_none() => findings.line(with, &message),
-            Ok(message) => long_line(rejoiner.get_or_insert_with(|| Rejoiner::new(JOINED_BYTES_MAX, JOINED_OPEN_MAX)), &message, findings, with),
+            Ok(message) => long_line(
+                rejoiner.get_or_insert_with(|| Rejoiner::new(JOINED_BYTES_MAX, JOINED_OPEN_MAX)),
+                &message,
+                findings,
+                with,
+            ),
             Err(reason) => findings.malformed(reason),
         }
     }
@@ -237,7 +255,9 @@ fn read_body(body: &Bytes, findings: &mut Findings, cache: &mut StampCache, with
     if sound && !bare {
         ring.push_body(body);
     } else {
-        frames(body).filter_map(|frame| if let Frame::Message(raw) = frame { Some(raw) } else { None }).for_each(|raw| ring.push_message(raw));
+        frames(body)
+            .filter_map(|frame| if let Frame::Message(raw) = frame { Some(raw) } else { None })
+            .for_each(|raw| ring.push_message(raw));
     }
 }
 
@@ -257,5 +277,13 @@ fn long_line(rejoiner: &mut Rejoiner, message: &Message<'_>, findings: &mut Find
 }
 
 fn whole<'a>(joined: &Joined<'a>) -> Message<'a> {
-    Message { at_us: joined.at_us, app_name: joined.app_name, proc_id: joined.proc_id, drain_token: None, pri: None, text: joined.text, newline: joined.ended }
+    Message {
+        at_us: joined.at_us,
+        app_name: joined.app_name,
+        proc_id: joined.proc_id,
+        drain_token: None,
+        pri: None,
+        text: joined.text,
+        newline: joined.ended,
+    }
 }

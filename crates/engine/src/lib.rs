@@ -2,7 +2,7 @@
 //! that. Decisions are `domain`'s, SQL is `store`'s, HTTP is `web`'s and the receivers' is `notify`'s.
 //!
 //! One [`Engine`] per process. A batch enters through [`Engine::take`] ([`ingest`]); if something in it must be kept it
-//! waits for the group commit ([`commit`]), where rules meet keys ([`evaluate`]) inside the store's transaction. Timers,
+//! waits for the group commit (`commit`), where rules meet keys (`evaluate`) inside the store's transaction. Timers,
 //! ratios and absences come round in [`timers`], messages leave by [`sender`], operators speak through [`operate`].
 //! [`replay`] runs the same rules over a file, with its stamps as the clock.
 
@@ -238,7 +238,9 @@ impl Shared {
         match gaps.iter_mut().find(|(of, known)| *of == Some(app) && joins(known, &gap)) {
             Some((_, known)) => join(known, &gap),
             None if room => gaps.push((Some(app), gap.clone())),
-            None => tracing::warn!("too many gaps to remember them all; counts may miss their mark of being lower bounds"),
+            None => {
+                tracing::warn!("too many gaps to remember them all; counts may miss their mark of being lower bounds")
+            }
         }
         drop(gaps);
         self.learn(Vec::new(), vec![(Some(app), gap)], self.clock.now());
@@ -272,7 +274,15 @@ impl Shared {
         let known = lock(&self.blinds);
         let written = blinds
             .iter()
-            .filter(|(app, blind)| !known.iter().any(|(of, k)| of == app && k.reason == blind.reason && k.from <= blind.from && k.until >= blind.until && k.until.since(blind.until) > Duration::ZERO))
+            .filter(|(app, blind)| {
+                !known.iter().any(|(of, k)| {
+                    of == app
+                        && k.reason == blind.reason
+                        && k.from <= blind.from
+                        && k.until >= blind.until
+                        && k.until.since(blind.until) > Duration::ZERO
+                })
+            })
             .cloned()
             .collect();
         (blinds, written)

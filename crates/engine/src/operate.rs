@@ -74,7 +74,10 @@ impl Engine {
             return self.app_named(OTHER_APP).await;
         }
         let app = shared.store.adopt_app(AppId(RandomIds.new_id(now)), token, token, AppOrigin::Adopted, now).await?;
-        tracing::info!(app = app.name, "a drain not seen before delivers; its app is named after its token until it is renamed");
+        tracing::info!(
+            app = app.name,
+            "a drain not seen before delivers; its app is named after its token until it is renamed"
+        );
         self.load_apps().await?;
         let directory = self.apps();
         directory.by_id(app.id).cloned().ok_or_else(|| StoreError::NotFound(format!("app {}", app.name)))
@@ -111,8 +114,13 @@ impl Engine {
     /// When there is no such app, the name is taken or no name, or the store does not answer.
     pub async fn rename_app(&self, from: &str, to: &str) -> Result<(), OperateError> {
         let app = self.find_app(from)?;
-        if to.is_empty() || to.len() > NAME_BYTES_MAX || !to.bytes().all(|b| b.is_ascii_alphanumeric() || b"-_.".contains(&b)) {
-            return Err(OperateError::BadName(format!("{to:?} is not a name for an app: use 1 to {NAME_BYTES_MAX} letters, digits, -, _ or .")));
+        if to.is_empty()
+            || to.len() > NAME_BYTES_MAX
+            || !to.bytes().all(|b| b.is_ascii_alphanumeric() || b"-_.".contains(&b))
+        {
+            return Err(OperateError::BadName(format!(
+                "{to:?} is not a name for an app: use 1 to {NAME_BYTES_MAX} letters, digits, -, _ or ."
+            )));
         }
         self.shared.store.rename_app(app.id, to).await?;
         self.load_apps().await?;
@@ -136,7 +144,9 @@ impl Engine {
     /// When the key is not one, or the store does not answer.
     pub async fn close_alert(&self, key: &str, by: &str) -> Result<bool, OperateError> {
         let mut parts = key.splitn(3, '/');
-        let (Some(rule), Some(app)) = (parts.next(), parts.next()) else { return Err(OperateError::BadKey(key.to_owned())) };
+        let (Some(rule), Some(app)) = (parts.next(), parts.next()) else {
+            return Err(OperateError::BadKey(key.to_owned()));
+        };
         let group = parts.next().unwrap_or_default().to_owned();
         // An app that is not known has nothing open.
         let Some(found) = self.apps().by_name(app).map(|app| app.id) else { return Ok(false) };
@@ -162,7 +172,15 @@ impl Engine {
         }
         let now = self.now();
         let until = now + lasting;
-        self.shared.store.disable_rule(&RuleOverride { rule: name.to_owned(), disabled_until: until, by_whom: by.to_owned(), created_at: now }).await?;
+        self.shared
+            .store
+            .disable_rule(&RuleOverride {
+                rule: name.to_owned(),
+                disabled_until: until,
+                by_whom: by.to_owned(),
+                created_at: now,
+            })
+            .await?;
         self.refresh_pass().await?;
         Ok(until)
     }

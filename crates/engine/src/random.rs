@@ -21,7 +21,11 @@ impl NewId for RandomIds {
 #[must_use]
 pub fn bytes<const N: usize>() -> [u8; N] {
     let mut bytes = [0; N];
-    #[expect(clippy::disallowed_methods, clippy::expect_used, reason = "this is the one place, and there is no safe way on")]
+    #[expect(
+        clippy::disallowed_methods,
+        clippy::expect_used,
+        reason = "this is the one place, and there is no safe way on"
+    )]
     getrandom::fill(&mut bytes).expect("the operating system gives random bytes");
     bytes
 }

@@ -162,7 +162,8 @@ impl Replay {
         if at > self.now {
             self.advance(at);
         }
-        let mut with = Reading { matcher: &self.book.matcher, app: &self.app, now: self.now, samples: &mut self.samples };
+        let mut with =
+            Reading { matcher: &self.book.matcher, app: &self.app, now: self.now, samples: &mut self.samples };
         self.findings.line(&mut with, &message);
         self.ring.push_message(raw);
         if self.findings.must_commit() {
@@ -206,13 +207,25 @@ impl Replay {
         for matches in std::mem::take(&mut self.findings.keys) {
             let rule = Arc::clone(self.book.matcher.rule(matches.rule));
             let key = Key { app: self.app_id, rule: rule.name.clone(), group: matches.group };
-            let input = NewMatches { events: matches.events, lines: matches.lines, request_id: matches.request_id, dyno: matches.dyno };
+            let input = NewMatches {
+                events: matches.events,
+                lines: matches.lines,
+                request_id: matches.request_id,
+                dyno: matches.dyno,
+            };
             self.apply(&key, &rule, Input::Matches(input));
         }
     }
 
     fn wake(&mut self) {
-        let due: Vec<Key> = self.held.iter().filter(|(key, held)| self.book.active(&key.rule).and_then(|rule| held.track.next_wake(rule)).is_some_and(|at| at <= self.now)).map(|(key, _)| key.clone()).collect();
+        let due: Vec<Key> = self
+            .held
+            .iter()
+            .filter(|(key, held)| {
+                self.book.active(&key.rule).and_then(|rule| held.track.next_wake(rule)).is_some_and(|at| at <= self.now)
+            })
+            .map(|(key, _)| key.clone())
+            .collect();
         for key in due {
             if let Some(rule) = self.book.active(&key.rule).cloned() {
                 self.apply(&key, &rule, Input::Wake);
@@ -222,15 +235,24 @@ impl Replay {
     }
 
     fn set_next_wake(&mut self) {
-        self.next_wake_at = self.held.iter().filter_map(|(key, held)| held.track.next_wake(self.book.active(&key.rule)?)).min();
+        self.next_wake_at =
+            self.held.iter().filter_map(|(key, held)| held.track.next_wake(self.book.active(&key.rule)?)).min();
     }
 
     fn judge(&mut self) {
         self.collect_levels();
-        let levels: Vec<Arc<Rule>> = self.book.iter().filter(|rule| rule.enabled && rule.wants_app(&self.app_name) && !matches!(rule.condition, Condition::Count { .. })).cloned().collect();
+        let levels: Vec<Arc<Rule>> = self
+            .book
+            .iter()
+            .filter(|rule| {
+                rule.enabled && rule.wants_app(&self.app_name) && !matches!(rule.condition, Condition::Count { .. })
+            })
+            .cloned()
+            .collect();
         let blinds: Vec<Blind> = self.blinds.iter().map(|(_, blind)| blind.clone()).collect();
         for rule in levels {
-            let mut groups: Vec<Group> = self.levels.keys().filter(|(name, _)| *name == rule.name).map(|(_, group)| group.clone()).collect();
+            let mut groups: Vec<Group> =
+                self.levels.keys().filter(|(name, _)| *name == rule.name).map(|(_, group)| group.clone()).collect();
             if !groups.contains(&Group::default()) && rule.group_by.is_empty() {
                 groups.push(Group::default());
             }
@@ -270,11 +292,21 @@ impl Replay {
             app_names: &|_| app_name.clone(),
             releases: &self.releases,
             blinds: &self.blinds,
-            context: &|_, matches, evidence| ring.context(&Wanted { request_id: &matches.request_id, dyno: &matches.dyno, matches: evidence }),
+            context: &|_, matches, evidence| {
+                ring.context(&Wanted { request_id: &matches.request_id, dyno: &matches.dyno, matches: evidence })
+            },
             masker: &self.masker,
             public_url,
         };
-        evaluate::apply(self.held.entry(key.clone()).or_default(), key, rule, input, &scene, &mut self.ids, &mut changes);
+        evaluate::apply(
+            self.held.entry(key.clone()).or_default(),
+            key,
+            rule,
+            input,
+            &scene,
+            &mut self.ids,
+            &mut changes,
+        );
         for change in &changes.tracks {
             if let Some(at) = change.next_wake_at {
                 self.next_wake_at = Some(self.next_wake_at.map_or(at, |known| known.min(at)));
@@ -286,19 +318,37 @@ impl Replay {
     fn tell(&mut self, key: &Key, rule: &Rule, changes: &Changes) {
         let show = |line: &EvidenceLine| self.masker.mask(&line.show()).into_owned();
         let matches = |fired: &FiredAlert| fired.evidence.iter().filter(|line| line.role == Role::Match).count();
-        let mut evidence: HashMap<AlertId, (Vec<String>, usize)> = changes.fired.iter().map(|fired| (fired.id, (fired.evidence.iter().map(show).collect(), matches(fired)))).collect();
+        let mut evidence: HashMap<AlertId, (Vec<String>, usize)> = changes
+            .fired
+            .iter()
+            .map(|fired| (fired.id, (fired.evidence.iter().map(show).collect(), matches(fired))))
+            .collect();
         for (alert, _, effect) in &changes.decisions {
             let (what, facts, suppressed): (&'static str, Option<&Facts>, u64) = match effect {
-                Effect::Notify { kind: NoticeKind::StillFiring, facts, suppressed, .. } => ("still_firing", Some(facts), *suppressed),
+                Effect::Notify { kind: NoticeKind::StillFiring, facts, suppressed, .. } => {
+                    ("still_firing", Some(facts), *suppressed)
+                }
                 Effect::Notify { facts, suppressed, .. } => ("firing", Some(facts), *suppressed),
                 Effect::Fired { facts, silent_until: Some(_), .. } => ("fired_silently", Some(facts), 0),
                 Effect::Resolved { facts, .. } => ("resolved", Some(facts), 0),
                 Effect::CooldownHeld { .. } => ("cooldown", None, 0),
                 Effect::Merged { .. } => ("merged", None, 0),
-                Effect::Fired { .. } | Effect::PendingBegan { .. } | Effect::PendingDropped { .. } | Effect::HeldUnknown { .. } => continue,
+                Effect::Fired { .. }
+                | Effect::PendingBegan { .. }
+                | Effect::PendingDropped { .. }
+                | Effect::HeldUnknown { .. } => continue,
             };
-            let told = matches!(effect, Effect::Notify { .. }) || (matches!(effect, Effect::Resolved { .. }) && rule.send_resolved);
-            let sentence = matches!(effect, Effect::Notify { .. }).then(|| changes.fired.iter().find(|fired| fired.id == *alert).map(|fired| fired.details.release_sentence.clone())).flatten();
+            let told = matches!(effect, Effect::Notify { .. })
+                || (matches!(effect, Effect::Resolved { .. }) && rule.send_resolved);
+            let sentence = matches!(effect, Effect::Notify { .. })
+                .then(|| {
+                    changes
+                        .fired
+                        .iter()
+                        .find(|fired| fired.id == *alert)
+                        .map(|fired| fired.details.release_sentence.clone())
+                })
+                .flatten();
             let (evidence, matches) = evidence.remove(alert).unwrap_or_default();
             self.happenings.push(Happening {
                 what,
@@ -334,7 +384,8 @@ impl Replay {
         }
         self.summary.until = until;
         self.summary.counts = self.findings.totals.counts.clone();
-        self.summary.codes = self.findings.totals.codes.iter().map(|(code, count)| (code.to_string(), *count)).collect();
+        self.summary.codes =
+            self.findings.totals.codes.iter().map(|(code, count)| (code.to_string(), *count)).collect();
         (self.happenings, self.summary)
     }
 }

@@ -92,11 +92,18 @@ impl Ring {
             let Frame::Message(raw) = frame else { continue };
             let Ok(message) = message(raw, &mut cache) else { continue };
             let Some(role) = of.role(&message) else { continue };
-            let line = EvidenceLine::new(Timestamp::from_micros(message.at_us), adapter::source(&message), message.proc_id, message.text, role);
+            let line = EvidenceLine::new(
+                Timestamp::from_micros(message.at_us),
+                adapter::source(&message),
+                message.proc_id,
+                message.text,
+                role,
+            );
             if of.matches.iter().any(|m| m.at == line.at && m.text == line.text) {
                 continue;
             }
-            let kept: &mut Vec<EvidenceLine> = if role == Role::SameRequest { &mut same_request } else { &mut same_dyno };
+            let kept: &mut Vec<EvidenceLine> =
+                if role == Role::SameRequest { &mut same_request } else { &mut same_dyno };
             if kept.len() == EVIDENCE_LINES_MAX {
                 kept.remove(0);
             }
@@ -176,14 +183,20 @@ mod tests {
     #[test]
     fn it_stays_within_its_bound_and_keeps_the_newest() {
         let body = |lines: usize| -> Bytes {
-            (0..lines).flat_map(|i| frame("web.1", &format!("line {i} {}", "x".repeat(100)))).collect::<Vec<u8>>().into()
+            (0..lines)
+                .flat_map(|i| frame("web.1", &format!("line {i} {}", "x".repeat(100))))
+                .collect::<Vec<u8>>()
+                .into()
         };
         let mut ring = Ring::default();
         for lines in [1, 10, 150, 300, 3_000, 1, 150].into_iter().cycle().take(200) {
             ring.push_body(&body(lines));
             let kept = ring.pieces.iter().map(weight).sum::<usize>() + ring.newest.len();
             assert!(kept <= RING_BYTES_MAX, "{kept}");
-            assert_eq!(shown(&ring, b"", b"web.1").last().unwrap().split(' ').nth(1), Some((lines - 1).to_string().as_str()));
+            assert_eq!(
+                shown(&ring, b"", b"web.1").last().unwrap().split(' ').nth(1),
+                Some((lines - 1).to_string().as_str())
+            );
         }
         ring.push_message(b"<190>1 2026-05-07T08:06:12.000000+00:00 host app web.1 - alone");
         assert_eq!(shown(&ring, b"", b"web.1").last().unwrap(), "alone");

@@ -85,7 +85,11 @@ impl Engine {
     }
 
     /// The engine itself, with nothing loaded but the rules; also the apps of the file and the queue of batches.
-    async fn build(options: EngineOptions, process: uuid::Uuid, now: Timestamp) -> Result<(Self, FileApps, mpsc::Receiver<Submission>), StartError> {
+    async fn build(
+        options: EngineOptions,
+        process: uuid::Uuid,
+        now: Timestamp,
+    ) -> Result<(Self, FileApps, mpsc::Receiver<Submission>), StartError> {
         let EngineOptions { clock, store, settings, limits, commits: _ } = options;
         let quieted = store.disabled_rules(now).await?.into_iter().map(|over| over.rule).collect();
         let Settings { rules, apps, receivers, masker, public_url } = settings;
@@ -217,10 +221,22 @@ impl Loops {
     /// Begins the timers and the sender.
     pub fn run(&mut self) {
         let engine = &self.engine;
-        self.loops.spawn(every(engine.clone(), self.stop.subscribe(), WAKE_PASS_EVERY, "wake", async |engine| engine.wake_pass().await.map(drop)));
-        self.loops.spawn(every(engine.clone(), self.stop.subscribe(), REFRESH_PASS_EVERY, "refresh", async |engine| engine.refresh_pass().await));
-        self.loops.spawn(every(engine.clone(), self.stop.subscribe(), LEVEL_PASS_EVERY, "levels", async |engine| engine.level_pass().await));
-        self.loops.spawn(every(engine.clone(), self.stop.subscribe(), HOUSEKEEPING_EVERY, "housekeeping", async |engine| engine.housekeeping_pass().await));
+        self.loops.spawn(every(engine.clone(), self.stop.subscribe(), WAKE_PASS_EVERY, "wake", async |engine| {
+            engine.wake_pass().await.map(drop)
+        }));
+        self.loops.spawn(every(engine.clone(), self.stop.subscribe(), REFRESH_PASS_EVERY, "refresh", async |engine| {
+            engine.refresh_pass().await
+        }));
+        self.loops.spawn(every(engine.clone(), self.stop.subscribe(), LEVEL_PASS_EVERY, "levels", async |engine| {
+            engine.level_pass().await
+        }));
+        self.loops.spawn(every(
+            engine.clone(),
+            self.stop.subscribe(),
+            HOUSEKEEPING_EVERY,
+            "housekeeping",
+            async |engine| engine.housekeeping_pass().await,
+        ));
         self.loops.spawn(send(engine.clone(), self.stop.subscribe()));
     }
 
@@ -255,13 +271,22 @@ struct Vital(&'static str);
 impl Drop for Vital {
     fn drop(&mut self) {
         if std::thread::panicking() {
-            tracing::error!(work = self.0, "a loop that must not end has panicked; the process ends to be started again");
+            tracing::error!(
+                work = self.0,
+                "a loop that must not end has panicked; the process ends to be started again"
+            );
             std::process::exit(70);
         }
     }
 }
 
-async fn every(engine: Engine, mut stop: watch::Receiver<bool>, period: Duration, work: &'static str, pass: impl AsyncFn(&Engine) -> Result<(), StoreError>) {
+async fn every(
+    engine: Engine,
+    mut stop: watch::Receiver<bool>,
+    period: Duration,
+    work: &'static str,
+    pass: impl AsyncFn(&Engine) -> Result<(), StoreError>,
+) {
     let _vital = Vital(work);
     let mut ticks = tokio::time::interval(period);
     ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
@@ -295,7 +320,11 @@ async fn send(engine: Engine, mut stop: watch::Receiver<bool>) {
         }
     }
     // What is on its way is given the time of one attempt.
-    let rest = async { while let Some(ended) = tasks.join_next().await { sender::joined(Some(ended)) } };
+    let rest = async {
+        while let Some(ended) = tasks.join_next().await {
+            sender::joined(Some(ended))
+        }
+    };
     if tokio::time::timeout(LOOP_STOP_MAX / 2, rest).await.is_err() {
         tracing::warn!("messages on their way were left without a result; they are sent again after the restart");
     }

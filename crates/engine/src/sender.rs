@@ -5,8 +5,8 @@ use std::collections::HashMap;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use dynowatch_domain::delivery::{self, Next, Outcome};
 use dynowatch_domain::DeliveryId;
+use dynowatch_domain::delivery::{self, Next, Outcome};
 use dynowatch_store::StoreError;
 use dynowatch_store::deliveries::Claimed;
 use tokio::task::JoinSet;
@@ -54,8 +54,13 @@ impl Engine {
     /// Claims due deliveries and sends each in a task of its own. Returns how many were claimed.
     pub(crate) async fn spawn_due(&self, tasks: &mut JoinSet<()>) -> Result<usize, StoreError> {
         let shared = &self.shared;
-        let busy: Vec<String> = lock(&shared.sending.in_flight).iter().filter(|(_, n)| **n >= IN_FLIGHT_PER_RECEIVER_MAX).map(|(name, _)| name.clone()).collect();
-        let claimed = shared.store.claim_deliveries(shared.clock.now(), &shared.process.to_string(), CLAIM_MAX, &busy).await?;
+        let busy: Vec<String> = lock(&shared.sending.in_flight)
+            .iter()
+            .filter(|(_, n)| **n >= IN_FLIGHT_PER_RECEIVER_MAX)
+            .map(|(name, _)| name.clone())
+            .collect();
+        let claimed =
+            shared.store.claim_deliveries(shared.clock.now(), &shared.process.to_string(), CLAIM_MAX, &busy).await?;
         let count = claimed.len();
         for one in claimed {
             *lock(&shared.sending.in_flight).entry(one.outgoing.receiver.clone()).or_default() += 1;
@@ -89,9 +94,15 @@ async fn send(shared: &Shared, claimed: Claimed) {
     let now = shared.clock.now();
     let next = delivery::next(&outcome, attempt, intended_at, now, jitter());
     match &next {
-        Next::Sent => tracing::info!(delivery = %outgoing.id, receiver = outgoing.receiver, attempt, "message delivered"),
-        Next::At(at) => tracing::warn!(delivery = %outgoing.id, receiver = outgoing.receiver, attempt, outcome = outcome.as_str(), detail = outcome.detail(), again_at = %at, "message not delivered yet"),
-        Next::Failed(why) => tracing::error!(delivery = %outgoing.id, receiver = outgoing.receiver, attempt, why, "message failed for good"),
+        Next::Sent => {
+            tracing::info!(delivery = %outgoing.id, receiver = outgoing.receiver, attempt, "message delivered")
+        }
+        Next::At(at) => {
+            tracing::warn!(delivery = %outgoing.id, receiver = outgoing.receiver, attempt, outcome = outcome.as_str(), detail = outcome.detail(), again_at = %at, "message not delivered yet")
+        }
+        Next::Failed(why) => {
+            tracing::error!(delivery = %outgoing.id, receiver = outgoing.receiver, attempt, why, "message failed for good")
+        }
     }
     *lock(&shared.sending.results).entry((outgoing.receiver.clone(), outcome.as_str())).or_default() += 1;
     finish(shared, outgoing.id, attempt, &outcome, &next).await;
@@ -122,7 +133,9 @@ async fn finish(shared: &Shared, id: DeliveryId, attempt: u32, outcome: &Outcome
                 tracing::warn!(delivery = %id, attempt, "another process had taken this delivery over");
                 return;
             }
-            Err(error) if error.is_retryable() && try_number < RESULT_TRIES_MAX => tokio::time::sleep(Duration::from_millis(500)).await,
+            Err(error) if error.is_retryable() && try_number < RESULT_TRIES_MAX => {
+                tokio::time::sleep(Duration::from_millis(500)).await
+            }
             Err(error) => {
                 tracing::error!(delivery = %id, attempt, %error, "the result of an attempt could not be stored; it counts as unknown");
                 return;

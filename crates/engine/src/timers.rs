@@ -1,5 +1,5 @@
 //! What happens when nothing arrives: due keys are woken, ten-second buckets are flushed and judged, switched-off rules
-//! are seen, old rows go. Each is a pass that may be made at any time and as often as one likes; the loops in [`crate::run`]
+//! are seen, old rows go. Each is a pass that may be made at any time and as often as one likes; the loops in `crate::run`
 //! only decide when, and tests make them by hand.
 
 use std::collections::{BTreeSet, HashMap};
@@ -81,7 +81,8 @@ impl Engine {
     pub async fn close_orphans(&self) -> Result<usize, StoreError> {
         let shared = &*self.shared;
         let book = shared.book.load_full();
-        let active: Vec<&str> = book.iter().filter(|rule| book.active(&rule.name).is_some()).map(|rule| rule.name.as_str()).collect();
+        let active: Vec<&str> =
+            book.iter().filter(|rule| book.active(&rule.name).is_some()).map(|rule| rule.name.as_str()).collect();
         let keys = shared.store.open_tracks_of_rules_not_in(&active).await?;
         let inputs: Vec<_> = keys.into_iter().map(|key| wake(&book, key)).collect();
         let looked_at = inputs.len();
@@ -99,7 +100,8 @@ impl Engine {
         shared.store.beat_process(shared.process, now).await?;
         self.mourn(false).await?;
         let configuring = shared.configuring.lock().await;
-        let quieted: BTreeSet<String> = shared.store.disabled_rules(now).await?.into_iter().map(|over| over.rule).collect();
+        let quieted: BTreeSet<String> =
+            shared.store.disabled_rules(now).await?.into_iter().map(|over| over.rule).collect();
         let book = shared.book.load_full();
         if *book.quieted() != quieted {
             match book.quiet(quieted) {
@@ -107,7 +109,9 @@ impl Engine {
                     arm(&shared.timers, &book, &next, now);
                     shared.book.store(Arc::new(next));
                 }
-                Err(error) => tracing::error!(%error, "rules that compiled before do not compile now; they stay as they are"),
+                Err(error) => {
+                    tracing::error!(%error, "rules that compiled before do not compile now; they stay as they are")
+                }
             }
         }
         drop(configuring);
@@ -145,11 +149,18 @@ impl Engine {
         let shared = &*self.shared;
         let now = shared.clock.now();
         let flushed = flush(shared).await;
-        let lines: Vec<(AppId, Timestamp)> = shared.apps.load().iter().map(|app| (app.id, lock(&app.live.totals).newest_at)).filter(|(_, at)| *at > Timestamp::UNIX_EPOCH).collect();
+        let lines: Vec<(AppId, Timestamp)> = shared
+            .apps
+            .load()
+            .iter()
+            .map(|app| (app.id, lock(&app.live.totals).newest_at))
+            .filter(|(_, at)| *at > Timestamp::UNIX_EPOCH)
+            .collect();
         shared.store.touch_apps(&lines).await?;
         flush_gaps(shared).await?;
         flushed?;
-        if shared.store.acquire_lease(LEVELS_LEASE, &shared.process.to_string(), now, LEVELS_LEASE_TTL).await?.is_some() {
+        if shared.store.acquire_lease(LEVELS_LEASE, &shared.process.to_string(), now, LEVELS_LEASE_TTL).await?.is_some()
+        {
             judge(shared, now).await?;
         }
         Ok(())
@@ -189,7 +200,8 @@ fn wake(book: &RuleBook, key: Key) -> (Key, Arc<Rule>, Input) {
 async fn apply_in_pieces(shared: &Shared, mut inputs: Vec<(Key, Arc<Rule>, Input)>) -> Result<(), StoreError> {
     while !inputs.is_empty() {
         let rest = inputs.split_off(inputs.len().min(WAKE_KEYS_MAX as usize));
-        let again: Vec<_> = inputs.iter().map(|(key, rule, input)| (key.clone(), Arc::clone(rule), input.again())).collect();
+        let again: Vec<_> =
+            inputs.iter().map(|(key, rule, input)| (key.clone(), Arc::clone(rule), input.again())).collect();
         match shared.evaluator.lock().await.apply(shared, inputs).await {
             Ok(_) => {}
             Err(error) if error.is_retryable() => return Err(error),
@@ -211,13 +223,23 @@ async fn flush(shared: &Shared) -> Result<(), StoreError> {
     let rows: Vec<LevelRow> = {
         let mut waiting = lock(&shared.timers.waiting);
         for app in shared.apps.load().iter() {
-            for ((_, group, at), LevelSum { rule, total, matched }) in std::mem::take(&mut lock(&app.live.totals).levels) {
+            for ((_, group, at), LevelSum { rule, total, matched }) in
+                std::mem::take(&mut lock(&app.live.totals).levels)
+            {
                 let sum = waiting.entry((rule.name.clone(), app.id, group, at)).or_default();
                 sum.0 += total;
                 sum.1 += matched;
             }
         }
-        waiting.drain().map(|((rule, app, group, at), (total, matched))| LevelRow { rule, app, group, bucket: Bucket { at, total, matched } }).collect()
+        waiting
+            .drain()
+            .map(|((rule, app, group, at), (total, matched))| LevelRow {
+                rule,
+                app,
+                group,
+                bucket: Bucket { at, total, matched },
+            })
+            .collect()
     };
     if rows.is_empty() {
         return Ok(());
@@ -234,7 +256,10 @@ async fn flush(shared: &Shared) -> Result<(), StoreError> {
         // What is dropped was not seen.
         for row in rows.iter().skip(room) {
             let until = row.bucket.at + rollup::BUCKET;
-            shared.remember_gap(row.app, Blind { reason: BlindReason::Refused, from: row.bucket.at, until, lines_lost: None });
+            shared.remember_gap(
+                row.app,
+                Blind { reason: BlindReason::Refused, from: row.bucket.at, until, lines_lost: None },
+            );
         }
         for row in rows.into_iter().take(room) {
             waiting.insert((row.rule, row.app, row.group, row.bucket.at), (row.bucket.total, row.bucket.matched));
@@ -259,26 +284,44 @@ async fn flush_gaps(shared: &Shared) -> Result<(), StoreError> {
 /// Judges every ratio and absence whose alert is open or whose condition holds.
 async fn judge(shared: &Shared, now: Timestamp) -> Result<(), StoreError> {
     let book = shared.book.load_full();
-    let levels: Vec<Arc<Rule>> = book.iter().filter(|rule| book.active(&rule.name).is_some() && !matches!(rule.condition, Condition::Count { .. })).cloned().collect();
+    let levels: Vec<Arc<Rule>> = book
+        .iter()
+        .filter(|rule| book.active(&rule.name).is_some() && !matches!(rule.condition, Condition::Count { .. }))
+        .cloned()
+        .collect();
     let Some(horizon) = levels.iter().map(|rule| rollup::horizon(&rule.condition)).max() else { return Ok(()) };
     let names: Vec<&str> = levels.iter().map(|rule| rule.name.as_str()).collect();
     let mut by_key: HashMap<Key, Vec<Bucket>> = HashMap::new();
     for row in shared.store.load_levels(&names, now - horizon).await? {
         by_key.entry(Key { app: row.app, rule: row.rule, group: row.group }).or_default().push(row.bucket);
     }
-    let open: BTreeSet<Key> = shared.store.load_open().await?.into_iter().map(|(key, ..)| key).filter(|key| names.contains(&key.rule.as_str())).collect();
+    let open: BTreeSet<Key> = shared
+        .store
+        .load_open()
+        .await?
+        .into_iter()
+        .map(|(key, ..)| key)
+        .filter(|key| names.contains(&key.rule.as_str()))
+        .collect();
     for key in &open {
         by_key.entry(key.clone()).or_default();
     }
     add_silent_apps(shared, &levels, &mut by_key);
     // A process that died had up to a bucket that it had not flushed.
     let unflushed = |blind: &Blind| if blind.reason == BlindReason::Down { rollup::BUCKET } else { Duration::ZERO };
-    let blinds: Vec<_> = lock(&shared.blinds).iter().map(|(app, blind)| (*app, Blind { from: blind.from - unflushed(blind), ..blind.clone() })).collect();
+    let blinds: Vec<_> = lock(&shared.blinds)
+        .iter()
+        .map(|(app, blind)| (*app, Blind { from: blind.from - unflushed(blind), ..blind.clone() }))
+        .collect();
     let directory = shared.apps.load_full();
     let mut inputs = Vec::new();
     for (key, buckets) in by_key {
         let Some(rule) = book.active(&key.rule) else { continue };
-        let of_app: Vec<Blind> = blinds.iter().filter(|(app, _)| app.is_none_or(|app| app == key.app)).map(|(_, blind)| blind.clone()).collect();
+        let of_app: Vec<Blind> = blinds
+            .iter()
+            .filter(|(app, _)| app.is_none_or(|app| app == key.app))
+            .map(|(_, blind)| blind.clone())
+            .collect();
         let app = directory.by_id(key.app);
         if !app.is_some_and(|app| rule.wants_app(&app.name)) {
             // The rule is no longer for this app.
@@ -305,7 +348,10 @@ fn is_stand_in(name: &str) -> bool {
 /// An absence without a precondition is also judged where there is not a single bucket.
 fn add_silent_apps(shared: &Shared, levels: &[Arc<Rule>], by_key: &mut HashMap<Key, Vec<Bucket>>) {
     let by_app_alone = |rule: &Rule| rule.group_by.iter().all(|by| *by == GroupBy::App);
-    for rule in levels.iter().filter(|rule| by_app_alone(rule) && matches!(rule.condition, Condition::Absence { lively: None, .. })) {
+    for rule in levels
+        .iter()
+        .filter(|rule| by_app_alone(rule) && matches!(rule.condition, Condition::Absence { lively: None, .. }))
+    {
         for app in shared.apps.load().iter().filter(|app| rule.wants_app(&app.name) && !is_stand_in(&app.name)) {
             by_key.entry(Key { app: app.id, rule: rule.name.clone(), group: Group::default() }).or_default();
         }

@@ -159,7 +159,13 @@ impl BatchTotals {
 
     /// Counts a line for one group of a level rule.
     pub(crate) fn level_of_group(&mut self, rule: RuleIndex, group: Group, at: Timestamp, fits: bool) {
-        self.add_level(LevelCount { rule, group: Some(group), at: at.floor(BUCKET), total: 1, matched: u64::from(fits) });
+        self.add_level(LevelCount {
+            rule,
+            group: Some(group),
+            at: at.floor(BUCKET),
+            total: 1,
+            matched: u64::from(fits),
+        });
     }
 
     /// Moves the sums of the open bucket to [`BatchTotals::levels`]. To be called before those are read.
@@ -180,7 +186,12 @@ impl BatchTotals {
     }
 
     fn add_level(&mut self, new: LevelCount) {
-        let known = self.levels.iter_mut().rev().take(64).find(|l| l.rule == new.rule && l.at == new.at && l.group == new.group);
+        let known = self
+            .levels
+            .iter_mut()
+            .rev()
+            .take(64)
+            .find(|l| l.rule == new.rule && l.at == new.at && l.group == new.group);
         match known {
             Some(level) => {
                 level.total += new.total;
@@ -228,7 +239,8 @@ impl AppTotals {
                 self.level_overflow += level.total;
                 key.1 = Group::other();
             }
-            let sum = self.levels.entry(key).or_insert_with(|| LevelSum { rule: Arc::clone(rule), total: 0, matched: 0 });
+            let sum =
+                self.levels.entry(key).or_insert_with(|| LevelSum { rule: Arc::clone(rule), total: 0, matched: 0 });
             sum.total += level.total;
             sum.matched += level.matched;
         }

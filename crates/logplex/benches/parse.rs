@@ -3,9 +3,7 @@
 
 use divan::counter::{BytesCount, ItemsCount};
 use divan::{Bencher, black_box};
-use dynowatch_logplex::{
-    Feed, Frame, Message, Record, RouterLine, Samples, StampCache, frames, message, record,
-};
+use dynowatch_logplex::{Feed, Frame, Message, Record, RouterLine, Samples, StampCache, frames, message, record};
 use std::fmt::Write as _;
 
 fn main() {
@@ -47,24 +45,13 @@ fn router_line(r: &mut Rng) -> String {
         0 => "at=error code=H12 desc=\"Request timeout\"",
         _ => "at=info",
     };
-    let path = [
-        "/",
-        "/login",
-        "/api/v1/orders/88213/items",
-        "/search?q=blue+shoes&page=3&per_page=50",
-    ][r.below(4) as usize];
+    let path =
+        ["/", "/login", "/api/v1/orders/88213/items", "/search?q=blue+shoes&page=3&per_page=50"][r.below(4) as usize];
     let id = r.uuid();
     let status = [200, 200, 200, 201, 304, 404, 500][r.below(7) as usize];
-    let protocol = [
-        "http1.1 tls=true tls_version=tls1.3",
-        "http2.0 tls=true tls_version=tls1.3",
-        "https",
-    ][r.below(3) as usize];
-    let second = if r.below(4) == 0 {
-        format!(", 172.70.{}.{}", r.below(256), r.below(256))
-    } else {
-        String::new()
-    };
+    let protocol =
+        ["http1.1 tls=true tls_version=tls1.3", "http2.0 tls=true tls_version=tls1.3", "https"][r.below(3) as usize];
+    let second = if r.below(4) == 0 { format!(", 172.70.{}.{}", r.below(256), r.below(256)) } else { String::new() };
     format!(
         "{head} method=GET path=\"{path}\" host=shop.example.com request_id={id} fwd=\"198.51.{}.{}{second}\" dyno=web.{} connect={}ms service={}ms status={status} bytes={} protocol={protocol}",
         r.below(256),
@@ -83,13 +70,7 @@ fn runtime_line(r: &mut Rng) -> String {
             let _ = write!(line, " sample#{key}={}.{:02}", r.below(4), r.below(100));
         }
     } else {
-        for key in [
-            "memory_total",
-            "memory_rss",
-            "memory_cache",
-            "memory_swap",
-            "memory_quota",
-        ] {
+        for key in ["memory_total", "memory_rss", "memory_cache", "memory_swap", "memory_quota"] {
             let _ = write!(line, " sample#{key}={}.{:02}MB", r.below(1000), r.below(100));
         }
         let _ = write!(
@@ -104,23 +85,11 @@ fn runtime_line(r: &mut Rng) -> String {
 
 fn postgres_line(r: &mut Rng) -> String {
     let mut line = "source=DATABASE addon=postgresql-flat-12345".to_string();
-    for key in [
-        "current_transaction",
-        "tables",
-        "active-connections",
-        "waiting-connections",
-        "tmp-disk-used",
-    ] {
+    for key in ["current_transaction", "tables", "active-connections", "waiting-connections", "tmp-disk-used"] {
         let _ = write!(line, " sample#{key}={}", r.below(1 << 30));
     }
-    for key in [
-        "index-cache-hit-rate",
-        "table-cache-hit-rate",
-        "load-avg-1m",
-        "load-avg-5m",
-        "read-iops",
-        "write-iops",
-    ] {
+    for key in ["index-cache-hit-rate", "table-cache-hit-rate", "load-avg-1m", "load-avg-5m", "read-iops", "write-iops"]
+    {
         let _ = write!(line, " sample#{key}=0.{:05}", r.below(100_000));
     }
     for key in ["memory-total", "memory-free", "memory-cached", "memory-postgres"] {
@@ -154,11 +123,7 @@ fn lines() -> Vec<(&'static str, &'static str, String)> {
 }
 
 fn texts(source: &str) -> Vec<String> {
-    lines()
-        .into_iter()
-        .filter(|line| line.1 == source)
-        .map(|line| line.2)
-        .collect()
+    lines().into_iter().filter(|line| line.1 == source).map(|line| line.2).collect()
 }
 
 fn bodies() -> Vec<Vec<u8>> {
@@ -183,13 +148,10 @@ fn bodies() -> Vec<Vec<u8>> {
 }
 
 fn raws(bodies: &[Vec<u8>]) -> impl Iterator<Item = &[u8]> {
-    bodies
-        .iter()
-        .flat_map(|body| frames(body))
-        .filter_map(|frame| match frame {
-            Frame::Message(raw) => Some(raw),
-            Frame::Bad(_) => None,
-        })
+    bodies.iter().flat_map(|body| frames(body)).filter_map(|frame| match frame {
+        Frame::Message(raw) => Some(raw),
+        Frame::Bad(_) => None,
+    })
 }
 
 fn bytes(bodies: &[Vec<u8>]) -> BytesCount {
@@ -209,25 +171,19 @@ fn framing(bencher: Bencher) {
 fn framing_and_header(bencher: Bencher) {
     let bodies = bodies();
     let mut cache = StampCache::default();
-    bencher
-        .counter(ItemsCount::new(LINES))
-        .counter(bytes(&bodies))
-        .bench_local(|| {
-            raws(black_box(&bodies))
-                .filter_map(|raw| message(raw, &mut cache).ok())
-                .map(|m| m.at_us ^ m.text.len() as i64)
-                .fold(0, |a, b| a ^ b)
-        });
+    bencher.counter(ItemsCount::new(LINES)).counter(bytes(&bodies)).bench_local(|| {
+        raws(black_box(&bodies))
+            .filter_map(|raw| message(raw, &mut cache).ok())
+            .map(|m| m.at_us ^ m.text.len() as i64)
+            .fold(0, |a, b| a ^ b)
+    });
 }
 
 #[divan::bench]
 fn router_both_ends(bencher: Bencher) {
     let texts = texts("router");
     bencher.counter(ItemsCount::new(texts.len())).bench(|| {
-        texts
-            .iter()
-            .map(|text| read_router(&RouterLine::parse(black_box(text.as_bytes()))))
-            .fold(0, u64::wrapping_add)
+        texts.iter().map(|text| read_router(&RouterLine::parse(black_box(text.as_bytes())))).fold(0, u64::wrapping_add)
     });
 }
 
@@ -245,14 +201,8 @@ fn router_all_fields(bencher: Bencher) {
 
 #[divan::bench(args = ["web.1", "heroku-postgres"])]
 fn samples(bencher: Bencher, source: &str) {
-    let texts: Vec<_> = texts(source)
-        .into_iter()
-        .filter(|text| text.starts_with("source="))
-        .collect();
-    let values: usize = texts
-        .iter()
-        .map(|text| Samples::parse(Feed::Custom, text.as_bytes()).count())
-        .sum();
+    let texts: Vec<_> = texts(source).into_iter().filter(|text| text.starts_with("source=")).collect();
+    let values: usize = texts.iter().map(|text| Samples::parse(Feed::Custom, text.as_bytes()).count()).sum();
     bencher.counter(ItemsCount::new(values)).bench(|| {
         texts
             .iter()
@@ -267,18 +217,15 @@ fn samples(bencher: Bencher, source: &str) {
 fn whole_bodies(bencher: Bencher) {
     let bodies = bodies();
     let mut cache = StampCache::default();
-    bencher
-        .counter(ItemsCount::new(LINES))
-        .counter(bytes(&bodies))
-        .bench_local(|| {
-            let mut sum = 0;
-            for raw in raws(black_box(&bodies)) {
-                if let Ok(m) = message(raw, &mut cache) {
-                    sum ^= read(&m);
-                }
+    bencher.counter(ItemsCount::new(LINES)).counter(bytes(&bodies)).bench_local(|| {
+        let mut sum = 0;
+        for raw in raws(black_box(&bodies)) {
+            if let Ok(m) = message(raw, &mut cache) {
+                sum ^= read(&m);
             }
-            sum
-        });
+        }
+        sum
+    });
 }
 
 fn read(m: &Message<'_>) -> u64 {

@@ -35,10 +35,7 @@ pub(crate) fn find_near2(hay: &[u8], first: u8, second: u8) -> Option<usize> {
         }
         at += 16;
     }
-    hay.get(at..)?
-        .iter()
-        .position(|&b| b == first || b == second)
-        .map(|i| at + i)
+    hay.get(at..)?.iter().position(|&b| b == first || b == second).map(|i| at + i)
 }
 
 /// The bytes before the first blank, and those after it (none when there is no blank).

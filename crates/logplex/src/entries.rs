@@ -76,12 +76,7 @@ pub struct Entries<'a> {
 ///
 /// To walk a file in chunks, give [`complete_prefix`] of what is at hand and carry the remainder over.
 pub fn entries(format: Format, data: &[u8]) -> Entries<'_> {
-    Entries {
-        format,
-        data,
-        at: 0,
-        lost: false,
-    }
+    Entries { format, data, at: 0, lost: false }
 }
 
 /// How many bytes at the start of `data` are whole entries. Whatever follows must be offered again with more data behind it;
@@ -150,11 +145,7 @@ impl<'a> Entries<'a> {
             if line.trim_ascii_start().is_empty() {
                 continue;
             }
-            return Some(if len > FRAME_BYTES_MAX {
-                Frame::Bad(Malformed::Oversized)
-            } else {
-                Frame::Message(line)
-            });
+            return Some(if len > FRAME_BYTES_MAX { Frame::Bad(Malformed::Oversized) } else { Frame::Message(line) });
         }
     }
 }

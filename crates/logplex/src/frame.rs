@@ -111,16 +111,10 @@ pub(crate) fn step(body: &[u8], at: usize) -> Step {
         return Step::Lost(Malformed::Truncated);
     }
     if count == 0 {
-        return Step::Skip {
-            reason: Malformed::Empty,
-            end,
-        };
+        return Step::Skip { reason: Malformed::Empty, end };
     }
     if count > FRAME_BYTES_MAX {
-        return Step::Skip {
-            reason: Malformed::Oversized,
-            end,
-        };
+        return Step::Skip { reason: Malformed::Oversized, end };
     }
     Step::Whole { start, end }
 }
@@ -139,11 +133,7 @@ pub struct Frames<'a> {
 /// one per newline: people test a drain by posting one. That is decided by the body's first bytes alone, which Logplex
 /// writes and no app can, so the text of a framed message is never read as lines of its own.
 pub fn frames(body: &[u8]) -> Frames<'_> {
-    Frames {
-        body,
-        at: 0,
-        bare: looks_bare(body),
-    }
+    Frames { body, at: 0, bare: looks_bare(body) }
 }
 
 impl<'a> Frames<'a> {

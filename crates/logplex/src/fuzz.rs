@@ -30,15 +30,9 @@ pub fn body(data: &[u8]) {
     for format in [detect(data), Format::Logplex, Format::HerokuLogs, Format::Syslog] {
         let whole = complete_prefix(format, data);
         let mut walk = entries(format, &data[..whole]);
-        let bad = walk
-            .by_ref()
-            .filter(|frame| *frame == Frame::Bad(crate::Malformed::Truncated))
-            .count();
+        let bad = walk.by_ref().filter(|frame| *frame == Frame::Bad(crate::Malformed::Truncated)).count();
         assert_eq!(bad, 0, "a complete prefix ends between entries");
-        let (all, head) = (
-            entries(format, data).count(),
-            entries(format, &data[..whole]).count(),
-        );
+        let (all, head) = (entries(format, data).count(), entries(format, &data[..whole]).count());
         assert!(all - head <= 1, "at most one entry is incomplete");
     }
 }
@@ -47,11 +41,7 @@ pub fn body(data: &[u8]) {
 pub fn line(data: &[u8]) {
     let mut warm = StampCache::default();
     let first = message(data, &mut warm);
-    assert_eq!(
-        first,
-        message(data, &mut warm),
-        "what the cache holds changes nothing"
-    );
+    assert_eq!(first, message(data, &mut warm), "what the cache holds changes nothing");
     assert_eq!(first, message(data, &mut StampCache::default()));
     if let Ok(m) = first {
         assert!(!m.app_name.is_empty() && !m.proc_id.is_empty());
@@ -83,16 +73,7 @@ pub fn router(data: &[u8]) {
 
 /// Whether `b` is ` key=value` of the router's own keys, over and over.
 fn is_plain_tail(b: &[u8]) -> bool {
-    let keys: [&[u8]; 8] = [
-        b"dyno",
-        b"connect",
-        b"service",
-        b"status",
-        b"bytes",
-        b"protocol",
-        b"tls",
-        b"tls_version",
-    ];
+    let keys: [&[u8]; 8] = [b"dyno", b"connect", b"service", b"status", b"bytes", b"protocol", b"tls", b"tls_version"];
     b.strip_prefix(b" ").is_some_and(|b| {
         b.split(|&c| c == b' ').all(|token| {
             let key = token.iter().position(|&c| c == b'=').map(|eq| &token[..eq]);
@@ -122,26 +103,13 @@ fn visit(m: &Message<'_>) {
     }
     router(m.text);
     samples(m.text);
-    let _ = (
-        AppLine::parse(m.text),
-        LogLoss::parse(m.text),
-        PostgresLine::parse(m.text),
-    );
+    let _ = (AppLine::parse(m.text), LogLoss::parse(m.text), PostgresLine::parse(m.text));
     match ApiLine::parse(m.text).event {
         ApiEvent::ConfigSet { names } => drop(config_names(names).count()),
         ApiEvent::Scaled { formation: text } => drop(formation(text).count()),
         _ => {}
     }
-    for (app_name, proc_id) in [
-        (&b"heroku"[..], &b"web.1"[..]),
-        (b"heroku", b"router"),
-        (b"app", b"run.1"),
-    ] {
-        let _ = record(&Message {
-            app_name,
-            proc_id,
-            ..*m
-        })
-        .kind();
+    for (app_name, proc_id) in [(&b"heroku"[..], &b"web.1"[..]), (b"heroku", b"router"), (b"app", b"run.1")] {
+        let _ = record(&Message { app_name, proc_id, ..*m }).kind();
     }
 }

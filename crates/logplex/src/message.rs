@@ -64,17 +64,7 @@ pub fn message<'a>(raw: &'a [u8], cache: &mut StampCache) -> Result<Message<'a>,
 /// `<PRI>1 ` and what follows it.
 #[inline(always)]
 fn pri(line: &[u8]) -> Option<(u16, &[u8])> {
-    if let [
-        b'<',
-        a @ b'0'..=b'9',
-        b @ b'0'..=b'9',
-        c @ b'0'..=b'9',
-        b'>',
-        b'1',
-        b' ',
-        rest @ ..,
-    ] = line
-    {
+    if let [b'<', a @ b'0'..=b'9', b @ b'0'..=b'9', c @ b'0'..=b'9', b'>', b'1', b' ', rest @ ..] = line {
         let digit = |c: &u8| (c - b'0') as u16;
         return Some((digit(a) * 100 + digit(b) * 10 + digit(c), rest));
     }
@@ -127,15 +117,7 @@ fn syslog<'a>(line: &'a [u8], newline: bool, cache: &mut StampCache) -> Result<M
         }
     };
     let at_us = cache.stamp(stamp).ok_or(Malformed::BadTimestamp)?;
-    Ok(Message {
-        at_us,
-        app_name,
-        proc_id,
-        drain_token: None,
-        pri: Some(pri),
-        text,
-        newline,
-    })
+    Ok(Message { at_us, app_name, proc_id, drain_token: None, pri: Some(pri), text, newline })
 }
 
 /// The old drain's and the syslog drain's layouts, and RFC 5424 from a foreign host.
@@ -182,11 +164,7 @@ fn field(b: &[u8]) -> Result<(&[u8], &[u8]), Malformed> {
 /// What follows MSGID. A message with an empty text may end right behind it.
 fn msgid(b: &[u8]) -> Result<&[u8], Malformed> {
     let (id, text) = token(b);
-    if id.is_empty() {
-        Err(Malformed::NotSyslog)
-    } else {
-        Ok(text)
-    }
+    if id.is_empty() { Err(Malformed::NotSyslog) } else { Ok(text) }
 }
 
 /// Whether `b` is `d.` and a UUID.
@@ -222,10 +200,7 @@ fn without_structured_data(text: &[u8]) -> &[u8] {
 /// One `[id name="value" …]` with at least one parameter, by RFC 5424's grammar; what follows it.
 fn structured_element(b: &[u8]) -> Option<&[u8]> {
     let name_len = |b: &[u8]| {
-        let len = b
-            .iter()
-            .take_while(|c| c.is_ascii_graphic() && !matches!(c, b'=' | b']' | b'"'))
-            .count();
+        let len = b.iter().take_while(|c| c.is_ascii_graphic() && !matches!(c, b'=' | b']' | b'"')).count();
         (1..=32).contains(&len).then_some(len)
     };
     let mut rest = b.strip_prefix(b"[")?;
@@ -269,9 +244,7 @@ fn split_bare(line: &[u8]) -> Option<[&[u8]; 4]> {
 /// What Heroku names sources and processes with. Keeps a text with brackets from passing as a header.
 #[inline(always)]
 fn is_name(b: &[u8]) -> bool {
-    !b.is_empty()
-        && b.iter()
-            .all(|&c| c.is_ascii_alphanumeric() || matches!(c, b'.' | b'-' | b'_'))
+    !b.is_empty() && b.iter().all(|&c| c.is_ascii_alphanumeric() || matches!(c, b'.' | b'-' | b'_'))
 }
 
 fn bare<'a>(line: &'a [u8], newline: bool, cache: &mut StampCache) -> Result<Message<'a>, Malformed> {
@@ -280,15 +253,7 @@ fn bare<'a>(line: &'a [u8], newline: bool, cache: &mut StampCache) -> Result<Mes
     }
     let [stamp, app_name, proc_id, text] = split_bare(line).ok_or(Malformed::NotSyslog)?;
     let at_us = cache.stamp(stamp).ok_or(Malformed::BadTimestamp)?;
-    Ok(Message {
-        at_us,
-        app_name,
-        proc_id,
-        drain_token: None,
-        pri: None,
-        text,
-        newline,
-    })
+    Ok(Message { at_us, app_name, proc_id, drain_token: None, pri: None, text, newline })
 }
 
 /// Whether `b` begins as a line of `heroku logs` does. The stamp's values are not checked here.

@@ -100,10 +100,7 @@ impl Rejoiner {
     pub fn push(&mut self, m: &Message<'_>) -> Pushed<'_> {
         let is_piece = m.text.len() == PIECE_BYTES && !m.newline;
         if self.open.is_empty() && !is_piece {
-            return Pushed {
-                given_up: None,
-                now: Now::Whole,
-            };
+            return Pushed { given_up: None, now: Now::Whole };
         }
         self.push_slow(m, is_piece)
     }
@@ -131,12 +128,8 @@ impl Rejoiner {
         if self.open.len() == self.max_open {
             self.given_up = Some(self.open.remove(0));
         }
-        let mut line = Open {
-            at_us: m.at_us,
-            app_name: m.app_name.to_vec(),
-            proc_id: m.proc_id.to_vec(),
-            ..Open::default()
-        };
+        let mut line =
+            Open { at_us: m.at_us, app_name: m.app_name.to_vec(), proc_id: m.proc_id.to_vec(), ..Open::default() };
         line.append(m.text, self.max_bytes);
         self.open.push(line);
         self.pushed(Now::Kept)

@@ -19,10 +19,7 @@ pub struct StampCache {
 
 impl Default for StampCache {
     fn default() -> Self {
-        StampCache {
-            text: *b"1970-01-01T00:00:00",
-            us: 0,
-        }
+        StampCache { text: *b"1970-01-01T00:00:00", us: 0 }
     }
 }
 
@@ -126,7 +123,5 @@ pub(crate) fn begins_like_stamp(b: &[u8]) -> bool {
     b[4] == b'-'
         && b[7] == b'-'
         && b[10] == b'T'
-        && b.iter()
-            .enumerate()
-            .all(|(i, c)| matches!(i, 4 | 7 | 10) || c.is_ascii_digit())
+        && b.iter().enumerate().all(|(i, c)| matches!(i, 4 | 7 | 10) || c.is_ascii_digit())
 }

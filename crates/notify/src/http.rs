@@ -35,10 +35,7 @@ pub(crate) fn failure(error: reqwest::Error) -> Outcome {
     if is_tls(&error) || error.is_builder() {
         Outcome::Misconfigured { detail }
     } else {
-        Outcome::Retry {
-            detail,
-            retry_after: None,
-        }
+        Outcome::Retry { detail, retry_after: None }
     }
 }
 
@@ -62,9 +59,7 @@ fn is_tls(error: &(dyn Error + 'static)) -> bool {
     let mut next = Some(error);
     while let Some(cause) = next {
         let inner = cause.downcast_ref::<io::Error>().and_then(io::Error::get_ref);
-        if cause.is::<rustls::Error>()
-            || inner.is_some_and(|inner| inner.is::<rustls::Error>() || is_tls(inner))
-        {
+        if cause.is::<rustls::Error>() || inner.is_some_and(|inner| inner.is::<rustls::Error>() || is_tls(inner)) {
             return true;
         }
         next = cause.source();
@@ -103,9 +98,7 @@ pub(crate) fn retry_after(headers: &HeaderMap, now: Timestamp) -> Option<Duratio
 
 /// Reads `Sun, 06 Nov 1994 08:49:37 GMT`, the one form that senders may write (RFC 9110, 5.6.7).
 fn http_date(text: &str) -> Option<Timestamp> {
-    const MONTHS: [&str; 12] = [
-        "Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec",
-    ];
+    const MONTHS: [&str; 12] = ["Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec"];
     let (_weekday, date) = text.split_once(", ")?;
     let mut parts = date.split(' ');
     let (day, month, year, time) = (parts.next()?, parts.next()?, parts.next()?, parts.next()?);
@@ -137,11 +130,7 @@ mod tests {
         ];
         for (value, want) in cases {
             let headers = HeaderMap::from_iter([(RETRY_AFTER, value.parse().unwrap())]);
-            assert_eq!(
-                retry_after(&headers, now),
-                want.map(Duration::from_secs),
-                "{value}"
-            );
+            assert_eq!(retry_after(&headers, now), want.map(Duration::from_secs), "{value}");
         }
         assert_eq!(retry_after(&HeaderMap::new(), now), None);
     }

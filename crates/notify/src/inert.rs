@@ -108,12 +108,8 @@ mod tests {
 
     #[test]
     fn cuts_between_characters() {
-        for (text, max, want) in [
-            ("abc", 3, "abc"),
-            ("abcdefg", 6, "abc…"),
-            ("éééé", 7, "éé…"),
-            ("abcd", 0, "…"),
-        ] {
+        for (text, max, want) in [("abc", 3, "abc"), ("abcdefg", 6, "abc…"), ("éééé", 7, "éé…"), ("abcd", 0, "…")]
+        {
             assert_eq!(cut(text, max), want);
         }
     }

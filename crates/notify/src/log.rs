@@ -25,20 +25,13 @@ pub(crate) struct Log {
 
 impl Log {
     pub(crate) fn new(path: Option<PathBuf>) -> Self {
-        Self {
-            path,
-            file_bytes_max: FILE_BYTES_MAX,
-            writing: Arc::default(),
-        }
+        Self { path, file_bytes_max: FILE_BYTES_MAX, writing: Arc::default() }
     }
 
     async fn attempt(&self, outgoing: &Outgoing, now: Timestamp) -> Outcome {
         let text = render(outgoing, now);
-        let (path, file_bytes_max, writing) =
-            (self.path.clone(), self.file_bytes_max, Arc::clone(&self.writing));
-        let place = path
-            .as_ref()
-            .map_or_else(|| "standard output".to_owned(), |path| path.display().to_string());
+        let (path, file_bytes_max, writing) = (self.path.clone(), self.file_bytes_max, Arc::clone(&self.writing));
+        let place = path.as_ref().map_or_else(|| "standard output".to_owned(), |path| path.display().to_string());
         let written = tokio::task::spawn_blocking(move || {
             let _one_at_a_time = writing.lock().unwrap_or_else(PoisonError::into_inner);
             match path {
@@ -48,14 +41,9 @@ impl Log {
         })
         .await;
         match written {
-            Ok(Ok(())) => Outcome::Accepted {
-                detail: format!("written to {place}"),
-            },
+            Ok(Ok(())) => Outcome::Accepted { detail: format!("written to {place}") },
             Ok(Err(error)) => failure(&place, &error),
-            Err(error) => Outcome::Retry {
-                detail: format!("{place}: {error}"),
-                retry_after: None,
-            },
+            Err(error) => Outcome::Retry { detail: format!("{place}: {error}"), retry_after: None },
         }
     }
 }
@@ -78,10 +66,7 @@ fn failure(place: &str, error: &io::Error) -> Outcome {
         IsADirectory | NotADirectory | NotFound | PermissionDenied | ReadOnlyFilesystem => {
             Outcome::Misconfigured { detail }
         }
-        _ => Outcome::Retry {
-            detail,
-            retry_after: None,
-        },
+        _ => Outcome::Retry { detail, retry_after: None },
     }
 }
 
@@ -108,11 +93,7 @@ fn print(text: &[u8]) -> io::Result<()> {
 /// One message: a separator that no content can forge (content never begins a line), the notice, an empty line.
 fn render(outgoing: &Outgoing, now: Timestamp) -> String {
     let notice = inert_notice(&outgoing.notice);
-    let duplicate = if outgoing.possible_duplicate {
-        ", possible duplicate"
-    } else {
-        ""
-    };
+    let duplicate = if outgoing.possible_duplicate { ", possible duplicate" } else { "" };
     format!(
         "==== {} to {}, delivery {}{duplicate}\n{}\n\n",
         now.for_people(),

@@ -83,10 +83,7 @@ pub enum BuildError {
 }
 
 fn list(problems: &[(String, Problem)]) -> String {
-    let lines: Vec<_> = problems
-        .iter()
-        .map(|(name, problem)| format!("receiver {name:?}: {problem}"))
-        .collect();
+    let lines: Vec<_> = problems.iter().map(|(name, problem)| format!("receiver {name:?}: {problem}")).collect();
     lines.join("; ")
 }
 
@@ -117,10 +114,7 @@ impl Receivers {
         for spec in specs {
             match channel(&spec.kind, &client) {
                 Ok(channel) => {
-                    let receiver = Receiver {
-                        name: spec.name.clone(),
-                        channel,
-                    };
+                    let receiver = Receiver { name: spec.name.clone(), channel };
                     if by_name.insert(spec.name.clone(), receiver).is_some() {
                         problems.push((spec.name.clone(), Problem::DuplicateName));
                     }
@@ -169,20 +163,12 @@ impl Receivers {
         let Some(receiver) = self.get(&outgoing.receiver) else {
             return self.unknown(&outgoing.receiver);
         };
-        let outgoing = Outgoing {
-            notice: self.0.redactor.notice(&outgoing.notice),
-            ..outgoing.clone()
-        };
+        let outgoing = Outgoing { notice: self.0.redactor.notice(&outgoing.notice), ..outgoing.clone() };
         let attempt = receiver.channel.deliver(&outgoing, now);
-        let outcome = tokio::time::timeout(self.0.attempt_timeout, attempt)
-            .await
-            .unwrap_or_else(|_elapsed| {
-                let detail = format!("no answer within {:?}", self.0.attempt_timeout);
-                Outcome::Retry {
-                    detail,
-                    retry_after: None,
-                }
-            });
+        let outcome = tokio::time::timeout(self.0.attempt_timeout, attempt).await.unwrap_or_else(|_elapsed| {
+            let detail = format!("no answer within {:?}", self.0.attempt_timeout);
+            Outcome::Retry { detail, retry_after: None }
+        });
         self.0.redactor.outcome(outcome)
     }
 
@@ -190,10 +176,7 @@ impl Receivers {
         let known: Vec<_> = self.names().collect();
         let detail = match known.as_slice() {
             [] => format!("there is no receiver {name:?}; none is configured"),
-            known => format!(
-                "there is no receiver {name:?}; configured are: {}",
-                known.join(", ")
-            ),
+            known => format!("there is no receiver {name:?}; configured are: {}", known.join(", ")),
         };
         Outcome::Rejected { detail }
     }
@@ -207,11 +190,9 @@ impl fmt::Debug for Receivers {
 
 fn channel(kind: &ReceiverKind, client: &reqwest::Client) -> Result<Arc<dyn Channel>, Problem> {
     Ok(match kind {
-        ReceiverKind::Slack {
-            channel,
-            token,
-            api_url,
-        } => Arc::new(Slack::new(client.clone(), channel, token, api_url)?),
+        ReceiverKind::Slack { channel, token, api_url } => {
+            Arc::new(Slack::new(client.clone(), channel, token, api_url)?)
+        }
         ReceiverKind::Webhook { url, secret } => Arc::new(Webhook::new(client.clone(), url, secret.clone())?),
         ReceiverKind::Log { path } => Arc::new(Log::new(path.clone())),
     })
@@ -221,11 +202,9 @@ fn channel(kind: &ReceiverKind, client: &reqwest::Client) -> Result<Arc<dyn Chan
 fn secrets(kind: &ReceiverKind) -> Vec<SecretString> {
     match kind {
         ReceiverKind::Slack { token, .. } => vec![token.clone()],
-        ReceiverKind::Webhook { url, secret } => secret
-            .iter()
-            .cloned()
-            .chain([SecretString::from(url.as_str())])
-            .collect(),
+        ReceiverKind::Webhook { url, secret } => {
+            secret.iter().cloned().chain([SecretString::from(url.as_str())]).collect()
+        }
         ReceiverKind::Log { .. } => Vec::new(),
     }
 }

@@ -20,10 +20,8 @@ pub(crate) struct Redactor(Vec<SecretString>);
 
 impl Redactor {
     pub(crate) fn new(secrets: impl IntoIterator<Item = SecretString>) -> Self {
-        let mut secrets: Vec<_> = secrets
-            .into_iter()
-            .filter(|secret| secret.expose_secret().len() >= SECRET_BYTES_MIN)
-            .collect();
+        let mut secrets: Vec<_> =
+            secrets.into_iter().filter(|secret| secret.expose_secret().len() >= SECRET_BYTES_MIN).collect();
         secrets.sort_by_key(|secret| std::cmp::Reverse(secret.expose_secret().len()));
         Self(secrets)
     }

@@ -62,27 +62,11 @@ pub(crate) fn all() -> Vec<(&'static str, Outgoing)> {
         lower_bound: vec!["blind 14:02-14:03".into()],
         ..notice()
     };
-    let resolved = Notice {
-        kind: NoticeKind::Resolved,
-        resolved_at,
-        ..notice()
-    };
-    let both = Notice {
-        resolved_at,
-        severity: Severity::Warning,
-        ..notice()
-    };
-    let test = Notice {
-        kind: NoticeKind::Test,
-        alert: None,
-        rule: "operator".into(),
-        evidence: Vec::new(),
-        ..notice()
-    };
-    let duplicate = Outgoing {
-        possible_duplicate: true,
-        ..outgoing(notice())
-    };
+    let resolved = Notice { kind: NoticeKind::Resolved, resolved_at, ..notice() };
+    let both = Notice { resolved_at, severity: Severity::Warning, ..notice() };
+    let test =
+        Notice { kind: NoticeKind::Test, alert: None, rule: "operator".into(), evidence: Vec::new(), ..notice() };
+    let duplicate = Outgoing { possible_duplicate: true, ..outgoing(notice()) };
     vec![
         ("firing", outgoing(notice())),
         ("still_firing", outgoing(still)),

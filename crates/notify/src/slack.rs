@@ -38,12 +38,7 @@ struct Answer {
 }
 
 impl Slack {
-    pub(crate) fn new(
-        client: Client,
-        channel: &str,
-        token: &SecretString,
-        api_url: &str,
-    ) -> Result<Self, Problem> {
+    pub(crate) fn new(client: Client, channel: &str, token: &SecretString, api_url: &str) -> Result<Self, Problem> {
         if channel.trim().is_empty() {
             return Err(Problem::EmptyChannel);
         }
@@ -51,19 +46,10 @@ impl Slack {
         if token.is_empty() {
             return Err(Problem::EmptyToken);
         }
-        let mut authorization =
-            HeaderValue::try_from(format!("Bearer {token}")).map_err(|_| Problem::InvalidToken)?;
+        let mut authorization = HeaderValue::try_from(format!("Bearer {token}")).map_err(|_| Problem::InvalidToken)?;
         authorization.set_sensitive(true);
-        let url = parse_url(
-            "api_url",
-            &format!("{}/chat.postMessage", api_url.trim_end_matches('/')),
-        )?;
-        Ok(Self {
-            client,
-            url,
-            channel: channel.trim().to_owned(),
-            authorization,
-        })
+        let url = parse_url("api_url", &format!("{}/chat.postMessage", api_url.trim_end_matches('/')))?;
+        Ok(Self { client, url, channel: channel.trim().to_owned(), authorization })
     }
 
     async fn attempt(&self, outgoing: &Outgoing, now: Timestamp) -> Outcome {
@@ -73,13 +59,11 @@ impl Slack {
             Err(Refusal::Layout(reason)) => {
                 let plain = slack_message::plain_message(&self.channel, outgoing);
                 match self.post(outgoing, &plain, now).await {
-                    Ok(Outcome::Accepted { detail }) => Outcome::Accepted {
-                        detail: format!("{detail}, in plain text: the layout met {reason}"),
-                    },
+                    Ok(Outcome::Accepted { detail }) => {
+                        Outcome::Accepted { detail: format!("{detail}, in plain text: the layout met {reason}") }
+                    }
                     Ok(outcome) => outcome,
-                    Err(Refusal::Layout(reason)) => Outcome::Rejected {
-                        detail: refused(&reason, None),
-                    },
+                    Err(Refusal::Layout(reason)) => Outcome::Rejected { detail: refused(&reason, None) },
                 }
             }
             Ok(outcome) => outcome,
@@ -130,10 +114,7 @@ fn judge(status: u16, retry_after: Option<Duration>, body: &[u8]) -> Result<Outc
         let detail = format!("Slack answered HTTP {status}: {}", http::excerpt(body));
         // A 200 that is not Slack's comes from something in between, which may go away.
         return Ok(if (200..300).contains(&status) {
-            Outcome::Retry {
-                detail: format!("{detail} (not Slack's JSON)"),
-                retry_after,
-            }
+            Outcome::Retry { detail: format!("{detail} (not Slack's JSON)"), retry_after }
         } else {
             Outcome::of_status(status, retry_after, detail)
         });
@@ -141,16 +122,9 @@ fn judge(status: u16, retry_after: Option<Duration>, body: &[u8]) -> Result<Outc
     if answer.ok {
         let place = http::excerpt(answer.channel.unwrap_or_default().as_bytes());
         let ts = http::excerpt(answer.ts.unwrap_or_default().as_bytes());
-        return Ok(Outcome::Accepted {
-            detail: format!("channel {place}, ts {ts}"),
-        });
+        return Ok(Outcome::Accepted { detail: format!("channel {place}, ts {ts}") });
     }
-    let reason = http::excerpt(
-        answer
-            .error
-            .unwrap_or_else(|| "no reason given".to_owned())
-            .as_bytes(),
-    );
+    let reason = http::excerpt(answer.error.unwrap_or_else(|| "no reason given".to_owned()).as_bytes());
     match reason.as_str() {
         "ratelimited"
         | "rate_limited"
@@ -162,10 +136,7 @@ fn judge(status: u16, retry_after: Option<Duration>, body: &[u8]) -> Result<Outc
         | "timeout"
         | "team_added_to_org"
         | "org_login_required"
-        | "duplicate_message_not_found" => Ok(Outcome::Retry {
-            detail: format!("Slack: {reason}"),
-            retry_after,
-        }),
+        | "duplicate_message_not_found" => Ok(Outcome::Retry { detail: format!("Slack: {reason}"), retry_after }),
         "invalid_blocks"
         | "invalid_blocks_format"
         | "invalid_attachments"
@@ -173,9 +144,7 @@ fn judge(status: u16, retry_after: Option<Duration>, body: &[u8]) -> Result<Outc
         | "msg_blocks_too_long"
         | "msg_too_long"
         | "metadata_too_large" => Err(Refusal::Layout(reason)),
-        _ => Ok(Outcome::Rejected {
-            detail: refused(&reason, answer.needed.as_deref()),
-        }),
+        _ => Ok(Outcome::Rejected { detail: refused(&reason, answer.needed.as_deref()) }),
     }
 }
 
@@ -196,9 +165,7 @@ fn refused(reason: &str, needed: Option<&str>) -> String {
         "ekm_access_denied" | "access_denied" | "accesslimited" | "enterprise_is_restricted" => {
             "the workspace's administrators do not allow it"
         }
-        reason if reason.starts_with("restricted_action") => {
-            "a setting of the workspace forbids posting there"
-        }
+        reason if reason.starts_with("restricted_action") => "a setting of the workspace forbids posting there",
         "unknown_method" => "check the base URL of the Slack API",
         reason if reason.starts_with("invalid_") || reason.starts_with("msg_") || reason == "no_text" => {
             "the request itself is at fault: please report it"
@@ -206,10 +173,7 @@ fn refused(reason: &str, needed: Option<&str>) -> String {
         _ => "see the errors of chat.postMessage in Slack's documentation",
     };
     match needed {
-        Some(scope) => format!(
-            "Slack: {reason} (needs {}); {hint}",
-            http::excerpt(scope.as_bytes())
-        ),
+        Some(scope) => format!("Slack: {reason} (needs {}); {hint}", http::excerpt(scope.as_bytes())),
         None => format!("Slack: {reason}; {hint}"),
     }
 }
@@ -225,34 +189,17 @@ mod tests {
             Err(Refusal::Layout(reason)) => return assert_eq!(format!("layout: {reason}"), want, "{body}"),
         };
         let after = match &outcome {
-            Outcome::Retry {
-                retry_after: Some(after),
-                ..
-            } => format!(" after {after:?}"),
+            Outcome::Retry { retry_after: Some(after), .. } => format!(" after {after:?}"),
             _ => String::new(),
         };
-        assert_eq!(
-            format!("{}{after}: {}", outcome.as_str(), outcome.detail()),
-            want,
-            "{status} {body}"
-        );
+        assert_eq!(format!("{}{after}: {}", outcome.as_str(), outcome.detail()), want, "{status} {body}");
     }
 
     #[test]
     fn answers_and_what_they_mean() {
         let no = |reason: &str| format!(r#"{{"ok":false,"error":"{reason}"}}"#);
-        check(
-            200,
-            r#"{"ok":true,"channel":"D1","ts":"1.2","message":{}}"#,
-            "accepted: channel D1, ts 1.2",
-        );
-        for reason in [
-            "ratelimited",
-            "internal_error",
-            "fatal_error",
-            "service_unavailable",
-            "request_timeout",
-        ] {
+        check(200, r#"{"ok":true,"channel":"D1","ts":"1.2","message":{}}"#, "accepted: channel D1, ts 1.2");
+        for reason in ["ratelimited", "internal_error", "fatal_error", "service_unavailable", "request_timeout"] {
             check(200, &no(reason), &format!("retry after 7s: Slack: {reason}"));
         }
         check(200, &no("invalid_blocks"), "layout: invalid_blocks");
@@ -276,31 +223,15 @@ mod tests {
             r#"{"ok":false}"#,
             "rejected: Slack: no reason given; see the errors of chat.postMessage in Slack's documentation",
         );
-        check(
-            200,
-            "<html>",
-            "retry after 7s: Slack answered HTTP 200: <html> (not Slack's JSON)",
-        );
-        check(
-            200,
-            "",
-            "retry after 7s: Slack answered HTTP 200:  (not Slack's JSON)",
-        );
+        check(200, "<html>", "retry after 7s: Slack answered HTTP 200: <html> (not Slack's JSON)");
+        check(200, "", "retry after 7s: Slack answered HTTP 200:  (not Slack's JSON)");
         check(
             429,
             &no("ratelimited"),
             r#"retry after 7s: Slack answered HTTP 429: {"ok":false,"error":"ratelimited"}"#,
         );
-        check(
-            503,
-            "busy\u{1b}[0m",
-            "retry after 7s: Slack answered HTTP 503: busy\\x1b[0m",
-        );
+        check(503, "busy\u{1b}[0m", "retry after 7s: Slack answered HTTP 503: busy\\x1b[0m");
         check(302, "", "rejected: Slack answered HTTP 302: ");
-        check(
-            404,
-            r#"{"ok":true}"#,
-            r#"rejected: Slack answered HTTP 404: {"ok":true}"#,
-        );
+        check(404, r#"{"ok":true}"#, r#"rejected: Slack answered HTTP 404: {"ok":true}"#);
     }
 }

@@ -39,23 +39,13 @@ pub(crate) fn message(channel: &str, outgoing: &Outgoing) -> Value {
     let notice = inert_notice(&outgoing.notice);
     let mut body = plain_message(channel, outgoing);
     let heading = escape(&notice.title(), HEADING_MAX);
-    let mut top =
-        vec![json!({"type": "header", "text": {"type": "plain_text", "text": heading, "emoji": false}})];
+    let mut top = vec![json!({"type": "header", "text": {"type": "plain_text", "text": heading, "emoji": false}})];
     if outgoing.possible_duplicate {
         top.push(json!({"type": "context", "elements": [mrkdwn(DUPLICATE.to_owned())]}));
     }
-    let facts = notice
-        .facts()
-        .into_iter()
-        .map(|(name, value)| format!("*{name}:* {}", fact(&value)));
+    let facts = notice.facts().into_iter().map(|(name, value)| format!("*{name}:* {}", fact(&value)));
     let mut details: Vec<Value> = sections(facts).into_iter().map(section).collect();
-    details.extend(
-        notice
-            .evidence
-            .iter()
-            .take(NOTICE_EVIDENCE_LINES_MAX)
-            .map(|line| section(code_block(line))),
-    );
+    details.extend(notice.evidence.iter().take(NOTICE_EVIDENCE_LINES_MAX).map(|line| section(code_block(line))));
     body["blocks"] = top.into();
     body["attachments"] = json!([{"color": colour(&notice), "blocks": details}]);
     body
@@ -88,10 +78,7 @@ fn plain_text(outgoing: &Outgoing) -> String {
     let mut text = String::new();
     let title = escape(&notice.title(), FACT_MAX);
     let duplicate = outgoing.possible_duplicate.then(|| DUPLICATE.to_owned());
-    let facts = notice
-        .facts()
-        .into_iter()
-        .map(|(name, value)| format!("{name}: {}", escape(&value, FACT_MAX)));
+    let facts = notice.facts().into_iter().map(|(name, value)| format!("{name}: {}", escape(&value, FACT_MAX)));
     for line in [title].into_iter().chain(duplicate).chain(facts) {
         if units(&line) < room {
             room -= units(&line) + 1;
@@ -157,18 +144,14 @@ fn fact(value: &str) -> String {
 fn is_link(value: &str) -> bool {
     (value.starts_with("https://") || value.starts_with("http://"))
         && value.len() <= URL_MAX
-        && value
-            .bytes()
-            .all(|b| b.is_ascii_graphic() && !matches!(b, b'<' | b'>' | b'|' | b'`' | b'"'))
+        && value.bytes().all(|b| b.is_ascii_graphic() && !matches!(b, b'<' | b'>' | b'|' | b'`' | b'"'))
 }
 
 /// Whether Slack would show the value otherwise than written: emphasis, code, or an emoji's name between colons.
 fn formats(value: &str) -> bool {
     let emoji = |name: &str| {
         name.bytes().any(|b| b.is_ascii_lowercase())
-            && name
-                .bytes()
-                .all(|b| b.is_ascii_alphanumeric() || matches!(b, b'_' | b'-' | b'+' | b'\''))
+            && name.bytes().all(|b| b.is_ascii_alphanumeric() || matches!(b, b'_' | b'-' | b'+' | b'\''))
     };
     let colons = value.matches(':').count();
     value.contains(['*', '_', '~', '`']) || value.split(':').take(colons).skip(1).any(emoji)
@@ -216,10 +199,9 @@ fn escape(text: &str, units_max: usize) -> String {
 }
 
 fn calls_everyone(word: &str) -> bool {
-    ["here", "channel", "everyone"].iter().any(|name| {
-        word.get(..name.len())
-            .is_some_and(|start| start.eq_ignore_ascii_case(name))
-    })
+    ["here", "channel", "everyone"]
+        .iter()
+        .any(|name| word.get(..name.len()).is_some_and(|start| start.eq_ignore_ascii_case(name)))
 }
 
 /// The length as Slack may count it.

@@ -15,11 +15,7 @@ fn escapes_and_cuts_within_the_limit() {
     let cases = [
         ("a<b>&c", 99, "a&lt;b&gt;&amp;c"),
         ("<!channel>", 99, "&lt;!channel&gt;"),
-        (
-            "@here @HERE @heron @you",
-            99,
-            "@\u{2060}here @\u{2060}HERE @heron @you",
-        ),
+        ("@here @HERE @heron @you", 99, "@\u{2060}here @\u{2060}HERE @heron @you"),
         ("abc", 3, "abc"),
         ("abcd", 3, "ab…"),
         ("a<<", 6, "a&lt;…"),
@@ -80,10 +76,7 @@ fn a_message_stays_within_slacks_limits_and_mentions_nobody() {
         let text = block["text"]["text"].as_str().unwrap();
         assert!(units(text) <= SECTION_MAX);
         // Exactly the fences that we wrote, or none.
-        assert_eq!(
-            text.matches("```").count(),
-            if text.starts_with("```\n") { 2 } else { 0 }
-        );
+        assert_eq!(text.matches("```").count(), if text.starts_with("```\n") { 2 } else { 0 });
     }
     assert!(units(message["blocks"][0]["text"]["text"].as_str().unwrap()) <= HEADING_MAX);
     assert!(units(message["text"].as_str().unwrap()) <= TEXT_MAX);

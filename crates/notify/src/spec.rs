@@ -58,11 +58,9 @@ impl ReceiverKind {
 impl fmt::Debug for ReceiverKind {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Slack { channel, api_url, .. } => f
-                .debug_struct("Slack")
-                .field("channel", channel)
-                .field("api", &origin(api_url))
-                .finish_non_exhaustive(),
+            Self::Slack { channel, api_url, .. } => {
+                f.debug_struct("Slack").field("channel", channel).field("api", &origin(api_url)).finish_non_exhaustive()
+            }
             Self::Webhook { url, secret } => f
                 .debug_struct("Webhook")
                 .field("to", &origin(url))
@@ -75,8 +73,5 @@ impl fmt::Debug for ReceiverKind {
 
 /// Scheme, host and port of a URL: enough to tell receivers apart, never a token.
 pub(crate) fn origin(url: &str) -> String {
-    reqwest::Url::parse(url).map_or_else(
-        |_| "not a URL".to_owned(),
-        |url| url.origin().ascii_serialization(),
-    )
+    reqwest::Url::parse(url).map_or_else(|_| "not a URL".to_owned(), |url| url.origin().ascii_serialization())
 }

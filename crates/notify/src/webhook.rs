@@ -36,26 +36,17 @@ pub(crate) struct Webhook {
 
 impl Webhook {
     pub(crate) fn new(client: Client, url: &str, secret: Option<SecretString>) -> Result<Self, Problem> {
-        if secret
-            .as_ref()
-            .is_some_and(|secret| secret.expose_secret().is_empty())
-        {
+        if secret.as_ref().is_some_and(|secret| secret.expose_secret().is_empty()) {
             return Err(Problem::EmptySecret);
         }
-        Ok(Self {
-            client,
-            url: parse_url("url", url)?,
-            secret,
-        })
+        Ok(Self { client, url: parse_url("url", url)?, secret })
     }
 
     async fn attempt(&self, outgoing: &Outgoing, now: Timestamp) -> Outcome {
         let body = match body(outgoing, now) {
             Ok(body) => body,
             Err(error) => {
-                return Outcome::Rejected {
-                    detail: format!("cannot be written as JSON: {error}"),
-                };
+                return Outcome::Rejected { detail: format!("cannot be written as JSON: {error}") };
             }
         };
         let mut request = self
@@ -73,10 +64,7 @@ impl Webhook {
         let retry_after = http::retry_after(response.headers(), now);
         let status = response.status();
         // The status decides; the body, if it arrives, only adds words.
-        let words = http::read_capped(&mut response)
-            .await
-            .map(|body| http::excerpt(&body))
-            .unwrap_or_default();
+        let words = http::read_capped(&mut response).await.map(|body| http::excerpt(&body)).unwrap_or_default();
         let mut detail = format!("HTTP {}", status.as_u16());
         if !words.is_empty() {
             detail = format!("{detail}: {words}");
@@ -164,11 +152,7 @@ fn body(outgoing: &Outgoing, now: Timestamp) -> serde_json::Result<String> {
         rule: &notice.rule,
         severity: notice.severity,
         app: &notice.app,
-        group: notice
-            .group
-            .iter()
-            .map(|(name, value)| (name.as_str(), value.as_str()))
-            .collect(),
+        group: notice.group.iter().map(|(name, value)| (name.as_str(), value.as_str())).collect(),
         title: notice.title(),
         meaning: &notice.meaning,
         measured: &notice.measured,

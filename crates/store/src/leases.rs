@@ -102,7 +102,7 @@ impl Store {
         Ok(())
     }
 
-    /// Forgets the other processes that were last seen before `before`, and says when each was. Each is told to one caller
+    /// Forgets the other processes that were last seen before `before`, and says when each was, oldest first. Each is told to one caller
     /// only. Also says whether any other is left.
     ///
     /// # Errors
@@ -111,11 +111,18 @@ impl Store {
         within(CALL_MAX, async {
             let mut tx = self.begin().await?;
             let gone = "DELETE FROM processes WHERE id <> $1 AND seen_at < $2 RETURNING seen_at";
-            let dead: Vec<i64> = on!(&mut tx, Engine, conn, sqlx::query_scalar(gone).bind(id).bind(before.as_micros()).fetch_all(conn).await?);
+            let dead: Vec<i64> = on!(
+                &mut tx,
+                Engine,
+                conn,
+                sqlx::query_scalar(gone).bind(id).bind(before.as_micros()).fetch_all(conn).await?
+            );
             let left = "SELECT COUNT(*) FROM processes WHERE id <> $1";
             let left: i64 = on!(&mut tx, Engine, conn, sqlx::query_scalar(left).bind(id).fetch_one(conn).await?);
             tx.commit().await?;
-            Ok((dead.into_iter().map(time).collect(), left > 0))
+            let mut dead: Vec<Timestamp> = dead.into_iter().map(time).collect();
+            dead.sort_unstable();
+            Ok((dead, left > 0))
         })
         .await
     }

@@ -1,3 +1,5 @@
+//! Metrics that find no room stop, and state goes on.
+
 use dynowatch_domain::alert::Track;
 use dynowatch_domain::key::Key;
 
@@ -22,7 +24,8 @@ async fn open(change: impl FnOnce(&mut StoreOptions)) -> (tempfile::TempDir, Sto
 async fn page_limit(db: &Db, more: i64) {
     let Db::Lite { w, .. } = db else { panic!("not SQLite") };
     let mut held = w.hold().await.unwrap();
-    let pages: i64 = sqlx::query_scalar("SELECT page_count FROM pragma_page_count").fetch_one(&mut held.conn).await.unwrap();
+    let pages: i64 =
+        sqlx::query_scalar("SELECT page_count FROM pragma_page_count").fetch_one(&mut held.conn).await.unwrap();
     let limit = sqlx::AssertSqlSafe(format!("PRAGMA max_page_count = {}", pages + more));
     sqlx::query(limit).execute(&mut held.conn).await.unwrap();
     held.keep();

@@ -1,3 +1,5 @@
+//! The two schemas agree, and a newer one is refused.
+
 use dynowatch_testkit::postgres::TestDatabase;
 
 use super::*;

@@ -67,10 +67,7 @@ pub async fn send(method: Method, url: &str, headers: &[(&str, &str)], body: Byt
     let host = uri.host().context("a URL with a host")?.to_owned();
     let port = uri.port_u16().unwrap_or(80);
     let path = uri.path_and_query().map_or("/", |path| path.as_str());
-    let mut request = Request::builder()
-        .method(method)
-        .uri(path)
-        .header("host", format!("{host}:{port}"));
+    let mut request = Request::builder().method(method).uri(path).header("host", format!("{host}:{port}"));
     for (name, value) in headers {
         request = request.header(*name, *value);
     }
@@ -83,17 +80,11 @@ pub async fn send(method: Method, url: &str, headers: &[(&str, &str)], body: Byt
         let answer = async {
             let (parts, body) = sender.send_request(request).await?.into_parts();
             let body = body.collect().await?.to_bytes();
-            anyhow::Ok(Answer {
-                status: parts.status,
-                headers: parts.headers,
-                body,
-            })
+            anyhow::Ok(Answer { status: parts.status, headers: parts.headers, body })
         }
         .await;
         connection.abort();
         answer
     };
-    tokio::time::timeout(DEADLINE, exchange)
-        .await
-        .with_context(|| format!("no answer from {url} in {DEADLINE:?}"))?
+    tokio::time::timeout(DEADLINE, exchange).await.with_context(|| format!("no answer from {url} in {DEADLINE:?}"))?
 }

@@ -50,19 +50,13 @@ impl Behaviour {
     /// Refuses with a status and nothing else.
     #[must_use]
     pub fn status(code: u16) -> Self {
-        Self::Status {
-            code,
-            retry_after_seconds: None,
-        }
+        Self::Status { code, retry_after_seconds: None }
     }
 
     /// 429 with a `Retry-After`.
     #[must_use]
     pub fn too_many(retry_after_seconds: u64) -> Self {
-        Self::Status {
-            code: 429,
-            retry_after_seconds: Some(retry_after_seconds),
-        }
+        Self::Status { code: 429, retry_after_seconds: Some(retry_after_seconds) }
     }
 }
 
@@ -145,9 +139,7 @@ impl<P: Protocol> Fake<P> {
     /// # Panics
     /// When there is no free port, or outside of a tokio runtime.
     pub async fn serve(protocol: P) -> Self {
-        let listener = TcpListener::bind(("127.0.0.1", 0))
-            .await
-            .expect("a free port on 127.0.0.1");
+        let listener = TcpListener::bind(("127.0.0.1", 0)).await.expect("a free port on 127.0.0.1");
         let address = listener.local_addr().expect("the address of a listener");
         let state = State {
             script: VecDeque::new(),
@@ -164,11 +156,7 @@ impl<P: Protocol> Fake<P> {
             releases: watch::Sender::new(0),
         });
         let server = tokio::spawn(accept_loop(listener, Arc::clone(&shared))).abort_handle();
-        Self {
-            shared,
-            address,
-            server,
-        }
+        Self { shared, address, server }
     }
 
     /// Where to send to.
@@ -190,11 +178,7 @@ impl<P: Protocol> Fake<P> {
 
     /// The same for one address only (a Slack channel, a webhook's path). Goes before [`Self::script`].
     pub fn script_for(&self, address: &str, behaviours: impl IntoIterator<Item = Behaviour>) {
-        self.state()
-            .scripts_by_address
-            .entry(address.to_owned())
-            .or_default()
-            .extend(behaviours);
+        self.state().scripts_by_address.entry(address.to_owned()).or_default().extend(behaviours);
     }
 
     /// What happens to messages that no script speaks of. [`Behaviour::Ok`] at first.
@@ -224,10 +208,7 @@ impl<P: Protocol> Fake<P> {
     /// # Panics
     /// After 20 s.
     pub async fn wait_for(&self, count: usize) -> Vec<P::Message> {
-        self.wait_until(&format!("{count} accepted messages"), |state| {
-            state.accepted.len() >= count
-        })
-        .await;
+        self.wait_until(&format!("{count} accepted messages"), |state| state.accepted.len() >= count).await;
         let mut state = self.state();
         state.expected = state.expected.max(count);
         state.accepted.clone()
@@ -247,10 +228,7 @@ impl<P: Protocol> Fake<P> {
     /// # Panics
     /// After 20 s.
     pub async fn wait_for_requests(&self, count: usize) -> Vec<Received> {
-        self.wait_until(&format!("{count} requests"), |state| {
-            state.requests.len() >= count
-        })
-        .await;
+        self.wait_until(&format!("{count} requests"), |state| state.requests.len() >= count).await;
         self.requests()
     }
 
@@ -291,10 +269,7 @@ impl<P: Protocol> Fake<P> {
         let mut changed = self.shared.changed.subscribe();
         let waiting = async {
             while !done(&self.state()) {
-                changed
-                    .changed()
-                    .await
-                    .expect("the sender lives as long as we do");
+                changed.changed().await.expect("the sender lives as long as we do");
             }
         };
         if tokio::time::timeout(DEADLINE, waiting).await.is_err() {
@@ -318,9 +293,7 @@ impl<P: Protocol> Drop for Fake<P> {
 impl<P: Protocol> Shared<P> {
     fn state(&self) -> MutexGuard<'_, State<P::Message>> {
         // A failed assertion elsewhere must not hide behind a poisoned lock.
-        self.state
-            .lock()
-            .unwrap_or_else(std::sync::PoisonError::into_inner)
+        self.state.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
     }
 
     /// `None`: close the connection without an answer.
@@ -353,18 +326,11 @@ impl<P: Protocol> Shared<P> {
                 let _never_sent = self.accept(message);
                 None
             }
-            Behaviour::OkFalse(error) => {
-                Some(respond(&(200, serde_json::json!({"ok": false, "error": error}))))
-            }
+            Behaviour::OkFalse(error) => Some(respond(&(200, serde_json::json!({"ok": false, "error": error})))),
             Behaviour::Garbage => Some(Response::new(Full::from("<html><title>Sign in</title>"))),
-            Behaviour::Status {
-                code,
-                retry_after_seconds,
-            } => {
-                let mut response = respond(&(
-                    code,
-                    serde_json::json!({"ok": false, "error": format!("status_{code}")}),
-                ));
+            Behaviour::Status { code, retry_after_seconds } => {
+                let mut response =
+                    respond(&(code, serde_json::json!({"ok": false, "error": format!("status_{code}")})));
                 if let Some(seconds) = retry_after_seconds {
                     response.headers_mut().insert("retry-after", seconds.into());
                 }
@@ -386,23 +352,15 @@ impl<P: Protocol> Shared<P> {
 
 impl<M> State<M> {
     fn next_behaviour(&mut self, address: &str) -> Behaviour {
-        let by_address = self
-            .scripts_by_address
-            .get_mut(address)
-            .and_then(VecDeque::pop_front);
-        by_address
-            .or_else(|| self.script.pop_front())
-            .unwrap_or_else(|| self.otherwise.clone())
+        let by_address = self.scripts_by_address.get_mut(address).and_then(VecDeque::pop_front);
+        by_address.or_else(|| self.script.pop_front()).unwrap_or_else(|| self.otherwise.clone())
     }
 }
 
 fn respond((status, body): &Reply) -> Response<Full<Bytes>> {
     let mut response = Response::new(Full::from(body.to_string()));
     *response.status_mut() = StatusCode::from_u16(*status).expect("a status between 100 and 999");
-    response.headers_mut().insert(
-        "content-type",
-        http::HeaderValue::from_static("application/json; charset=utf-8"),
-    );
+    response.headers_mut().insert("content-type", http::HeaderValue::from_static("application/json; charset=utf-8"));
     response
 }
 
@@ -414,8 +372,7 @@ async fn accept_loop<P: Protocol>(listener: TcpListener, shared: Arc<Shared<P>>)
         let shared = Arc::clone(&shared);
         connections.spawn(async move {
             let service = service_fn(|request| serve_one(&shared, request));
-            let connection =
-                hyper::server::conn::http1::Builder::new().serve_connection(TokioIo::new(stream), service);
+            let connection = hyper::server::conn::http1::Builder::new().serve_connection(TokioIo::new(stream), service);
             // Fails when the peer goes away or a behaviour closes the connection: both are part of the play.
             let _ended = connection.await;
         });
@@ -427,19 +384,7 @@ async fn serve_one<P: Protocol>(
     request: http::Request<Incoming>,
 ) -> std::io::Result<Response<Full<Bytes>>> {
     let (parts, body) = request.into_parts();
-    let body = Limited::new(body, BODY_BYTES_MAX)
-        .collect()
-        .await
-        .map_err(std::io::Error::other)?
-        .to_bytes();
-    let received = Received {
-        method: parts.method,
-        path: parts.uri.path().to_owned(),
-        headers: parts.headers,
-        body,
-    };
-    shared
-        .answer(received)
-        .await
-        .ok_or_else(|| std::io::Error::other("closed on purpose"))
+    let body = Limited::new(body, BODY_BYTES_MAX).collect().await.map_err(std::io::Error::other)?.to_bytes();
+    let received = Received { method: parts.method, path: parts.uri.path().to_owned(), headers: parts.headers, body };
+    shared.answer(received).await.ok_or_else(|| std::io::Error::other("closed on purpose"))
 }

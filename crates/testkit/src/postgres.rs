@@ -38,18 +38,10 @@ impl TestDatabase {
             format!("CREATE DATABASE {name} TEMPLATE template0"),
         ];
         execute(&server_url, &statements).await.unwrap_or_else(|error| {
-            panic!(
-                "cannot create a test database on the server of {SERVER_URL_VARIABLE}={server_url}: {error}"
-            )
+            panic!("cannot create a test database on the server of {SERVER_URL_VARIABLE}={server_url}: {error}")
         });
         let url = with_database(&server_url, &name);
-        Self {
-            url,
-            server_url,
-            name,
-            proxy: None,
-            closed: false,
-        }
+        Self { url, server_url, name, proxy: None, closed: false }
     }
 
     /// The same behind a [`Proxy`]: see [`Self::proxy`].
@@ -84,9 +76,7 @@ impl TestDatabase {
     /// When the database was not made by [`Self::proxied`].
     #[must_use]
     pub fn proxy(&self) -> &Proxy {
-        self.proxy
-            .as_ref()
-            .expect("a database made by TestDatabase::proxied()")
+        self.proxy.as_ref().expect("a database made by TestDatabase::proxied()")
     }
 
     /// The store is away: connections drop, new ones are refused.
@@ -110,9 +100,7 @@ impl TestDatabase {
     /// When the server does not drop it.
     pub async fn close(mut self) {
         self.closed = true;
-        execute(&self.server_url, &[self.drop_statement()])
-            .await
-            .expect("the test database is dropped");
+        execute(&self.server_url, &[self.drop_statement()]).await.expect("the test database is dropped");
     }
 
     fn drop_statement(&self) -> String {
@@ -128,10 +116,7 @@ impl Drop for TestDatabase {
         // A runtime of its own: the test's may be the one that is just ending.
         let (server_url, statement) = (self.server_url.clone(), self.drop_statement());
         let dropping = std::thread::spawn(move || {
-            let runtime = tokio::runtime::Builder::new_current_thread()
-                .enable_all()
-                .build()
-                .ok()?;
+            let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().ok()?;
             runtime.block_on(execute(&server_url, &[statement])).ok()
         });
         // Best effort: the whole server goes at the end of the run.
@@ -156,19 +141,13 @@ fn unique_name() -> String {
     std::thread::current().name().hash(&mut hasher);
     std::env::current_exe().ok().hash(&mut hasher);
     let count = COUNT.fetch_add(1, Ordering::Relaxed);
-    format!(
-        "dynowatch_{}_{count}_{:08x}",
-        std::process::id(),
-        hasher.finish() & 0xffff_ffff
-    )
+    format!("dynowatch_{}_{count}_{:08x}", std::process::id(), hasher.finish() & 0xffff_ffff)
 }
 
 async fn execute(url: &str, statements: &[String]) -> sqlx::Result<()> {
     let mut connection = PgConnection::connect(url).await?;
     for statement in statements {
-        sqlx::raw_sql(AssertSqlSafe(statement.as_str()))
-            .execute(&mut connection)
-            .await?;
+        sqlx::raw_sql(AssertSqlSafe(statement.as_str())).execute(&mut connection).await?;
     }
     connection.close().await
 }
@@ -185,24 +164,15 @@ fn with_database(url: &str, database: &str) -> String {
     let authority_end = url.find("://").map_or(0, |at| at + 3);
     let (start, rest) = url.split_at(authority_end);
     let host = rest.split(['/', '?']).next().unwrap_or(rest);
-    let query = rest
-        .split_once('?')
-        .map_or(String::new(), |(_, query)| format!("?{query}"));
+    let query = rest.split_once('?').map_or(String::new(), |(_, query)| format!("?{query}"));
     format!("{start}{host}/{database}{query}")
 }
 
 async fn resolve(authority: &str) -> SocketAddr {
-    let with_port = if authority.contains(':') {
-        authority.to_owned()
-    } else {
-        format!("{authority}:5432")
-    };
-    let mut addresses = tokio::net::lookup_host(&with_port)
-        .await
-        .unwrap_or_else(|error| panic!("{with_port}: {error}"));
-    addresses
-        .next()
-        .unwrap_or_else(|| panic!("{with_port} has no address"))
+    let with_port = if authority.contains(':') { authority.to_owned() } else { format!("{authority}:5432") };
+    let mut addresses =
+        tokio::net::lookup_host(&with_port).await.unwrap_or_else(|error| panic!("{with_port}: {error}"));
+    addresses.next().unwrap_or_else(|| panic!("{with_port} has no address"))
 }
 
 #[cfg(test)]
@@ -213,10 +183,7 @@ mod tests {
     fn urls_are_taken_apart() {
         let url = "postgres://postgres@127.0.0.1:5433/postgres?sslmode=disable";
         assert_eq!(authority(url), "127.0.0.1:5433");
-        assert_eq!(
-            with_database(url, "other"),
-            "postgres://postgres@127.0.0.1:5433/other?sslmode=disable"
-        );
+        assert_eq!(with_database(url, "other"), "postgres://postgres@127.0.0.1:5433/other?sslmode=disable");
         assert_eq!(with_database("postgres://h", "other"), "postgres://h/other");
         assert_eq!(authority("postgres://u:p@db.example/x"), "db.example");
     }

@@ -105,9 +105,7 @@ impl Launch {
                 Err(problem) => panic!("{problem}"),
             }
         }
-        self.try_start()
-            .await
-            .unwrap_or_else(|problem| panic!("{problem}"))
+        self.try_start().await.unwrap_or_else(|problem| panic!("{problem}"))
     }
 
     /// Runs a command to its end.
@@ -124,11 +122,7 @@ impl Launch {
     /// When it cannot be started, or runs longer than 60 s.
     pub async fn run_with_input(self, input: &[u8]) -> Finished {
         let folder = Folder::of(&self);
-        let mut child = self
-            .command(folder.path())
-            .stdin(Stdio::piped())
-            .spawn()
-            .expect("the program starts");
+        let mut child = self.command(folder.path()).stdin(Stdio::piped()).spawn().expect("the program starts");
         let mut stdin = child.stdin.take().expect("a piped standard input");
         let input = input.to_vec();
         // Beside the reading: a program may answer before it has read all, and pipes are small.
@@ -138,12 +132,7 @@ impl Launch {
         });
         let output = tokio::time::timeout(RUN_DEADLINE, child.wait_with_output())
             .await
-            .unwrap_or_else(|_| {
-                panic!(
-                    "{:?} {:?} runs for over {RUN_DEADLINE:?}",
-                    self.binary, self.arguments
-                )
-            })
+            .unwrap_or_else(|_| panic!("{:?} {:?} runs for over {RUN_DEADLINE:?}", self.binary, self.arguments))
             .expect("the program's output");
         Finished {
             status: output.status,
@@ -176,13 +165,7 @@ impl Launch {
             .map_err(|error| format!("cannot start {}: {error}", self.binary.display()))?;
         let stdout = Capture::of(child.stdout.take());
         let stderr = Capture::of(child.stderr.take());
-        let mut dynowatch = Dynowatch {
-            child,
-            port,
-            stdout,
-            stderr,
-            folder,
-        };
+        let mut dynowatch = Dynowatch { child, port, stdout, stderr, folder };
         dynowatch.wait_until_ready(&self.ready_path).await?;
         Ok(dynowatch)
     }
@@ -213,13 +196,7 @@ impl Finished {
     #[must_use]
     #[track_caller]
     pub fn expect_success(self) -> String {
-        assert!(
-            self.status.success(),
-            "{}\nstdout: {}\nstderr: {}",
-            self.status,
-            self.stdout,
-            self.stderr
-        );
+        assert!(self.status.success(), "{}\nstdout: {}\nstderr: {}", self.status, self.stdout, self.stderr);
         self.stdout
     }
 }
@@ -304,11 +281,7 @@ impl Dynowatch {
     pub async fn signal(&self, name: &str) {
         // Through a program, because a system call of our own would be unsafe code.
         let id = self.child.id().expect("a running program").to_string();
-        let status = Command::new("/bin/kill")
-            .args(["-s", name, &id])
-            .status()
-            .await
-            .expect("/bin/kill");
+        let status = Command::new("/bin/kill").args(["-s", name, &id]).status().await.expect("/bin/kill");
         assert!(status.success(), "kill -s {name} {id}: {status}");
     }
 
@@ -319,10 +292,7 @@ impl Dynowatch {
     pub async fn wait(&mut self) -> ExitStatus {
         match tokio::time::timeout(STOP_DEADLINE, self.child.wait()).await {
             Ok(status) => status.expect("the end of a child"),
-            Err(_) => panic!(
-                "still running {STOP_DEADLINE:?} after it should have ended:\n{}",
-                self.stderr()
-            ),
+            Err(_) => panic!("still running {STOP_DEADLINE:?} after it should have ended:\n{}", self.stderr()),
         }
     }
 
@@ -336,10 +306,7 @@ impl Dynowatch {
             ticks.tick().await;
             if let Some(status) = self.child.try_wait().map_err(|error| error.to_string())? {
                 self.stderr.wait_for_end().await;
-                return Err(format!(
-                    "the program ended before it was ready ({status}):\n{}",
-                    self.stderr()
-                ));
+                return Err(format!("the program ended before it was ready ({status}):\n{}", self.stderr()));
             }
             match tokio::time::timeout_at(deadline, http_client::get(&url, &[])).await {
                 Ok(Ok(answer)) if answer.status.is_success() => return Ok(()),
@@ -348,10 +315,7 @@ impl Dynowatch {
                 Err(_) => {}
             }
             if Instant::now() >= deadline {
-                return Err(format!(
-                    "{url} is not ready after {START_DEADLINE:?} ({last}):\n{}",
-                    self.stderr()
-                ));
+                return Err(format!("{url} is not ready after {START_DEADLINE:?} ({last}):\n{}", self.stderr()));
             }
         }
     }
@@ -415,11 +379,7 @@ impl Capture {
             while !self.text().contains(text) {
                 if changed.changed().await.is_err() {
                     // The end; every byte was looked at.
-                    assert!(
-                        self.text().contains(text),
-                        "ended without {text:?}:\n{}",
-                        self.text()
-                    );
+                    assert!(self.text().contains(text), "ended without {text:?}:\n{}", self.text());
                 }
             }
         };

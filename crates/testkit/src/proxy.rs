@@ -28,17 +28,11 @@ impl Proxy {
     /// # Panics
     /// When there is no free port, or outside of a tokio runtime.
     pub async fn start(target: SocketAddr) -> Self {
-        let listener = TcpListener::bind(("127.0.0.1", 0))
-            .await
-            .expect("a free port on 127.0.0.1");
+        let listener = TcpListener::bind(("127.0.0.1", 0)).await.expect("a free port on 127.0.0.1");
         let address = listener.local_addr().expect("the address of a listener");
         let (commands, received) = mpsc::channel(1);
         let task = tokio::spawn(run(listener, target, received)).abort_handle();
-        Self {
-            address,
-            commands,
-            task,
-        }
+        Self { address, commands, task }
     }
 
     /// Where to connect to.
@@ -82,11 +76,7 @@ enum Port {
     Refusing(TcpSocket),
 }
 
-async fn run(
-    listener: TcpListener,
-    target: SocketAddr,
-    mut commands: mpsc::Receiver<(Command, oneshot::Sender<()>)>,
-) {
+async fn run(listener: TcpListener, target: SocketAddr, mut commands: mpsc::Receiver<(Command, oneshot::Sender<()>)>) {
     let address = listener.local_addr().expect("the address of a listener");
     let mut port = Port::Listening(listener);
     let stalled = watch::Sender::new(false);
@@ -153,9 +143,7 @@ async fn pump(mut from: OwnedReadHalf, mut to: OwnedWriteHalf, mut stalled: watc
         let Ok(length @ 1..) = from.read(&mut buffer).await else {
             return;
         };
-        if stalled.wait_for(|stalled| !stalled).await.is_err()
-            || to.write_all(&buffer[..length]).await.is_err()
-        {
+        if stalled.wait_for(|stalled| !stalled).await.is_err() || to.write_all(&buffer[..length]).await.is_err() {
             return;
         }
     }

@@ -35,9 +35,7 @@ impl SlackMessage {
     /// The sender's idempotency key: the `Idempotency-Key` header, else `client_msg_id` of the body.
     #[must_use]
     pub fn idempotency_key(&self) -> Option<&str> {
-        self.request
-            .header("idempotency-key")
-            .or_else(|| self.body.get("client_msg_id")?.as_str())
+        self.request.header("idempotency-key").or_else(|| self.body.get("client_msg_id")?.as_str())
     }
 
     /// All text a reader sees: the plain text and every string in the blocks, one per line.
@@ -57,10 +55,7 @@ impl FakeSlack {
 
     /// A Slack that knows this token only.
     pub async fn start_with_token(token: &str) -> Self {
-        Self::serve(Slack {
-            token: token.to_owned(),
-        })
-        .await
+        Self::serve(Slack { token: token.to_owned() }).await
     }
 }
 
@@ -70,9 +65,7 @@ impl Protocol for Slack {
     const BASE_PATH: &'static str = "/api";
 
     fn read(&self, request: &Received) -> Reading<SlackMessage> {
-        let token = request
-            .header("authorization")
-            .and_then(|value| value.strip_prefix("Bearer "));
+        let token = request.header("authorization").and_then(|value| value.strip_prefix("Bearer "));
         match token {
             None => return refuse("not_authed"),
             Some(token) if token != self.token => return refuse("invalid_auth"),
@@ -104,10 +97,7 @@ impl Protocol for Slack {
 }
 
 fn read_message(request: &Received) -> Reading<SlackMessage> {
-    if !request
-        .header("content-type")
-        .is_some_and(|value| value.starts_with("application/json"))
-    {
+    if !request.header("content-type").is_some_and(|value| value.starts_with("application/json")) {
         return refuse("invalid_post_type");
     }
     let Ok(body) = serde_json::from_slice::<Value>(&request.body) else {

@@ -43,10 +43,7 @@ impl WebhookSink {
 
     /// Refuses with 401 what is not signed with this secret.
     pub async fn start_with_secret(secret: &str) -> Self {
-        Self::serve(Webhook {
-            secret: Some(secret.to_owned()),
-        })
-        .await
+        Self::serve(Webhook { secret: Some(secret.to_owned()) }).await
     }
 }
 
@@ -63,13 +60,7 @@ impl Protocol for Webhook {
             }
         }
         match serde_json::from_slice(&request.body) {
-            Ok(body) => Reading::Message(
-                request.path.clone(),
-                WebhookMessage {
-                    body,
-                    request: request.clone(),
-                },
-            ),
+            Ok(body) => Reading::Message(request.path.clone(), WebhookMessage { body, request: request.clone() }),
             Err(error) => Reading::Reply((400, json!({"error": error.to_string()}))),
         }
     }

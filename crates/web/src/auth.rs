@@ -104,7 +104,8 @@ fn is_published(web: &Web) -> bool {
     let host = url.as_ref().as_ref().and_then(|url| url.parse::<http::Uri>().ok()?.host().map(str::to_owned));
     host.is_some_and(|host| {
         let mut headers = HeaderMap::new();
-        http::HeaderValue::from_str(&host).is_ok_and(|host| headers.insert(header::HOST, host).is_none()) && !is_local_host(&headers)
+        http::HeaderValue::from_str(&host).is_ok_and(|host| headers.insert(header::HOST, host).is_none())
+            && !is_local_host(&headers)
     })
 }
 

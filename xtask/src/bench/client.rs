@@ -32,12 +32,7 @@ pub(crate) struct Plan {
 
 impl Plan {
     pub(crate) fn closed_loop(address: SocketAddr, requests: usize, connections: usize) -> Self {
-        Plan {
-            address,
-            requests,
-            connections,
-            every: None,
-        }
+        Plan { address, requests, connections, every: None }
     }
 }
 
@@ -91,14 +86,8 @@ impl Outcome {
         match answer {
             Ok(200..300) => {
                 self.lines += request.lines;
-                let latencies = if request.matches {
-                    &mut self.matched
-                } else {
-                    &mut self.unmatched
-                };
-                latencies
-                    .0
-                    .push(u32::try_from(took.as_micros()).unwrap_or(u32::MAX));
+                let latencies = if request.matches { &mut self.matched } else { &mut self.unmatched };
+                latencies.0.push(u32::try_from(took.as_micros()).unwrap_or(u32::MAX));
             }
             Ok(status) => *self.refused.entry(status).or_default() += 1,
             Err(_) => self.io_errors += 1,
@@ -213,10 +202,7 @@ async fn read_answer(stream: &mut TcpStream, buffer: &mut Vec<u8>) -> Result<(u1
 }
 
 async fn more(stream: &mut TcpStream, buffer: &mut Vec<u8>) -> Result<()> {
-    ensure!(
-        buffer.len() <= RESPONSE_BYTES_MAX,
-        "an answer of more than 64 KiB"
-    );
+    ensure!(buffer.len() <= RESPONSE_BYTES_MAX, "an answer of more than 64 KiB");
     if stream.read_buf(buffer).await? == 0 {
         bail!("closed in the middle of an answer");
     }
@@ -236,11 +222,7 @@ impl Head {
             .strip_prefix("HTTP/1.1 ")
             .and_then(|rest| rest.get(..3)?.parse().ok())
             .context("no HTTP/1.1 status line")?;
-        let mut head = Head {
-            status,
-            keep: true,
-            body_bytes: 0,
-        };
+        let mut head = Head { status, keep: true, body_bytes: 0 };
         for (name, value) in text.split("\r\n").skip(1).filter_map(|line| line.split_once(':')) {
             let value = value.trim();
             if name.eq_ignore_ascii_case("transfer-encoding") {
@@ -266,45 +248,22 @@ mod tests {
     fn quantiles_of_few_and_many() {
         assert_eq!(Latencies::default().quantile(0.99), 0);
         let hundred = Latencies((1..=100).rev().collect());
-        assert_eq!(
-            (
-                hundred.quantile(0.5),
-                hundred.quantile(0.99),
-                hundred.quantile(1.0)
-            ),
-            (51, 100, 100)
-        );
+        assert_eq!((hundred.quantile(0.5), hundred.quantile(0.99), hundred.quantile(1.0)), (51, 100, 100));
     }
 
     #[test]
     fn heads_are_read_or_refused() {
         let check = |text: &str, want: Option<Head>| assert_eq!(Head::parse(text).ok(), want, "{text}");
-        let head = |status, keep, body_bytes| {
-            Some(Head {
-                status,
-                keep,
-                body_bytes,
-            })
-        };
+        let head = |status, keep, body_bytes| Some(Head { status, keep, body_bytes });
         check("HTTP/1.1 204 No Content\r\n\r\n", head(204, true, 0));
-        check(
-            "HTTP/1.1 200 OK\r\ncontent-length: 12\r\n\r\n",
-            head(200, true, 12),
-        );
-        check(
-            "HTTP/1.1 503 x\r\nConnection: close\r\nContent-Length: 3\r\n\r\n",
-            head(503, false, 3),
-        );
+        check("HTTP/1.1 200 OK\r\ncontent-length: 12\r\n\r\n", head(200, true, 12));
+        check("HTTP/1.1 503 x\r\nConnection: close\r\nContent-Length: 3\r\n\r\n", head(503, false, 3));
         check("HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n", None);
         check("HTTP/1.0 200 OK\r\n\r\n", None);
     }
 
     fn block_on<T>(future: impl Future<Output = T>) -> T {
-        tokio::runtime::Builder::new_current_thread()
-            .enable_all()
-            .build()
-            .unwrap()
-            .block_on(future)
+        tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap().block_on(future)
     }
 
     /// Answers every request on every connection and gives back what it was sent.
@@ -335,26 +294,15 @@ mod tests {
     fn every_request_is_sent_once_and_told_apart() {
         let plain = "HTTP/1.1 204 No Content\r\n\r\n";
         let closing = "HTTP/1.1 200 OK\r\nConnection: close\r\nContent-Length: 2\r\n\r\nok";
-        for (answer, every) in [
-            (plain, None),
-            (closing, None),
-            (plain, Some(Duration::from_millis(1))),
-        ] {
+        for (answer, every) in [(plain, None), (closing, None), (plain, Some(Duration::from_millis(1)))] {
             let outcome = block_on(run_against(answer, every)).unwrap();
-            assert_eq!(
-                (outcome.lines, outcome.matched.len(), outcome.unmatched.len()),
-                (7, 4, 3)
-            );
+            assert_eq!((outcome.lines, outcome.matched.len(), outcome.unmatched.len()), (7, 4, 3));
         }
     }
 
     #[test]
     fn a_refusal_spoils_the_run() {
-        let error = block_on(run_against(
-            "HTTP/1.1 503 Busy\r\nContent-Length: 0\r\n\r\n",
-            None,
-        ))
-        .unwrap_err();
+        let error = block_on(run_against("HTTP/1.1 503 Busy\r\nContent-Length: 0\r\n\r\n", None)).unwrap_err();
         assert!(error.to_string().contains("{503: 7}"), "{error}");
     }
 }

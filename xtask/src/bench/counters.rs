@@ -44,15 +44,9 @@ pub(crate) async fn read(address: SocketAddr) -> Result<Snapshot> {
     let stream = TcpStream::connect(address).await?;
     let (mut sender, connection) = http1::handshake(TokioIo::new(stream)).await?;
     tokio::spawn(connection);
-    let request = Request::get("/metrics")
-        .header(HOST, address.to_string())
-        .body(Empty::<Bytes>::new())?;
+    let request = Request::get("/metrics").header(HOST, address.to_string()).body(Empty::<Bytes>::new())?;
     let response = sender.send_request(request).await?;
-    ensure!(
-        response.status() == StatusCode::OK,
-        "GET /metrics answers {}",
-        response.status()
-    );
+    ensure!(response.status() == StatusCode::OK, "GET /metrics answers {}", response.status());
     let body = Limited::new(response.into_body(), METRICS_BYTES_MAX)
         .collect()
         .await
@@ -75,19 +69,13 @@ impl Snapshot {
             return Ok(());
         };
         let counts = self.0.entry(app).or_default();
-        let label = |name: &str| {
-            metric
-                .label(name)
-                .with_context(|| format!("{} has no label {name}", metric.name))
-        };
+        let label = |name: &str| metric.label(name).with_context(|| format!("{} has no label {name}", metric.name));
         match metric.name {
             "dynowatch_lines_total" => counts.lines += metric.value,
             "dynowatch_router_service_ms_total" => counts.service_ms += metric.value,
             "dynowatch_router_bytes_total" => counts.router_bytes += metric.value,
             "dynowatch_samples_total" => counts.samples += metric.value,
-            "dynowatch_platform_errors_total" => {
-                *counts.codes.entry(label("code")?).or_default() += metric.value
-            }
+            "dynowatch_platform_errors_total" => *counts.codes.entry(label("code")?).or_default() += metric.value,
             "dynowatch_router_requests_total" => {
                 *counts.status.entry(label("status_class")?).or_default() += metric.value;
             }
@@ -99,12 +87,7 @@ impl Snapshot {
     /// What has been counted since an earlier snapshot.
     pub(crate) fn since(&self, before: &Snapshot) -> Snapshot {
         let none = Counts::default();
-        Snapshot(
-            self.0
-                .iter()
-                .map(|(app, now)| (app.clone(), now.since(before.0.get(app).unwrap_or(&none))))
-                .collect(),
-        )
+        Snapshot(self.0.iter().map(|(app, now)| (app.clone(), now.since(before.0.get(app).unwrap_or(&none)))).collect())
     }
 
     fn total(&self) -> Counts {
@@ -114,10 +97,7 @@ impl Snapshot {
             total.service_ms += counts.service_ms;
             total.router_bytes += counts.router_bytes;
             total.samples += counts.samples;
-            for (into, from) in [
-                (&mut total.codes, &counts.codes),
-                (&mut total.status, &counts.status),
-            ] {
+            for (into, from) in [(&mut total.codes, &counts.codes), (&mut total.status, &counts.status)] {
                 for (key, value) in from {
                     *into.entry(key.clone()).or_default() += value;
                 }
@@ -131,12 +111,7 @@ impl Counts {
     fn since(&self, before: &Counts) -> Counts {
         let minus = |now: &BTreeMap<String, u64>, before: &BTreeMap<String, u64>| {
             now.iter()
-                .map(|(key, value)| {
-                    (
-                        key.clone(),
-                        value.saturating_sub(before.get(key).copied().unwrap_or(0)),
-                    )
-                })
+                .map(|(key, value)| (key.clone(), value.saturating_sub(before.get(key).copied().unwrap_or(0))))
                 .collect()
         };
         Counts {
@@ -150,16 +125,10 @@ impl Counts {
     }
 
     fn parse(json: &Value) -> Result<Self> {
-        let number = |key: &str| {
-            json[key]
-                .as_u64()
-                .with_context(|| format!("expected.json: no number {key}"))
-        };
+        let number = |key: &str| json[key].as_u64().with_context(|| format!("expected.json: no number {key}"));
         let map = |key: &str| -> BTreeMap<String, u64> {
             let entries = json[key].as_object().into_iter().flatten();
-            entries
-                .filter_map(|(key, value)| Some((key.clone(), value.as_u64()?)))
-                .collect()
+            entries.filter_map(|(key, value)| Some((key.clone(), value.as_u64()?))).collect()
         };
         // The referee names codes by kind only.
         let mut codes = map("codes");
@@ -189,10 +158,7 @@ impl Counts {
         for (want, found) in [(&self.codes, &found.codes), (&self.status, &found.status)] {
             let keys: std::collections::BTreeSet<&String> = want.keys().chain(found.keys()).collect();
             let value = |map: &BTreeMap<String, u64>, key: &String| map.get(key).copied().unwrap_or(0);
-            rows.extend(
-                keys.into_iter()
-                    .map(|key| (key.clone(), value(want, key), value(found, key))),
-            );
+            rows.extend(keys.into_iter().map(|key| (key.clone(), value(want, key), value(found, key))));
         }
         rows.into_iter()
             .filter(|(_, want, found)| want * passes != *found)
@@ -250,10 +216,7 @@ impl<'a> Metric<'a> {
                 labels.push((key, value));
                 rest = &rest[start + 2 + length..];
             }
-            rest = rest
-                .trim_start_matches(',')
-                .strip_prefix('}')
-                .context("no closing brace")?;
+            rest = rest.trim_start_matches(',').strip_prefix('}').context("no closing brace")?;
         }
         let value = rest.split_ascii_whitespace().next().context("no value")?;
         // Gauges may be negative or not whole; no counter that is compared is.
@@ -331,17 +294,10 @@ go_info{version="x"} 1
         let snapshot = Snapshot::parse(&METRICS.replace("H12", "R14")).unwrap();
         let expected = Expected::parse(EXPECTED.as_bytes(), b"").unwrap();
         for text in surplus {
-            assert!(
-                expected.differences(&snapshot, 1).contains(&text.to_owned()),
-                "{text}"
-            );
+            assert!(expected.differences(&snapshot, 1).contains(&text.to_owned()), "{text}");
         }
         let snapshot = Snapshot::parse(METRICS).unwrap();
-        assert!(
-            expected
-                .differences(&snapshot, 2)
-                .contains(&"all apps: lines is 90, want 180".to_owned())
-        );
+        assert!(expected.differences(&snapshot, 2).contains(&"all apps: lines is 90, want 180".to_owned()));
     }
 
     #[test]
@@ -363,12 +319,7 @@ go_info{version="x"} 1
 
     #[test]
     fn broken_metrics_are_refused() {
-        for bad in [
-            "dynowatch_x",
-            "dynowatch_x{app=\"a} 1",
-            "dynowatch_x{app=\"a\" 1",
-            "dynowatch_x{} y",
-        ] {
+        for bad in ["dynowatch_x", "dynowatch_x{app=\"a} 1", "dynowatch_x{app=\"a\" 1", "dynowatch_x{} y"] {
             assert!(Snapshot::parse(bad).is_err(), "{bad}");
         }
     }

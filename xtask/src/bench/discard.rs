@@ -27,20 +27,15 @@ pub(crate) async fn spawn(folder: &Path) -> Result<Server> {
 
 /// Serves until it is killed.
 pub(crate) fn serve(address: SocketAddr) -> Result<()> {
-    tokio::runtime::Builder::new_current_thread()
-        .enable_all()
-        .build()?
-        .block_on(async move {
-            let listener = TcpListener::bind(address).await?;
-            println!("http://{} pid {}", listener.local_addr()?, std::process::id());
-            loop {
-                let (stream, _) = listener.accept().await?;
-                stream.set_nodelay(true)?;
-                tokio::spawn(
-                    http1::Builder::new().serve_connection(TokioIo::new(stream), service_fn(discard)),
-                );
-            }
-        })
+    tokio::runtime::Builder::new_current_thread().enable_all().build()?.block_on(async move {
+        let listener = TcpListener::bind(address).await?;
+        println!("http://{} pid {}", listener.local_addr()?, std::process::id());
+        loop {
+            let (stream, _) = listener.accept().await?;
+            stream.set_nodelay(true)?;
+            tokio::spawn(http1::Builder::new().serve_connection(TokioIo::new(stream), service_fn(discard)));
+        }
+    })
 }
 
 async fn discard(request: Request<Incoming>) -> Result<Response<Empty<Bytes>>, Infallible> {

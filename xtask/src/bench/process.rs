@@ -44,10 +44,7 @@ pub(crate) fn free_address() -> Result<SocketAddr> {
 impl Server {
     /// Starts the server with its output in a file, and waits until it accepts connections.
     pub(crate) async fn spawn(command: &mut Command, address: SocketAddr, log: &Path) -> Result<Self> {
-        ensure!(
-            address.ip().is_loopback(),
-            "this client only talks to loopback, not to {address}"
-        );
+        ensure!(address.ip().is_loopback(), "this client only talks to loopback, not to {address}");
         let output = File::create(log).with_context(|| format!("cannot write {}", log.display()))?;
         let child = command
             .stdin(Stdio::null())
@@ -55,12 +52,7 @@ impl Server {
             .stderr(output)
             .spawn()
             .with_context(|| format!("cannot run {command:?}"))?;
-        let mut server = Server {
-            child,
-            address,
-            rest_kib: 0,
-            log: log.to_path_buf(),
-        };
+        let mut server = Server { child, address, rest_kib: 0, log: log.to_path_buf() };
         server.accepts().await?;
         server.rest_kib = server.quiet().await?.resident_kib;
         Ok(server)
@@ -77,11 +69,7 @@ impl Server {
             }
             tokio::time::sleep(Duration::from_millis(100)).await;
         }
-        bail!(
-            "nothing accepts at {} after 30 s; its output is in {}",
-            self.address,
-            self.log.display()
-        )
+        bail!("nothing accepts at {} after 30 s; its output is in {}", self.address, self.log.display())
     }
 
     pub(crate) fn pid(&self) -> u32 {
@@ -114,11 +102,7 @@ impl Server {
             }
             last = now;
         }
-        bail!(
-            "the server at {} never goes quiet; its output is in {}",
-            self.address,
-            self.log.display()
-        )
+        bail!("the server at {} never goes quiet; its output is in {}", self.address, self.log.display())
     }
 }
 

@@ -38,10 +38,7 @@ pub(crate) async fn run(bench: &Bench<'_>, folder: &Path) -> Result<Table> {
             .arg(&work),
     )?;
     ensure!(built == ExitCode::SUCCESS, "the referee does not build");
-    let referee = Referee {
-        programs: work.join("release"),
-        connections: bench.options.connections,
-    };
+    let referee = Referee { programs: work.join("release"), connections: bench.options.connections };
 
     let data = work.join("data");
     let start = report::utc(start_s(bench.now_s))?;
@@ -54,16 +51,11 @@ pub(crate) async fn run(bench: &Bench<'_>, folder: &Path) -> Result<Table> {
             .args(["--scale", &bench.options.scale.to_string()])
             .args(["--start", &start]),
     )?;
-    let sets: Vec<Arc<Set>> = SETS
-        .iter()
-        .map(|name| Set::read(&data.join(name)).map(Arc::new))
-        .collect::<Result<_>>()?;
+    let sets: Vec<Arc<Set>> =
+        SETS.iter().map(|name| Set::read(&data.join(name)).map(Arc::new)).collect::<Result<_>>()?;
 
     let mut table = Table::default();
-    for set in sets
-        .iter()
-        .filter(|set| bench.sets().contains(&set.name.as_str()))
-    {
+    for set in sets.iter().filter(|set| bench.sets().contains(&set.name.as_str())) {
         referee.set(bench, set, &sets, &data, &mut table).await?;
     }
     table.print("referee's workload and client", "hyper full");
@@ -73,11 +65,7 @@ pub(crate) async fn run(bench: &Bench<'_>, folder: &Path) -> Result<Table> {
 /// As near to now as one day allows.
 fn start_s(now_s: u64) -> u64 {
     let midnight_s = now_s - now_s % DAY_S;
-    if now_s - midnight_s >= TIMELINE_S {
-        now_s - TIMELINE_S
-    } else {
-        midnight_s - TIMELINE_S
-    }
+    if now_s - midnight_s >= TIMELINE_S { now_s - TIMELINE_S } else { midnight_s - TIMELINE_S }
 }
 
 impl Referee {
@@ -103,16 +91,10 @@ impl Referee {
     ) -> Result<()> {
         let discard = self.yardstick("discard").await?;
         let full = self.yardstick("full").await?;
-        let dynowatch = bench
-            .spawn_dynowatch(&format!("referee-{}", set.name), all)
-            .await?;
+        let dynowatch = bench.spawn_dynowatch(&format!("referee-{}", set.name), all).await?;
         let checked = Checked::new(&dynowatch, set).await?;
         let mut passes = 1;
-        let servers = [
-            ("hyper discard", &discard),
-            ("hyper full", &full),
-            ("dynowatch", &dynowatch),
-        ];
+        let servers = [("hyper discard", &discard), ("hyper full", &full), ("dynowatch", &dynowatch)];
         for round in 0..bench.options.rounds {
             for (name, server) in servers {
                 let requests = (bench.passes(set) * set.len()).to_string();
@@ -167,11 +149,7 @@ impl Referee {
 /// The one JSON object that `logplex-load --json` prints.
 fn parse(text: &str) -> Result<Run> {
     let json: Value = serde_json::from_str(text.trim()).context("the referee's report")?;
-    let number = |key: &str| {
-        json[key]
-            .as_f64()
-            .with_context(|| format!("the referee's report has no number {key}"))
-    };
+    let number = |key: &str| json[key].as_f64().with_context(|| format!("the referee's report has no number {key}"));
     Ok(Run {
         lines: number("lines_ok")? as u64,
         wall_s: number("seconds")?,
@@ -199,12 +177,10 @@ mod tests {
 
     #[test]
     fn its_report_is_read_or_refused() {
-        let text = r#"{"set":"b1","requests":2,"seconds":0.5,"lines_ok":200,"server_cpu_s":0.25,"p50_us":120,"p99_us":900}"#;
+        let text =
+            r#"{"set":"b1","requests":2,"seconds":0.5,"lines_ok":200,"server_cpu_s":0.25,"p50_us":120,"p99_us":900}"#;
         let run = parse(text).unwrap();
-        assert_eq!(
-            (run.lines_per_s(), run.lines_per_cpu_s(), run.p99_us),
-            (400.0, 800.0, 900)
-        );
+        assert_eq!((run.lines_per_s(), run.lines_per_cpu_s(), run.p99_us), (400.0, 800.0, 900));
         assert!(parse("{}").is_err() && parse("requests 2").is_err());
     }
 }

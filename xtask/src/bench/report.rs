@@ -45,10 +45,7 @@ impl Table {
         if !self.sets.iter().any(|known| known == set) {
             self.sets.push(set.to_owned());
         }
-        self.runs
-            .entry((set.to_owned(), server.to_owned()))
-            .or_default()
-            .push(run);
+        self.runs.entry((set.to_owned(), server.to_owned())).or_default().push(run);
     }
 
     pub(crate) fn add_latency(&mut self, set: &str, server: &str, outcome: Outcome) {
@@ -60,9 +57,7 @@ impl Table {
     }
 
     fn runs(&self, set: &str, server: &str) -> &[Run] {
-        self.runs
-            .get(&(set.to_owned(), server.to_owned()))
-            .map_or(&[], Vec::as_slice)
+        self.runs.get(&(set.to_owned(), server.to_owned())).map_or(&[], Vec::as_slice)
     }
 
     /// Median over the rounds of lines per CPU-second against a yardstick's in the same round.
@@ -84,21 +79,12 @@ impl Table {
         println!("|---|---|---|---|---|---|---|---|");
         for set in &self.sets {
             for ((_, server), runs) in self.runs.iter().filter(|((of, _), _)| of == set) {
-                let mid = |value: fn(&Run) -> f64| {
-                    median(&runs.iter().map(value).collect::<Vec<_>>()).unwrap_or(0.0)
-                };
+                let mid = |value: fn(&Run) -> f64| median(&runs.iter().map(value).collect::<Vec<_>>()).unwrap_or(0.0);
                 let ours = server == "dynowatch";
-                let ratio = self
-                    .ratio(set, yardstick)
-                    .filter(|_| ours)
-                    .map_or(String::new(), percent);
-                let memory = self
-                    .memory
-                    .get(set)
-                    .filter(|_| ours)
-                    .map_or(String::new(), |(peak, rest)| {
-                        format!("{} ({})", mib(*peak), mib(peak.saturating_sub(*rest)))
-                    });
+                let ratio = self.ratio(set, yardstick).filter(|_| ours).map_or(String::new(), percent);
+                let memory = self.memory.get(set).filter(|_| ours).map_or(String::new(), |(peak, rest)| {
+                    format!("{} ({})", mib(*peak), mib(peak.saturating_sub(*rest)))
+                });
                 println!(
                     "| {set} | {server} | {} | {} | {ratio} | {:.2} | {:.2} | {memory} |",
                     short(mid(Run::lines_per_s)),
@@ -118,10 +104,7 @@ impl Table {
         println!("|---|---|---|---|---|---|---|");
         for (set, server, outcome) in &self.latencies {
             let rows = if server == "dynowatch" {
-                vec![
-                    ("without matches", outcome.unmatched.clone()),
-                    ("with matches", outcome.matched.clone()),
-                ]
+                vec![("without matches", outcome.unmatched.clone()), ("with matches", outcome.matched.clone())]
             } else {
                 vec![("all", outcome.all())]
             };
@@ -142,9 +125,7 @@ impl Table {
 
 /// How far our own bench and the referee agree: dynowatch against the bare hyper server of each.
 pub(crate) fn agreement(ours: &Table, theirs: &Table) {
-    println!(
-        "dynowatch's share of hyper discard, and of the referee's hyper full, in lines per CPU-second\n"
-    );
+    println!("dynowatch's share of hyper discard, and of the referee's hyper full, in lines per CPU-second\n");
     println!("| set | own bench | referee | referee: of hyper full |");
     println!("|---|---|---|---|");
     for set in &theirs.sets {
@@ -168,11 +149,8 @@ pub(crate) fn machine() -> Result<()> {
         .find_map(|line| line.strip_prefix("model name"))
         .map_or("unknown CPU", |rest| rest.trim_start_matches([' ', '\t', ':']));
     let cores = std::thread::available_parallelism().map_or(0, std::num::NonZero::get);
-    let revision = command::output(
-        Command::new("git")
-            .args(["rev-parse", "--short", "HEAD"])
-            .current_dir(command::root()),
-    );
+    let revision =
+        command::output(Command::new("git").args(["rev-parse", "--short", "HEAD"]).current_dir(command::root()));
     println!(
         "{} UTC, revision {}; {cores} x {model}, Linux {}, {}; load {}",
         command::output(Command::new("date").args(["-u", "+%F %H:%M"]))?.trim(),
@@ -222,13 +200,7 @@ mod tests {
     use super::*;
 
     fn run(lines: u64, cpu_s: f64) -> Run {
-        Run {
-            lines,
-            wall_s: 1.0,
-            cpu_s,
-            p50_us: 1,
-            p99_us: 2,
-        }
+        Run { lines, wall_s: 1.0, cpu_s, p50_us: 1, p99_us: 2 }
     }
 
     #[test]

@@ -50,23 +50,13 @@ impl Set {
             .lines()
             .enumerate()
             .map(|(number, row)| {
-                Request::parse(row, bodies.len(), &mut tokens)
-                    .with_context(|| format!("index.tsv line {}", number + 1))
+                Request::parse(row, bodies.len(), &mut tokens).with_context(|| format!("index.tsv line {}", number + 1))
             })
             .collect::<Result<Vec<_>>>()?;
         ensure!(!requests.is_empty(), "{} holds no bodies", folder.display());
         let expected = Expected::parse(&read("expected.json")?, &bodies)?;
-        let name = folder
-            .file_name()
-            .map(|name| name.to_string_lossy().into_owned())
-            .unwrap_or_default();
-        Ok(Set {
-            name,
-            bodies,
-            requests,
-            tokens,
-            expected,
-        })
+        let name = folder.file_name().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default();
+        Ok(Set { name, bodies, requests, tokens, expected })
     }
 
     /// Requests of one pass.
@@ -86,11 +76,7 @@ impl Set {
 
     /// The parts of a request, to be written one after the other around the Frame-Id.
     pub(crate) fn parts<'a>(&'a self, request: &'a Request) -> (&'a [u8], &'a [u8], &'a [u8]) {
-        (
-            &request.head,
-            &request.after_frame_id,
-            &self.bodies[request.body.clone()],
-        )
+        (&request.head, &request.after_frame_id, &self.bodies[request.body.clone()])
     }
 }
 
@@ -136,10 +122,7 @@ pub(crate) fn configuration(sets: &[Arc<Set>]) -> String {
     let mut toml = String::from("[drain]\nenabled = true\n");
     for (app, tokens) in apps {
         let tokens: Vec<String> = tokens.iter().map(|token| format!("\"{token}\"")).collect();
-        toml.push_str(&format!(
-            "\n[[apps]]\nname = \"{app}\"\ndrain_tokens = [{}]\n",
-            tokens.join(", ")
-        ));
+        toml.push_str(&format!("\n[[apps]]\nname = \"{app}\"\ndrain_tokens = [{}]\n", tokens.join(", ")));
     }
     toml.push_str(RULES);
     toml
@@ -171,40 +154,19 @@ pub(crate) mod tests {
     pub(crate) fn two_requests() -> Set {
         let mut tokens = BTreeMap::new();
         let length = BODY.len();
-        let rows = [
-            format!("0\t{length}\t1\tAA\td.one\tshop\t1"),
-            format!("{length}\t{length}\t1\tBB\td.two\tapi"),
-        ];
-        let requests = rows
-            .iter()
-            .map(|row| Request::parse(row, 2 * length, &mut tokens).unwrap())
-            .collect();
-        Set {
-            name: "b1".into(),
-            bodies: BODY.repeat(2).into_bytes(),
-            requests,
-            tokens,
-            expected: Expected::default(),
-        }
+        let rows = [format!("0\t{length}\t1\tAA\td.one\tshop\t1"), format!("{length}\t{length}\t1\tBB\td.two\tapi")];
+        let requests = rows.iter().map(|row| Request::parse(row, 2 * length, &mut tokens).unwrap()).collect();
+        Set { name: "b1".into(), bodies: BODY.repeat(2).into_bytes(), requests, tokens, expected: Expected::default() }
     }
 
     #[test]
     fn a_request_is_what_logplex_would_send() {
         let set = two_requests();
         let (head, after, body) = set.parts(set.request(3));
-        let text = format!(
-            "{}CAFE{}",
-            String::from_utf8_lossy(head),
-            String::from_utf8_lossy(after)
-        );
+        let text = format!("{}CAFE{}", String::from_utf8_lossy(head), String::from_utf8_lossy(after));
         let want = "POST /api/internal/heroku-log-drain?drain_token=";
-        assert!(
-            text.starts_with(want) && text[want.len() + 64..].starts_with(" HTTP/1.1\r\n"),
-            "{text}"
-        );
-        assert!(text.contains(
-            "\r\nLogplex-Msg-Count: 1\r\nLogplex-Frame-Id: CAFE\r\nLogplex-Drain-Token: d.two\r\n"
-        ));
+        assert!(text.starts_with(want) && text[want.len() + 64..].starts_with(" HTTP/1.1\r\n"), "{text}");
+        assert!(text.contains("\r\nLogplex-Msg-Count: 1\r\nLogplex-Frame-Id: CAFE\r\nLogplex-Drain-Token: d.two\r\n"));
         assert!(text.ends_with(&format!("\r\nContent-Length: {}\r\n\r\n", BODY.len())));
         assert_eq!(body, BODY.as_bytes());
         assert!(set.request(0).matches && !set.request(1).matches);
@@ -229,10 +191,7 @@ pub(crate) mod tests {
             assert_eq!(error.to_string(), want);
         };
         check("1\t2\t3", "want 6 or 7 columns, found 3");
-        check(
-            "5\t6\t1\tAA\td.x\tapp",
-            "a body ends behind the end of bodies.bin",
-        );
+        check("5\t6\t1\tAA\td.x\tapp", "a body ends behind the end of bodies.bin");
     }
 
     #[test]

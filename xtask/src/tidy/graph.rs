@@ -22,51 +22,23 @@ const ARROWS: &[(&str, &[&str])] = &[
     ("heroku", &["domain"]),
     ("notify", &["domain"]),
     ("probe", &["domain"]),
-    (
-        "engine",
-        &["domain", "logplex", "store", "heroku", "notify", "probe"],
-    ),
+    ("engine", &["domain", "logplex", "store", "heroku", "notify", "probe"]),
     ("web", &["domain", "engine", "store"]),
-    (
-        "dynowatch",
-        &[
-            "domain", "logplex", "store", "heroku", "notify", "probe", "engine", "web",
-        ],
-    ),
+    ("dynowatch", &["domain", "logplex", "store", "heroku", "notify", "probe", "engine", "web"]),
     ("testkit", &["domain"]),
     ("xtask", &[]),
 ];
 
 /// Libraries that stand for a responsibility, and the crates that carry it. Tests may use what they like.
 const OWNED_LIBRARIES: &[(&str, &[&str], &str)] = &[
-    (
-        "sqlx",
-        &["store", "testkit"],
-        "SQL is the store's: add a method there",
-    ),
+    ("sqlx", &["store", "testkit"], "SQL is the store's: add a method there"),
     ("maud", &["web"], "HTML is web's: return data and render it there"),
     ("axum", &["web"], "answering HTTP is web's"),
     ("utoipa", &["web"], "the API's description is web's"),
-    (
-        "getrandom",
-        &["engine"],
-        "randomness comes from engine's one random source, as an argument",
-    ),
-    (
-        "clap",
-        &["dynowatch", "xtask"],
-        "arguments are read by the binary",
-    ),
-    (
-        "toml",
-        &["dynowatch"],
-        "the configuration file is read by the binary",
-    ),
-    (
-        "anyhow",
-        &["dynowatch", "testkit", "xtask"],
-        "a library names its errors (thiserror)",
-    ),
+    ("getrandom", &["engine"], "randomness comes from engine's one random source, as an argument"),
+    ("clap", &["dynowatch", "xtask"], "arguments are read by the binary"),
+    ("toml", &["dynowatch"], "the configuration file is read by the binary"),
+    ("anyhow", &["dynowatch", "testkit", "xtask"], "a library names its errors (thiserror)"),
 ];
 
 /// Crates that are data and functions only.
@@ -150,26 +122,15 @@ struct Graph {
 
 impl Graph {
     fn from_metadata(metadata: &Metadata) -> Result<Self> {
-        let resolve = metadata
-            .resolve
-            .as_ref()
-            .context("cargo metadata gave no resolved graph")?;
+        let resolve = metadata.resolve.as_ref().context("cargo metadata gave no resolved graph")?;
         let name_of = |id| metadata[id].name.to_string();
         let mut ours = BTreeMap::new();
-        for node in resolve
-            .nodes
-            .iter()
-            .filter(|node| metadata.workspace_members.contains(&node.id))
-        {
-            let linked = node.deps.iter().filter(|dependency| {
-                dependency
-                    .dep_kinds
-                    .iter()
-                    .any(|kind| kind.kind != DependencyKind::Development)
-            });
-            let linked = linked
-                .map(|dependency| folder_name(&name_of(&dependency.pkg)).to_owned())
-                .collect();
+        for node in resolve.nodes.iter().filter(|node| metadata.workspace_members.contains(&node.id)) {
+            let linked = node
+                .deps
+                .iter()
+                .filter(|dependency| dependency.dep_kinds.iter().any(|kind| kind.kind != DependencyKind::Development));
+            let linked = linked.map(|dependency| folder_name(&name_of(&dependency.pkg)).to_owned()).collect();
             ours.insert(folder_name(&name_of(&node.id)).to_owned(), linked);
         }
         let packages = resolve.nodes.iter().map(|node| name_of(&node.id)).collect();
@@ -264,23 +225,14 @@ mod tests {
     use super::*;
 
     fn graph(crates: &[(&str, &[&str])]) -> Graph {
-        let ours = crates.iter().map(|(name, linked)| {
-            (
-                (*name).to_owned(),
-                linked.iter().map(|other| (*other).to_owned()).collect(),
-            )
-        });
-        Graph {
-            ours: ours.collect(),
-            packages: BTreeSet::new(),
-        }
+        let ours = crates
+            .iter()
+            .map(|(name, linked)| ((*name).to_owned(), linked.iter().map(|other| (*other).to_owned()).collect()));
+        Graph { ours: ours.collect(), packages: BTreeSet::new() }
     }
 
     fn problems(findings: Vec<Finding>) -> Vec<String> {
-        findings
-            .into_iter()
-            .map(|finding| format!("{}: {}", finding.place, finding.problem))
-            .collect()
+        findings.into_iter().map(|finding| format!("{}: {}", finding.place, finding.problem)).collect()
     }
 
     #[test]
@@ -315,15 +267,8 @@ mod tests {
 
     #[test]
     fn libraries_stay_with_their_owners() {
-        let broken = graph(&[
-            ("store", &["sqlx"]),
-            ("engine", &["sqlx", "getrandom"]),
-            ("notify", &["maud"]),
-        ]);
-        assert_eq!(
-            problems(owned_libraries(&broken)),
-            ["engine: depends on sqlx", "notify: depends on maud"]
-        );
+        let broken = graph(&[("store", &["sqlx"]), ("engine", &["sqlx", "getrandom"]), ("notify", &["maud"])]);
+        assert_eq!(problems(owned_libraries(&broken)), ["engine: depends on sqlx", "notify: depends on maud"]);
     }
 
     #[test]
@@ -333,10 +278,7 @@ mod tests {
         let tree = "dynowatch-logplex v0.1.0\ntokio-util v0.7.0\nrand_core v0.9.0\nrandomize v1.0.0\n";
         let found = problems(purity("logplex", tree));
         assert_eq!(found.len(), 2, "{found:?}");
-        assert!(
-            found[0].contains("rand_core") && found[1].contains("tokio-util"),
-            "{found:?}"
-        );
+        assert!(found[0].contains("rand_core") && found[1].contains("tokio-util"), "{found:?}");
     }
 
     #[test]

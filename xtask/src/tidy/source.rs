@@ -35,9 +35,7 @@ impl SourceFile {
         let stem = name.trim_end_matches(".rs");
         stem == "tests"
             || stem.ends_with("_tests")
-            || folders
-                .iter()
-                .any(|folder| ["tests", "benches", "fuzz"].contains(folder))
+            || folders.iter().any(|folder| ["tests", "benches", "fuzz"].contains(folder))
     }
 
     /// The code without comments and without the contents of literals; same length, same lines.
@@ -47,20 +45,12 @@ impl SourceFile {
 
     /// [`Self::code`] without the items under `#[cfg(test)]`; empty for a test file.
     pub(crate) fn production_code(&self) -> String {
-        if self.is_test_file() {
-            String::new()
-        } else {
-            split_tests(&self.code()).0
-        }
+        if self.is_test_file() { String::new() } else { split_tests(&self.code()).0 }
     }
 
     /// The rest: what runs only in tests.
     pub(crate) fn test_code(&self) -> String {
-        if self.is_test_file() {
-            self.code()
-        } else {
-            split_tests(&self.code()).1
-        }
+        if self.is_test_file() { self.code() } else { split_tests(&self.code()).1 }
     }
 
     /// `path:line` of a byte offset.
@@ -83,8 +73,7 @@ pub(crate) fn read_tree(root: &Path) -> Result<Vec<SourceFile>> {
             if kind.is_dir() && !SKIPPED_FOLDERS.contains(&name.as_str()) {
                 folders.push(entry.path());
             } else if kind.is_file() {
-                let bytes =
-                    std::fs::read(entry.path()).with_context(|| entry.path().display().to_string())?;
+                let bytes = std::fs::read(entry.path()).with_context(|| entry.path().display().to_string())?;
                 let Ok(text) = String::from_utf8(bytes) else {
                     continue;
                 };
@@ -92,11 +81,7 @@ pub(crate) fn read_tree(root: &Path) -> Result<Vec<SourceFile>> {
                     continue;
                 }
                 let path = entry.path();
-                let path = path
-                    .strip_prefix(root)
-                    .unwrap_or(&path)
-                    .to_string_lossy()
-                    .replace('\\', "/");
+                let path = path.strip_prefix(root).unwrap_or(&path).to_string_lossy().replace('\\', "/");
                 files.push(SourceFile { path, text });
             }
         }
@@ -120,23 +105,13 @@ fn blank_comments_and_literals(text: &str) -> String {
     while at < bytes.len() {
         let rest = &bytes[at..];
         let skipped = comment_length(rest)
-            .or_else(|| {
-                if continues_identifier(bytes, at) {
-                    None
-                } else {
-                    raw_string_length(rest)
-                }
-            })
+            .or_else(|| if continues_identifier(bytes, at) { None } else { raw_string_length(rest) })
             .or_else(|| string_length(rest))
             .or_else(|| char_length(rest));
         match skipped {
             Some(length) => {
                 let end = (at + length).min(bytes.len());
-                out.extend(
-                    bytes[at..end]
-                        .iter()
-                        .map(|&byte| if byte == b'\n' { b'\n' } else { b' ' }),
-                );
+                out.extend(bytes[at..end].iter().map(|&byte| if byte == b'\n' { b'\n' } else { b' ' }));
                 at = end;
             }
             None => {
@@ -240,13 +215,8 @@ fn split_tests(code: &str) -> (String, String) {
         from = end;
     }
     let keep = |wanted: bool| -> String {
-        let bytes = code.bytes().zip(&is_test).map(|(byte, &test)| {
-            if test == wanted || byte == b'\n' {
-                byte
-            } else {
-                b' '
-            }
-        });
+        let bytes =
+            code.bytes().zip(&is_test).map(|(byte, &test)| if test == wanted || byte == b'\n' { byte } else { b' ' });
         String::from_utf8_lossy(&bytes.collect::<Vec<_>>()).into_owned()
     };
     (keep(false), keep(true))
@@ -276,10 +246,7 @@ mod tests {
     use super::*;
 
     fn file(path: &str, text: &str) -> SourceFile {
-        SourceFile {
-            path: path.to_owned(),
-            text: text.to_owned(),
-        }
+        SourceFile { path: path.to_owned(), text: text.to_owned() }
     }
 
     #[test]
@@ -295,11 +262,7 @@ mod tests {
             ("for\"x\"", "for"),
         ] {
             let blanked = blank_comments_and_literals(text);
-            assert_eq!(
-                blanked.split_whitespace().collect::<Vec<_>>().join(" "),
-                code,
-                "{text}"
-            );
+            assert_eq!(blanked.split_whitespace().collect::<Vec<_>>().join(" "), code, "{text}");
             assert_eq!(blanked.len(), text.len(), "{text}");
         }
     }
@@ -311,13 +274,9 @@ mod tests {
             "fn a() {}\n#[cfg(test)]\nmod tests { fn b() { let s = \"}\"; } }\nfn c() {}\n#[cfg(test)]\nmod more;\nfn d() {}\n",
         );
         let (production, test) = (source.production_code(), source.test_code());
-        for (name, is_production) in [
-            ("fn a", true),
-            ("fn b", false),
-            ("fn c", true),
-            ("mod more", false),
-            ("fn d", true),
-        ] {
+        for (name, is_production) in
+            [("fn a", true), ("fn b", false), ("fn c", true), ("mod more", false), ("fn d", true)]
+        {
             assert_eq!(production.contains(name), is_production, "{name}");
             assert_eq!(test.contains(name), !is_production, "{name}");
         }

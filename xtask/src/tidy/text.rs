@@ -13,12 +13,8 @@ const IO_CRATES: &[&str] = &["dynowatch", "testkit", "xtask"];
 const IO_FILES: &[&str] = &["crates/notify/src/log.rs"];
 
 /// Built from halves, so that this file does not break its own rule.
-const MACHINE_PATHS: &[&str] = &[
-    concat!("/wo", "rk/"),
-    concat!("/ro", "ot/"),
-    concat!("/Us", "ers/"),
-    concat!("C:\\Us", "ers"),
-];
+const MACHINE_PATHS: &[&str] =
+    &[concat!("/wo", "rk/"), concat!("/ro", "ot/"), concat!("/Us", "ers/"), concat!("C:\\Us", "ers")];
 
 /// All rules over all files.
 pub(crate) fn check(files: &[SourceFile]) -> Vec<Finding> {
@@ -131,10 +127,8 @@ fn input_and_output(file: &SourceFile, findings: &mut Vec<Finding>) {
     if !writes_files {
         words.extend(["std::fs", "tokio::fs", "File::open", "File::create"]);
     }
-    let mut hits: Vec<(usize, &str)> = words
-        .into_iter()
-        .flat_map(|word| find_words(&code, word).map(move |at| (at, word)))
-        .collect();
+    let mut hits: Vec<(usize, &str)> =
+        words.into_iter().flat_map(|word| find_words(&code, word).map(move |at| (at, word))).collect();
     for at in find_words(&code, "std::{") {
         let group = code[at..].split(';').next().unwrap_or_default();
         for (name, allowed) in [("env", false), ("fs", writes_files)] {
@@ -154,10 +148,7 @@ fn input_and_output(file: &SourceFile, findings: &mut Vec<Finding>) {
 
 /// Whether an identifier goes on at `at`.
 fn continues(code: &str, at: usize) -> bool {
-    code[at..]
-        .chars()
-        .next()
-        .is_some_and(|c| c.is_alphanumeric() || c == '_')
+    code[at..].chars().next().is_some_and(|c| c.is_alphanumeric() || c == '_')
 }
 
 fn unfinished(file: &SourceFile, findings: &mut Vec<Finding>) {
@@ -198,11 +189,7 @@ fn test_habits(file: &SourceFile, findings: &mut Vec<Finding>) {
             "make it run everywhere (`cargo xtask test` brings the services), or delete it",
         ));
     }
-    let test_code = if file.crate_name() == "testkit" {
-        code
-    } else {
-        file.test_code()
-    };
+    let test_code = if file.crate_name() == "testkit" { code } else { file.test_code() };
     for at in find_words(&test_code, "sleep(") {
         findings.push(Finding::new(
             file.place(at),
@@ -211,11 +198,7 @@ fn test_habits(file: &SourceFile, findings: &mut Vec<Finding>) {
         ));
     }
     let tests_folder = format!("crates/{}/tests/", file.crate_name());
-    if file
-        .path
-        .strip_prefix(&tests_folder)
-        .is_some_and(|rest| !rest.contains('/'))
-    {
+    if file.path.strip_prefix(&tests_folder).is_some_and(|rest| !rest.contains('/')) {
         findings.push(Finding::new(
             &file.path,
             "a second test program links the whole tree once more",
@@ -232,14 +215,9 @@ mod tests {
     #[track_caller]
     fn judge(cases: &[(&str, &str, &str)]) {
         for (path, text, expected) in cases {
-            let file = SourceFile {
-                path: (*path).to_owned(),
-                text: (*text).to_owned(),
-            };
-            let problems: Vec<String> = check(&[file])
-                .into_iter()
-                .map(|finding| format!("{}: {}", finding.place, finding.problem))
-                .collect();
+            let file = SourceFile { path: (*path).to_owned(), text: (*text).to_owned() };
+            let problems: Vec<String> =
+                check(&[file]).into_iter().map(|finding| format!("{}: {}", finding.place, finding.problem)).collect();
             match *expected {
                 "" => assert_eq!(problems, Vec::<String>::new(), "{path}: {text}"),
                 part => assert!(
@@ -254,11 +232,7 @@ mod tests {
     fn files_open_with_what_they_own() {
         judge(&[
             ("crates/domain/src/lib.rs", "//! Rules.\n", ""),
-            (
-                "crates/domain/src/lib.rs",
-                "use std::fmt;\n",
-                "lib.rs:1: the file does not open",
-            ),
+            ("crates/domain/src/lib.rs", "use std::fmt;\n", "lib.rs:1: the file does not open"),
             ("crates/domain/src/lib.rs", "/// Rules.\n", "does not open"),
         ]);
     }
@@ -267,10 +241,7 @@ mod tests {
     fn long_files_are_split_but_tests_are_not_counted() {
         let line = "const A: u8 = 0;\n";
         let long = format!("//! A.\n{}", line.repeat(FILE_LINES_MAX));
-        let tested = format!(
-            "//! A.\n{line}#[cfg(test)]\nmod tests {{\n{}}}\n",
-            line.repeat(FILE_LINES_MAX)
-        );
+        let tested = format!("//! A.\n{line}#[cfg(test)]\nmod tests {{\n{}}}\n", line.repeat(FILE_LINES_MAX));
         judge(&[
             ("crates/domain/src/a.rs", &long, "701 lines without its tests"),
             ("crates/domain/src/a.rs", &tested, ""),
@@ -281,38 +252,14 @@ mod tests {
     #[test]
     fn only_the_binary_reads_files_and_the_environment() {
         judge(&[
-            (
-                "crates/engine/src/a.rs",
-                "//! A.\nuse std::env;\n",
-                "a.rs:2: `std::env` in crate engine",
-            ),
-            (
-                "crates/engine/src/a.rs",
-                "//! A.\nuse std::{fs, io};\n",
-                "`std::fs` in crate engine",
-            ),
-            (
-                "crates/engine/src/a.rs",
-                "//! A.\nuse std::{io, env::{self}};\n",
-                "`std::env` in crate engine",
-            ),
+            ("crates/engine/src/a.rs", "//! A.\nuse std::env;\n", "a.rs:2: `std::env` in crate engine"),
+            ("crates/engine/src/a.rs", "//! A.\nuse std::{fs, io};\n", "`std::fs` in crate engine"),
+            ("crates/engine/src/a.rs", "//! A.\nuse std::{io, env::{self}};\n", "`std::env` in crate engine"),
             ("crates/engine/src/a.rs", "//! A.\nuse std::{fmt, offset};\n", ""),
-            (
-                "crates/engine/src/a.rs",
-                "//! A. std::env\nconst A: &str = env!(\"CARGO_PKG_NAME\");\n",
-                "",
-            ),
-            (
-                "crates/engine/src/a.rs",
-                "//! A.\n#[cfg(test)]\nmod tests { use std::fs; }\n",
-                "",
-            ),
+            ("crates/engine/src/a.rs", "//! A. std::env\nconst A: &str = env!(\"CARGO_PKG_NAME\");\n", ""),
+            ("crates/engine/src/a.rs", "//! A.\n#[cfg(test)]\nmod tests { use std::fs; }\n", ""),
             ("crates/store/src/a.rs", "//! A.\nuse std::fs;\n", ""),
-            (
-                "crates/store/src/a.rs",
-                "//! A.\nuse std::{fs, env};\n",
-                "`std::env` in crate store",
-            ),
+            ("crates/store/src/a.rs", "//! A.\nuse std::{fs, env};\n", "`std::env` in crate store"),
             ("crates/dynowatch/src/a.rs", "//! A.\nuse std::{fs, env};\n", ""),
         ]);
     }
@@ -320,26 +267,10 @@ mod tests {
     #[test]
     fn nothing_is_left_unfinished() {
         judge(&[
-            (
-                "crates/web/src/a.rs",
-                "//! A.\nfn a() { todo!() }\n",
-                "a.rs:2: `todo!`",
-            ),
-            (
-                "crates/web/src/a.rs",
-                "//! A.\nfn a() { f(\"todo!\") } // todo!\n",
-                "",
-            ),
-            (
-                "crates/web/src/a.rs",
-                "//! A.\n#[allow(dead_code)]\nfn a() {}\n",
-                "without a reason",
-            ),
-            (
-                "crates/web/src/a.rs",
-                "//! A.\n#[allow(dead_code, reason = \"x\")]\nfn a() {}\n",
-                "",
-            ),
+            ("crates/web/src/a.rs", "//! A.\nfn a() { todo!() }\n", "a.rs:2: `todo!`"),
+            ("crates/web/src/a.rs", "//! A.\nfn a() { f(\"todo!\") } // todo!\n", ""),
+            ("crates/web/src/a.rs", "//! A.\n#[allow(dead_code)]\nfn a() {}\n", "without a reason"),
+            ("crates/web/src/a.rs", "//! A.\n#[allow(dead_code, reason = \"x\")]\nfn a() {}\n", ""),
             ("docs/a.md", concat!("see /wo", "rk/notes.md\n"), "a.md:1: `/wo"),
             ("docs/a.md", "a\n>>>>>>> other\n", "a.md:2: an unfinished merge"),
         ]);
@@ -347,25 +278,12 @@ mod tests {
 
     #[test]
     fn tests_run_always_and_never_sleep() {
-        let ignored =
-            "//! A.\n#[cfg(test)]\nmod tests {\n    #[test]\n    #[ignore = \"slow\"]\n    fn a() {}\n}\n";
+        let ignored = "//! A.\n#[cfg(test)]\nmod tests {\n    #[test]\n    #[ignore = \"slow\"]\n    fn a() {}\n}\n";
         judge(&[
             ("crates/web/src/a.rs", ignored, "a.rs:5: an ignored test"),
-            (
-                "crates/web/tests/it/a.rs",
-                "//! A.\nfn a() { tokio::time::sleep(d) }\n",
-                "a.rs:2: a test that sleeps",
-            ),
-            (
-                "crates/web/src/a.rs",
-                "//! A.\n#[cfg(test)]\nmod t { fn a() { sleep(1) } }\n",
-                "that sleeps",
-            ),
-            (
-                "crates/engine/src/a.rs",
-                "//! A.\nasync fn a() { tokio::time::sleep(d).await }\n",
-                "",
-            ),
+            ("crates/web/tests/it/a.rs", "//! A.\nfn a() { tokio::time::sleep(d) }\n", "a.rs:2: a test that sleeps"),
+            ("crates/web/src/a.rs", "//! A.\n#[cfg(test)]\nmod t { fn a() { sleep(1) } }\n", "that sleeps"),
+            ("crates/engine/src/a.rs", "//! A.\nasync fn a() { tokio::time::sleep(d).await }\n", ""),
             ("crates/web/tests/drain.rs", "//! A.\n", "a second test program"),
             ("crates/web/tests/it/main.rs", "//! A.\n", ""),
         ]);
@@ -374,11 +292,7 @@ mod tests {
     #[test]
     fn crates_inherit_versions_and_lints() {
         judge(&[
-            (
-                "crates/web/Cargo.toml",
-                "[lints]\nworkspace = true\n[dependencies]\nbytes.workspace = true\n",
-                "",
-            ),
+            ("crates/web/Cargo.toml", "[lints]\nworkspace = true\n[dependencies]\nbytes.workspace = true\n", ""),
             (
                 "crates/web/Cargo.toml",
                 "[lints]\nworkspace = true\n[dev-dependencies]\nbytes = \"1\"\n",

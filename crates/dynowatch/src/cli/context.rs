@@ -86,7 +86,8 @@ impl Context {
         };
         let limits =
             dynowatch_engine::Limits { groups_per_rule: config.limits.groups_per_rule, apps: config.limits.apps };
-        let options = EngineOptions { clock: self.clock(), store, settings, limits, commits: tokio::runtime::Handle::current() };
+        let options =
+            EngineOptions { clock: self.clock(), store, settings, limits, commits: tokio::runtime::Handle::current() };
         Ok(Engine::attach(options).await.map_err(anyhow::Error::from)?)
     }
 }

@@ -15,10 +15,7 @@ pub struct RealEnv;
 
 impl Env for RealEnv {
     fn get(&self, name: &str) -> Option<String> {
-        #[expect(
-            clippy::disallowed_methods,
-            reason = "this is the `config::Env` that everyone else is sent to"
-        )]
+        #[expect(clippy::disallowed_methods, reason = "this is the `config::Env` that everyone else is sent to")]
         std::env::var(name).ok()
     }
 }
@@ -41,12 +38,7 @@ impl<const N: usize> From<[(&str, &str); N]> for MapEnv {
 
 impl From<&[(&str, &str)]> for MapEnv {
     fn from(pairs: &[(&str, &str)]) -> Self {
-        Self(
-            pairs
-                .iter()
-                .map(|(name, value)| ((*name).to_owned(), (*value).to_owned()))
-                .collect(),
-        )
+        Self(pairs.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect())
     }
 }
 
@@ -62,11 +54,7 @@ pub struct Variable {
 }
 
 const fn variable(name: &'static str, secret: bool, meaning: &'static str) -> Variable {
-    Variable {
-        name,
-        secret,
-        meaning,
-    }
+    Variable { name, secret, meaning }
 }
 
 pub(super) const PORT: &str = "PORT";
@@ -82,38 +70,14 @@ pub(super) const CONFIG_FILE: &str = "DYNOWATCH_CONFIG";
 
 /// Every variable that is read whatever the file says.
 pub const VARIABLES: &[Variable] = &[
-    variable(
-        CONFIG_FILE,
-        false,
-        "path of the configuration file, when --config is not given",
-    ),
+    variable(CONFIG_FILE, false, "path of the configuration file, when --config is not given"),
     variable(PORT, false, "listen on 0.0.0.0 and this port"),
     variable(DATABASE_URL, true, "the store: postgres://… or sqlite://…"),
-    variable(
-        DYNO,
-        false,
-        "set by Heroku on a dyno; there the store must be Postgres",
-    ),
-    variable(
-        DRAIN_SECRET,
-        true,
-        "secrets that drain URLs are signed with, newest first, separated by commas",
-    ),
+    variable(DYNO, false, "set by Heroku on a dyno; there the store must be Postgres"),
+    variable(DRAIN_SECRET, true, "secrets that drain URLs are signed with, newest first, separated by commas"),
     variable(DRAIN_FLAG, false, "false, 0, off or no switches the drain off"),
-    variable(
-        SLACK_TOKEN,
-        true,
-        "bot token of Slack receivers that name no token_env",
-    ),
+    variable(SLACK_TOKEN, true, "bot token of Slack receivers that name no token_env"),
     variable(SLACK_API, false, "base URL of the Slack API, for tests"),
-    variable(
-        PUBLIC_URL,
-        false,
-        "where people reach this instance; makes the links in messages",
-    ),
-    variable(
-        API_TOKEN,
-        true,
-        "bearer tokens of the JSON API, separated by commas",
-    ),
+    variable(PUBLIC_URL, false, "where people reach this instance; makes the links in messages"),
+    variable(API_TOKEN, true, "bearer tokens of the JSON API, separated by commas"),
 ];

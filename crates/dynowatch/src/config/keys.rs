@@ -1,27 +1,12 @@
 //! Every key that a configuration file may hold. The readers refuse what is not here, and tests hold the example file
 //! and the documentation against it.
 
-pub(super) const FILE: &[&str] = &[
-    "server",
-    "store",
-    "drain",
-    "defaults",
-    "rule_pack",
-    "limits",
-    "apps",
-    "receivers",
-    "rules",
-];
+pub(super) const FILE: &[&str] =
+    &["server", "store", "drain", "defaults", "rule_pack", "limits", "apps", "receivers", "rules"];
 pub(super) const SERVER: &[&str] = &["listen", "public_url"];
 pub(super) const STORE: &[&str] = &["url", "metrics_bytes_max"];
 pub(super) const DRAIN: &[&str] = &["enabled", "body_bytes_max"];
-pub(super) const DEFAULTS: &[&str] = &[
-    "receivers",
-    "cooldown",
-    "resolve_after",
-    "severity",
-    "send_resolved",
-];
+pub(super) const DEFAULTS: &[&str] = &["receivers", "cooldown", "resolve_after", "severity", "send_resolved"];
 pub(super) const RULE_PACK: &[&str] = &["enabled", "disable", "receivers", "rules"];
 pub(super) const LIMITS: &[&str] = &["apps", "groups_per_rule", "drain_requests"];
 pub(super) const APP: &[&str] = &["name", "drain_tokens"];
@@ -49,17 +34,8 @@ pub(super) const RULE: &[&str] = &[
     "apps",
     "enabled",
 ];
-pub(super) const MATCH: &[&str] = &[
-    "code",
-    "kind",
-    "source",
-    "process",
-    "dyno",
-    "text",
-    "regex",
-    "status",
-    "path_prefix",
-];
+pub(super) const MATCH: &[&str] =
+    &["code", "kind", "source", "process", "dyno", "text", "regex", "status", "path_prefix"];
 pub(super) const LIVELY: &[&str] = &["lines", "within"];
 
 /// Keys that hold a table or a list of tables, with what may stand in it.
@@ -82,7 +58,5 @@ const TABLES: &[(&str, &[&str])] = &[
 
 /// Every key with the table it belongs to: `("rules.match", "code")`. Keys that hold such a table stand in it, too.
 pub fn known_keys() -> impl Iterator<Item = (&'static str, &'static str)> {
-    TABLES
-        .iter()
-        .flat_map(|(table, keys)| keys.iter().map(move |key| (*table, *key)))
+    TABLES.iter().flat_map(|(table, keys)| keys.iter().map(move |key| (*table, *key)))
 }

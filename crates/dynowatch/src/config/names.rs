@@ -20,10 +20,7 @@ pub(super) fn nearest<'a>(word: &str, known: &[&'a str]) -> Option<&'a str> {
 
 /// `did you mean "count"? Known are: count, ratio, …`
 pub(super) fn did_you_mean(word: &str, known: &[&str]) -> String {
-    let listed = known
-        .get(..LISTED_MAX.min(known.len()))
-        .unwrap_or(known)
-        .join(", ");
+    let listed = known.get(..LISTED_MAX.min(known.len())).unwrap_or(known).join(", ");
     let more = match known.len().saturating_sub(LISTED_MAX) {
         0 => String::new(),
         more => format!(" and {more} more"),
@@ -46,9 +43,7 @@ pub(super) fn is_name(name: &str) -> bool {
 /// are rather a secret that was put where the name of its variable belongs.
 pub(super) fn is_variable_name(text: &str) -> bool {
     let plain = |b: u8| b.is_ascii_uppercase() || b.is_ascii_digit() || b == b'_';
-    text.bytes()
-        .next()
-        .is_some_and(|b| b.is_ascii_uppercase() || b == b'_')
+    text.bytes().next().is_some_and(|b| b.is_ascii_uppercase() || b == b'_')
         && text.bytes().all(plain)
         && text.len() <= 64
         && (text.len() <= 24 || text.contains('_'))
@@ -61,12 +56,8 @@ mod tests {
     #[test]
     fn the_nearest_name() {
         let known = ["window", "count", "cooldown", "receivers"];
-        let cases = [
-            ("windw", Some("window")),
-            ("Count", Some("count")),
-            ("reciever", Some("receivers")),
-            ("zzz", None),
-        ];
+        let cases =
+            [("windw", Some("window")), ("Count", Some("count")), ("reciever", Some("receivers")), ("zzz", None)];
         for (word, want) in cases {
             assert_eq!(nearest(word, &known), want, "{word}");
         }
@@ -78,13 +69,7 @@ mod tests {
         for name in ["SLACK_BOT_TOKEN", "TOKEN2", "_X"] {
             assert!(is_variable_name(name), "{name}");
         }
-        for secret in [
-            "xoxb-1-2",
-            "",
-            "2TOKEN",
-            "AAAABBBBCCCCDDDDEEEEFFFF00001111",
-            "two words",
-        ] {
+        for secret in ["xoxb-1-2", "", "2TOKEN", "AAAABBBBCCCCDDDDEEEEFFFF00001111", "two words"] {
             assert!(!is_variable_name(secret), "{secret}");
         }
     }

@@ -31,16 +31,8 @@ pub(super) struct Report<'a> {
 
 impl<'a> Report<'a> {
     pub(super) fn new(file: &'a str, text: &'a str) -> Self {
-        let line_starts = std::iter::once(0)
-            .chain(text.match_indices('\n').map(|(at, _)| at + 1))
-            .collect();
-        Self {
-            file,
-            text,
-            line_starts,
-            errors: RefCell::default(),
-            warnings: RefCell::default(),
-        }
+        let line_starts = std::iter::once(0).chain(text.match_indices('\n').map(|(at, _)| at + 1)).collect();
+        Self { file, text, line_starts, errors: RefCell::default(), warnings: RefCell::default() }
     }
 
     pub(super) fn file(&self) -> &'a str {
@@ -53,15 +45,8 @@ impl<'a> Report<'a> {
     }
 
     fn column(&self, at: usize) -> u32 {
-        let start = self
-            .line_starts
-            .get((self.line(at) as usize).saturating_sub(1))
-            .copied()
-            .unwrap_or(0);
-        let before = self
-            .text
-            .get(start..at)
-            .map_or(0, |before| before.chars().count());
+        let start = self.line_starts.get((self.line(at) as usize).saturating_sub(1)).copied().unwrap_or(0);
+        let before = self.text.get(start..at).map_or(0, |before| before.chars().count());
         u32::try_from(before).unwrap_or(u32::MAX).saturating_add(1)
     }
 
@@ -105,12 +90,7 @@ pub(super) struct Node<'a> {
 
 impl<'a> Node<'a> {
     fn new(report: &'a Report<'a>, key: String, value: &'a Spanned<DeValue<'a>>) -> Self {
-        Self {
-            report,
-            key,
-            span: value.span(),
-            value: value.get_ref(),
-        }
+        Self { report, key, span: value.span(), value: value.get_ref() }
     }
 
     pub(super) fn line(&self) -> u32 {
@@ -119,19 +99,13 @@ impl<'a> Node<'a> {
 
     /// Says what is wrong with this value, and gives nothing, for use at the end of a reader.
     pub(super) fn fail<T>(&self, problem: impl fmt::Display) -> Option<T> {
-        self.report
-            .error(self.span.start, &self.key, &problem.to_string());
+        self.report.error(self.span.start, &self.key, &problem.to_string());
         None
     }
 
     /// Says that something is odd, with its place.
     pub(super) fn warn(&self, text: impl fmt::Display) {
-        self.report.warn(format!(
-            "{}:{}: {}: {text}",
-            self.report.file,
-            self.line(),
-            self.key
-        ));
+        self.report.warn(format!("{}:{}: {}: {text}", self.report.file, self.line(), self.key));
     }
 
     fn wrong_type<T>(&self, wanted: &str) -> Option<T> {
@@ -222,11 +196,7 @@ impl<'a> Node<'a> {
         let text = self.text(&format!("one of: {}", names.join(", ")))?;
         match known.iter().find(|(name, _)| *name == text) {
             Some((_, value)) => Some(*value),
-            None => self.fail(format!(
-                "{:?} is not {what}: {}",
-                shortened(text),
-                did_you_mean(text, &names)
-            )),
+            None => self.fail(format!("{:?} is not {what}: {}", shortened(text), did_you_mean(text, &names))),
         }
     }
 
@@ -251,11 +221,7 @@ impl<'a> Node<'a> {
     }
 
     fn items(&self, array: &'a DeArray<'a>) -> Vec<Node<'a>> {
-        array
-            .iter()
-            .enumerate()
-            .map(|(i, value)| Self::new(self.report, format!("{}[{i}]", self.key), value))
-            .collect()
+        array.iter().enumerate().map(|(i, value)| Self::new(self.report, format!("{}[{i}]", self.key), value)).collect()
     }
 
     /// The value as a table in which only `known` keys may stand.
@@ -268,12 +234,9 @@ impl<'a> Node<'a> {
     /// The value as a table with any keys.
     pub(super) fn any_table(&self, wanted: &str) -> Option<Table<'a>> {
         match self.value {
-            DeValue::Table(entries) => Some(Table {
-                report: self.report,
-                key: self.key.clone(),
-                at: self.span.start,
-                entries,
-            }),
+            DeValue::Table(entries) => {
+                Some(Table { report: self.report, key: self.key.clone(), at: self.span.start, entries })
+            }
             _ => self.wrong_type(wanted),
         }
     }
@@ -291,12 +254,7 @@ pub(super) struct Table<'a> {
 impl<'a> Table<'a> {
     /// The whole document.
     pub(super) fn root(report: &'a Report<'a>, entries: &'a DeTable<'a>) -> Self {
-        Self {
-            report,
-            key: String::new(),
-            at: 0,
-            entries,
-        }
+        Self { report, key: String::new(), at: 0, entries }
     }
 
     /// Says that something is wrong with the table as a whole, or that `key` is missing from it.
@@ -310,9 +268,7 @@ impl<'a> Table<'a> {
     }
 
     pub(super) fn get(&self, key: &str) -> Option<Node<'a>> {
-        self.entries
-            .get(key)
-            .map(|value| Node::new(self.report, self.path(key), value))
+        self.entries.get(key).map(|value| Node::new(self.report, self.path(key), value))
     }
 
     /// Keys with their values, in the order of the file.
@@ -321,41 +277,25 @@ impl<'a> Table<'a> {
         entries.sort_by_key(|(key, _)| key.span().start);
         entries
             .into_iter()
-            .map(|(key, value)| {
-                (
-                    key.get_ref().as_ref(),
-                    Node::new(self.report, self.path(key.get_ref()), value),
-                )
-            })
+            .map(|(key, value)| (key.get_ref().as_ref(), Node::new(self.report, self.path(key.get_ref()), value)))
             .collect()
     }
 
     /// The tables under a key that is written `[[key]]`.
     pub(super) fn tables(&self, key: &str, known: &[&str]) -> Vec<Table<'a>> {
         let wanted = format!("tables, each under a line [[{key}]]");
-        let nodes = self
-            .get(key)
-            .and_then(|node| node.list(&wanted))
-            .unwrap_or_default();
-        nodes
-            .iter()
-            .filter_map(|node| node.table(known, &wanted))
-            .collect()
+        let nodes = self.get(key).and_then(|node| node.list(&wanted)).unwrap_or_default();
+        nodes.iter().filter_map(|node| node.table(known, &wanted)).collect()
     }
 
     /// The table under a key that is written `[key]`.
     pub(super) fn table(&self, key: &str, known: &[&str]) -> Option<Table<'a>> {
-        self.get(key)?
-            .table(known, &format!("a table under a line [{key}]"))
+        self.get(key)?.table(known, &format!("a table under a line [{key}]"))
     }
 
     /// Keys that are not known are errors: a misspelt limit that is silently ignored is a page that never comes.
     pub(super) fn refuse_unknown(&self, known: &[&str]) {
-        for (key, _) in self
-            .entries
-            .iter()
-            .filter(|(key, _)| !known.contains(&key.get_ref().as_ref()))
-        {
+        for (key, _) in self.entries.iter().filter(|(key, _)| !known.contains(&key.get_ref().as_ref())) {
             let (name, at) = (key.get_ref().as_ref(), key.span().start);
             let secret = ["token", "secret", "password", "api_key"].contains(&name);
             let env = format!("{name}_env");
@@ -371,15 +311,8 @@ impl<'a> Table<'a> {
     }
 
     fn path(&self, key: &str) -> String {
-        let bare = !key.is_empty()
-            && key
-                .bytes()
-                .all(|b| b.is_ascii_alphanumeric() || matches!(b, b'-' | b'_'));
-        let shown = if bare || key.is_empty() {
-            key.to_owned()
-        } else {
-            format!("{:?}", shortened(key))
-        };
+        let bare = !key.is_empty() && key.bytes().all(|b| b.is_ascii_alphanumeric() || matches!(b, b'-' | b'_'));
+        let shown = if bare || key.is_empty() { key.to_owned() } else { format!("{:?}", shortened(key)) };
         match (self.key.is_empty(), key.is_empty()) {
             (true, _) => shown,
             (false, true) => self.key.clone(),

@@ -17,8 +17,7 @@ use super::variables::Variables;
 
 /// The most receivers of one instance.
 const RECEIVERS_MAX: usize = 1_000;
-const KINDS_WANTED: &str =
-    "slack = { channel = \"C0123456789\" }, webhook = { url = \"https://…\" } or log = {}";
+const KINDS_WANTED: &str = "slack = { channel = \"C0123456789\" }, webhook = { url = \"https://…\" } or log = {}";
 
 /// What the file says of receivers.
 pub(super) struct Receivers<'a> {
@@ -32,10 +31,7 @@ pub(super) struct Receivers<'a> {
 pub(super) fn read<'a>(root: &Table<'a>, variables: &Variables<'_>, slack_api_url: &str) -> Receivers<'a> {
     let tables = root.tables("receivers", keys::RECEIVER);
     if tables.len() > RECEIVERS_MAX {
-        root.fail::<()>(
-            "receivers",
-            format!("{} receivers are too many: at most {RECEIVERS_MAX}", tables.len()),
-        );
+        root.fail::<()>("receivers", format!("{} receivers are too many: at most {RECEIVERS_MAX}", tables.len()));
     }
     let mut lines = BTreeMap::new();
     let (mut specs, mut names) = (Vec::new(), Vec::new());
@@ -44,20 +40,15 @@ pub(super) fn read<'a>(root: &Table<'a>, variables: &Variables<'_>, slack_api_ur
         let kind = read_kind(table, variables, slack_api_url);
         names.extend(name);
         if let (Some(name), Some(kind)) = (name, kind) {
-            specs.push(ReceiverSpec {
-                name: name.to_owned(),
-                kind,
-            });
+            specs.push(ReceiverSpec { name: name.to_owned(), kind });
         }
     }
     Receivers { specs, names }
 }
 
 fn read_kind(table: &Table<'_>, variables: &Variables<'_>, slack_api_url: &str) -> Option<ReceiverKind> {
-    let written: Vec<(&str, Node<'_>)> = ["slack", "webhook", "log"]
-        .into_iter()
-        .filter_map(|kind| Some((kind, table.get(kind)?)))
-        .collect();
+    let written: Vec<(&str, Node<'_>)> =
+        ["slack", "webhook", "log"].into_iter().filter_map(|kind| Some((kind, table.get(kind)?))).collect();
     match written.as_slice() {
         [] => table.fail("", format!("a receiver without a kind reaches nobody: write {KINDS_WANTED}")),
         [(kind, node)] => match *kind {
@@ -76,10 +67,7 @@ fn read_slack(node: &Node<'_>, variables: &Variables<'_>, api_url: &str) -> Opti
     let table = node.table(keys::SLACK, "a table such as { channel = \"C0123456789\" }")?;
     let channel = match table.get("channel") {
         Some(node) => read_channel(&node),
-        None => table.fail(
-            "channel",
-            "missing: write a channel's or a person's id, as in channel = \"C0123456789\"",
-        ),
+        None => table.fail("channel", "missing: write a channel's or a person's id, as in channel = \"C0123456789\""),
     };
     let token = match table.get("token_env") {
         Some(node) => named_secret(&node, variables, "the bot token of your Slack app, as in xoxb-…"),
@@ -89,11 +77,7 @@ fn read_slack(node: &Node<'_>, variables: &Variables<'_>, api_url: &str) -> Opti
             "the bot token of your Slack app, as in xoxb-…",
         ),
     };
-    Some(ReceiverKind::Slack {
-        channel: channel?,
-        token: token?,
-        api_url: api_url.to_owned(),
-    })
+    Some(ReceiverKind::Slack { channel: channel?, token: token?, api_url: api_url.to_owned() })
 }
 
 fn read_channel(node: &Node<'_>) -> Option<String> {
@@ -112,10 +96,7 @@ fn read_channel(node: &Node<'_>) -> Option<String> {
 }
 
 fn read_webhook(node: &Node<'_>, variables: &Variables<'_>) -> Option<ReceiverKind> {
-    let table = node.table(
-        keys::WEBHOOK,
-        "a table such as { url = \"https://example.com/hook\" }",
-    )?;
+    let table = node.table(keys::WEBHOOK, "a table such as { url = \"https://example.com/hook\" }")?;
     let url = match (table.get("url"), table.get("url_env")) {
         (Some(_), Some(by_name)) => by_name.fail("`url` stands here already: keep one of the two"),
         (Some(node), None) => {
@@ -126,16 +107,13 @@ fn read_webhook(node: &Node<'_>, variables: &Variables<'_>) -> Option<ReceiverKi
             }
         }
         (None, Some(node)) => read_url_by_name(&node, variables),
-        (None, None) => {
-            table.fail("url", "missing: write where to post, as in url = \"https://example.com/hook\", or url_env = \"HOOK_URL\"")
-        }
+        (None, None) => table.fail(
+            "url",
+            "missing: write where to post, as in url = \"https://example.com/hook\", or url_env = \"HOOK_URL\"",
+        ),
     };
     let secret = match table.get("secret_env") {
-        Some(node) => Some(named_secret(
-            &node,
-            variables,
-            "the secret that messages are signed with",
-        )?),
+        Some(node) => Some(named_secret(&node, variables, "the secret that messages are signed with")?),
         None => {
             node.warn("no secret_env: messages are not signed, so their reader cannot tell who sent them");
             None
@@ -149,12 +127,8 @@ fn read_url_by_name(node: &Node<'_>, variables: &Variables<'_>) -> Option<String
     let name = variable_name(node)?;
     match variables.value(name) {
         Some(url) if urls::is_http(&url) => Some(url),
-        Some(_) => node.fail(format!(
-            "the environment variable {name} does not hold an http:// or https:// URL"
-        )),
-        None => variables
-            .missing(name, &|problem| node.fail(problem), "the URL to post to")
-            .map(|()| String::new()),
+        Some(_) => node.fail(format!("the environment variable {name} does not hold an http:// or https:// URL")),
+        None => variables.missing(name, &|problem| node.fail(problem), "the URL to post to").map(|()| String::new()),
     }
 }
 
@@ -165,9 +139,7 @@ fn read_log(node: &Node<'_>) -> Option<ReceiverKind> {
     };
     match node.text("a path such as \"alerts.log\"")? {
         path if path.is_empty() || path.contains('\0') => node.fail("an empty path names no file"),
-        path => Some(ReceiverKind::Log {
-            path: Some(PathBuf::from(path)),
-        }),
+        path => Some(ReceiverKind::Log { path: Some(PathBuf::from(path)) }),
     }
 }
 

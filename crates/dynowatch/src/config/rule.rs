@@ -7,8 +7,7 @@ use std::time::Duration;
 use dynowatch_domain::matcher::regex_problem;
 use dynowatch_domain::parse::{CountThreshold, Glob, ShareThreshold};
 use dynowatch_domain::rule::{
-    Condition, GroupBy, Lively, MatchSpec, NAME_BYTES_MAX, Origin, PATTERN_BYTES_MAX, Rule, Severity,
-    StatusPattern,
+    Condition, GroupBy, Lively, MatchSpec, NAME_BYTES_MAX, Origin, PATTERN_BYTES_MAX, Rule, Severity, StatusPattern,
 };
 use dynowatch_domain::signal::{Code, Kind, Source};
 
@@ -144,10 +143,8 @@ impl<'a> Draft<'a> {
 
     /// The condition of a rule that stands for itself: exactly one of three, with all it needs.
     fn condition(&self) -> Option<Condition> {
-        let written: Vec<Node<'_>> = ["count", "ratio", "absence"]
-            .iter()
-            .filter_map(|key| self.table.get(key))
-            .collect();
+        let written: Vec<Node<'_>> =
+            ["count", "ratio", "absence"].iter().filter_map(|key| self.table.get(key)).collect();
         let kind = match written.as_slice() {
             [] => {
                 return self.table.fail(
@@ -166,10 +163,7 @@ impl<'a> Draft<'a> {
         };
         self.refuse_foreign(&kind);
         if !self.table.has("window") {
-            self.table.fail::<()>(
-                "window",
-                "missing: write how long to look back, as in window = \"5m\"",
-            );
+            self.table.fail::<()>("window", "missing: write how long to look back, as in window = \"5m\"");
         }
         if kind == "ratio" && !self.table.has("requests_min") {
             self.table.fail::<()>(
@@ -178,29 +172,20 @@ impl<'a> Draft<'a> {
             );
         }
         match kind.as_str() {
-            "count" => Some(Condition::Count {
-                threshold: self.count?,
-                window: self.window?,
-            }),
+            "count" => Some(Condition::Count { threshold: self.count?, window: self.window? }),
             "ratio" => Some(Condition::Ratio {
                 threshold: self.ratio?,
                 requests_min: self.requests_min?,
                 window: self.window?,
             }),
-            _ => Some(Condition::Absence {
-                fewer_than: self.absence?,
-                window: self.window?,
-                lively: self.lively,
-            }),
+            _ => Some(Condition::Absence { fewer_than: self.absence?, window: self.window?, lively: self.lively }),
         }
     }
 
     /// A built-in condition with the written parts in place of its own. It stays of its kind: another kind is another
     /// rule, and is written as one.
     fn changed_condition(&self, base: &Condition) -> Option<Condition> {
-        let foreign = ["count", "ratio", "absence"]
-            .into_iter()
-            .filter(|key| *key != base.name());
+        let foreign = ["count", "ratio", "absence"].into_iter().filter(|key| *key != base.name());
         for node in foreign.filter_map(|key| self.table.get(key)) {
             node.fail::<()>(format!(
                 "this built-in rule is made of `{}`: change that, or write a rule of its name under [[rules]], which replaces it",
@@ -214,20 +199,12 @@ impl<'a> Draft<'a> {
                 set(threshold, self.count);
                 set(window, self.window);
             }
-            Condition::Ratio {
-                threshold,
-                requests_min,
-                window,
-            } => {
+            Condition::Ratio { threshold, requests_min, window } => {
                 set(threshold, self.ratio);
                 set(requests_min, self.requests_min);
                 set(window, self.window);
             }
-            Condition::Absence {
-                fewer_than,
-                window,
-                lively,
-            } => {
+            Condition::Absence { fewer_than, window, lively } => {
                 set(fewer_than, self.absence);
                 set(window, self.window);
                 if self.lively.is_some() {
@@ -242,9 +219,7 @@ impl<'a> Draft<'a> {
     fn refuse_foreign(&self, kind: &str) {
         for (key, owner) in [("requests_min", "ratio"), ("lively", "absence")] {
             if let Some(node) = self.table.get(key).filter(|_| kind != owner) {
-                node.fail::<()>(format!(
-                    "belongs to `{owner}`, and this rule has `{kind}`: leave it out"
-                ));
+                node.fail::<()>(format!("belongs to `{owner}`, and this rule has `{kind}`: leave it out"));
             }
         }
     }
@@ -252,14 +227,9 @@ impl<'a> Draft<'a> {
 
 /// What is wrong with a rule as a whole, said at the value that the domain blames, where it is written.
 pub(super) fn fail_at(table: &Table<'_>, key: &str, problem: &str) {
-    let (first, rest) = key
-        .split_once('.')
-        .map_or((key, None), |(first, rest)| (first, Some(rest)));
+    let (first, rest) = key.split_once('.').map_or((key, None), |(first, rest)| (first, Some(rest)));
     let outer = table.get(first);
-    let inner = outer
-        .as_ref()
-        .zip(rest)
-        .and_then(|(node, rest)| node.any_table("")?.get(rest));
+    let inner = outer.as_ref().zip(rest).and_then(|(node, rest)| node.any_table("")?.get(rest));
     match inner.or(outer) {
         Some(node) => node.fail(problem),
         None => table.fail::<()>(key, problem),
@@ -277,39 +247,22 @@ fn read_match(node: &Node<'_>, context: &Context<'_>) -> Option<MatchSpec> {
     let values = |key: &str| {
         let values = table.get(key).map(|node| node.one_or_more()).unwrap_or_default();
         if values.len() > VALUES_MAX {
-            table.fail::<()>(
-                key,
-                format!("has {} values: write at most {VALUES_MAX}", values.len()),
-            );
+            table.fail::<()>(key, format!("has {} values: write at most {VALUES_MAX}", values.len()));
         }
         values
     };
     let kinds: Vec<(&str, Kind)> = Kind::ALL.iter().map(|kind| (kind.as_str(), *kind)).collect();
     let sources = [Source::App, Source::Heroku].map(|source| (source.as_str(), source));
     Some(MatchSpec {
-        code: values("code")
-            .iter()
-            .filter_map(|node| read_code(node, context.codes))
-            .collect(),
-        kind: values("kind")
-            .iter()
-            .filter_map(|node| node.one_of("a kind of line", &kinds))
-            .collect(),
-        source: table
-            .get("source")
-            .and_then(|node| node.one_of("a source", &sources)),
+        code: values("code").iter().filter_map(|node| read_code(node, context.codes)).collect(),
+        kind: values("kind").iter().filter_map(|node| node.one_of("a kind of line", &kinds)).collect(),
+        source: table.get("source").and_then(|node| node.one_of("a source", &sources)),
         process: table
             .get("process")
             .map(|node| read_globs(&node, "a process type, as in \"web\""))
             .unwrap_or_default(),
-        dyno: table
-            .get("dyno")
-            .map(|node| read_globs(&node, "a dyno, as in \"web.*\""))
-            .unwrap_or_default(),
-        text: values("text")
-            .iter()
-            .filter_map(|node| read_text(node, "a text to look for"))
-            .collect(),
+        dyno: table.get("dyno").map(|node| read_globs(&node, "a dyno, as in \"web.*\"")).unwrap_or_default(),
+        text: values("text").iter().filter_map(|node| read_text(node, "a text to look for")).collect(),
         regex: table.get("regex").and_then(|node| read_regex(&node)),
         status: values("status").iter().filter_map(read_status).collect(),
         path_prefix: values("path_prefix")
@@ -336,9 +289,7 @@ fn read_code(node: &Node<'_>, known: &[Code]) -> Option<Code> {
         };
     };
     if !known.contains(&code) {
-        node.warn(format!(
-            "\"{code}\" is not a code that Heroku documents; the rule waits for it all the same"
-        ));
+        node.warn(format!("\"{code}\" is not a code that Heroku documents; the rule waits for it all the same"));
     }
     Some(code)
 }
@@ -354,39 +305,25 @@ fn read_status(node: &Node<'_>) -> Option<StatusPattern> {
 fn read_regex(node: &Node<'_>) -> Option<String> {
     let text = node.text("a regular expression")?;
     if text.is_empty() || text.len() > PATTERN_BYTES_MAX {
-        return node.fail(format!(
-            "a regular expression is 1 to {PATTERN_BYTES_MAX} bytes long"
-        ));
+        return node.fail(format!("a regular expression is 1 to {PATTERN_BYTES_MAX} bytes long"));
     }
     match regex_problem(text) {
         None => Some(text.to_owned()),
-        Some(problem) => node.fail(format!(
-            "{:?} is not a regular expression: {problem}",
-            shortened(text)
-        )),
+        Some(problem) => node.fail(format!("{:?} is not a regular expression: {problem}", shortened(text))),
     }
 }
 
 fn read_globs(node: &Node<'_>, wanted: &str) -> Vec<Glob> {
-    node.one_or_more()
-        .iter()
-        .filter_map(|node| node.parsed(wanted))
-        .collect()
+    node.one_or_more().iter().filter_map(|node| node.parsed(wanted)).collect()
 }
 
 fn read_group_by(node: &Node<'_>) -> Vec<GroupBy> {
     let known = GroupBy::ALL.map(|by| (by.as_str(), by));
-    node.one_or_more()
-        .iter()
-        .filter_map(|node| node.one_of("a way to group", &known))
-        .collect()
+    node.one_or_more().iter().filter_map(|node| node.one_of("a way to group", &known)).collect()
 }
 
 pub(super) fn read_severity(node: &Node<'_>) -> Option<Severity> {
-    node.one_of(
-        "a severity",
-        &Severity::ALL.map(|severity| (severity.as_str(), severity)),
-    )
+    node.one_of("a severity", &Severity::ALL.map(|severity| (severity.as_str(), severity)))
 }
 
 fn read_runbook(node: &Node<'_>) -> Option<String> {
@@ -407,15 +344,9 @@ pub(super) fn read_receivers(node: &Node<'_>, known: &[&str]) -> Option<Vec<Stri
             continue;
         };
         if !known.contains(&name) {
-            item.fail::<()>(format!(
-                "there is no receiver {:?}: {}",
-                shortened(name),
-                did_you_mean(name, known)
-            ));
+            item.fail::<()>(format!("there is no receiver {:?}: {}", shortened(name), did_you_mean(name, known)));
         } else if names.iter().any(|listed| listed == name) {
-            item.fail::<()>(format!(
-                "{name:?} stands in this list twice: one message is enough"
-            ));
+            item.fail::<()>(format!("{name:?} stands in this list twice: one message is enough"));
         } else {
             names.push(name.to_owned());
         }
@@ -425,11 +356,7 @@ pub(super) fn read_receivers(node: &Node<'_>, known: &[&str]) -> Option<Vec<Stri
 
 fn read_absence(node: &Node<'_>) -> Option<u64> {
     let text = node.text("a text such as \"< 1\"")?;
-    match text
-        .trim()
-        .strip_prefix('<')
-        .map(|number| number.trim().parse::<u64>())
-    {
+    match text.trim().strip_prefix('<').map(|number| number.trim().parse::<u64>()) {
         Some(Ok(number)) => Some(number),
         _ => node.fail(format!(
             "{:?} is not an absence: write \"< 1\" (not a single line) or \"< 10\" (fewer than ten)",
@@ -449,35 +376,21 @@ fn read_lively(node: &Node<'_>) -> Option<Lively> {
         zero if zero.is_zero() => node.fail("no line fits into no time: write a duration such as \"1h\""),
         within => Some(within),
     });
-    Some(Lively {
-        lines_min: lines_min?,
-        within: within?,
-    })
+    Some(Lively { lines_min: lines_min?, within: within? })
 }
 
 /// The `name` of a table under `[[apps]]`, `[[receivers]]` or `[[rules]]`, told apart from those before it.
-pub(super) fn read_name<'a>(
-    table: &Table<'a>,
-    seen: &mut BTreeMap<&'a str, u32>,
-    what: &str,
-) -> Option<&'a str> {
+pub(super) fn read_name<'a>(table: &Table<'a>, seen: &mut BTreeMap<&'a str, u32>, what: &str) -> Option<&'a str> {
     let Some(node) = table.get("name") else {
-        return table.fail(
-            "name",
-            format!("missing: every {what} has a name of its own, as in name = \"web\""),
-        );
+        return table.fail("name", format!("missing: every {what} has a name of its own, as in name = \"web\""));
     };
     let name = node.text("a text such as \"web\"")?;
     if !is_name(name) {
-        return node.fail(format!(
-            "{:?} is not a name: write 1 to {NAME_BYTES_MAX} of a-z, 0-9, - _ and .",
-            shortened(name)
-        ));
+        return node
+            .fail(format!("{:?} is not a name: write 1 to {NAME_BYTES_MAX} of a-z, 0-9, - _ and .", shortened(name)));
     }
     if let Some(line) = seen.get(name) {
-        return node.fail(format!(
-            "{name:?} is the name of the {what} in line {line} already: give each its own"
-        ));
+        return node.fail(format!("{name:?} is the name of the {what} in line {line} already: give each its own"));
     }
     seen.insert(name, node.line());
     Some(name)

@@ -19,10 +19,7 @@ pub(super) fn read(root: &Table<'_>, context: &Context<'_>, built_in: Vec<Rule>)
     if tables.len() + built_in.len() > RULES_MAX {
         root.fail::<()>(
             "rules",
-            format!(
-                "{} rules are too many: at most {RULES_MAX}, the built-in ones among them",
-                tables.len()
-            ),
+            format!("{} rules are too many: at most {RULES_MAX}, the built-in ones among them", tables.len()),
         );
     }
     let mut lines = BTreeMap::new();
@@ -46,18 +43,10 @@ pub(super) fn read(root: &Table<'_>, context: &Context<'_>, built_in: Vec<Rule>)
 
 /// Tries the rules as the engine will use them: all patterns together have limits, too, which no rule knows alone.
 fn compile(root: &Table<'_>, tables: &[Table<'_>], rules: &[Rule]) {
-    let enabled = rules
-        .iter()
-        .filter(|rule| rule.enabled)
-        .cloned()
-        .map(Arc::new)
-        .collect();
+    let enabled = rules.iter().filter(|rule| rule.enabled).cloned().map(Arc::new).collect();
     if let Err(error) = Matcher::new(enabled) {
-        let named = |table: &&Table<'_>| {
-            table
-                .get("name")
-                .is_some_and(|name| name.text("") == Some(error.rule.as_str()))
-        };
+        let named =
+            |table: &&Table<'_>| table.get("name").is_some_and(|name| name.text("") == Some(error.rule.as_str()));
         match tables.iter().find(named) {
             Some(table) => fail_at(table, error.key, &error.text),
             None => {
@@ -69,10 +58,7 @@ fn compile(root: &Table<'_>, tables: &[Table<'_>], rules: &[Rule]) {
 
 /// A rule that takes the same lines as the built-in one it replaces means the same, and the same helps.
 fn keep_guidance(rule: &mut Rule, built_in: &[Rule]) {
-    if let Some(replaced) = built_in
-        .iter()
-        .find(|other| other.name == rule.name && other.matches == rule.matches)
-    {
+    if let Some(replaced) = built_in.iter().find(|other| other.name == rule.name && other.matches == rule.matches) {
         rule.guidance = replaced.guidance.clone();
     }
 }
@@ -87,23 +73,14 @@ struct Pack<'a> {
 
 impl<'a> Pack<'a> {
     fn read(root: &Table<'a>, context: &Context<'_>, built_in: &[Rule], own: &BTreeMap<&str, u32>) -> Self {
-        let mut pack = Self {
-            enabled: true,
-            disabled: BTreeMap::new(),
-            receivers: None,
-            changes: Vec::new(),
-        };
+        let mut pack = Self { enabled: true, disabled: BTreeMap::new(), receivers: None, changes: Vec::new() };
         let Some(table) = root.table("rule_pack", keys::RULE_PACK) else {
             return pack;
         };
         let known: Vec<&str> = built_in.iter().map(|rule| rule.name.as_str()).collect();
         pack.enabled = table.get("enabled").and_then(|node| node.flag()).unwrap_or(true);
-        pack.receivers = table
-            .get("receivers")
-            .and_then(|node| read_receivers(&node, context.receivers));
-        let disable = table
-            .get("disable")
-            .and_then(|node| node.list("a list of built-in rules, as in [\"h27\"]"));
+        pack.receivers = table.get("receivers").and_then(|node| read_receivers(&node, context.receivers));
+        let disable = table.get("disable").and_then(|node| node.list("a list of built-in rules, as in [\"h27\"]"));
         for item in disable.unwrap_or_default() {
             let Some(name) = item.text("the name of a built-in rule") else {
                 continue;
@@ -112,9 +89,7 @@ impl<'a> Pack<'a> {
                 pack.disabled.insert(name, item.line());
             }
         }
-        let changes = table
-            .get("rules")
-            .and_then(|node| node.any_table("tables such as [rule_pack.rules.h10]"));
+        let changes = table.get("rules").and_then(|node| node.any_table("tables such as [rule_pack.rules.h10]"));
         for (name, node) in changes.map(|table| table.entries()).unwrap_or_default() {
             if let Some(line) = own.get(name) {
                 node.fail::<()>(format!(
@@ -132,10 +107,7 @@ impl<'a> Pack<'a> {
     /// The built-in rules that are not replaced, with defaults and changes.
     fn apply(self, built_in: Vec<Rule>, context: &Context<'_>, own: &BTreeMap<&str, u32>) -> Vec<Rule> {
         let mut rules = Vec::with_capacity(built_in.len());
-        for mut rule in built_in
-            .into_iter()
-            .filter(|rule| !own.contains_key(rule.name.as_str()))
-        {
+        for mut rule in built_in.into_iter().filter(|rule| !own.contains_key(rule.name.as_str())) {
             let disabled = self.disabled.get(rule.name.as_str());
             rule.origin = Origin::BuiltIn;
             rule.enabled &= self.enabled && disabled.is_none();
@@ -146,9 +118,7 @@ impl<'a> Pack<'a> {
                 continue;
             };
             if let Some((node, line)) = table.get("enabled").zip(disabled) {
-                node.fail::<()>(format!(
-                    "line {line} disables this rule already: keep one of the two"
-                ));
+                node.fail::<()>(format!("line {line} disables this rule already: keep one of the two"));
             }
             rules.extend(Draft::read(table, context).over(rule));
         }
@@ -167,17 +137,12 @@ fn fill_in(rule: &mut Rule, context: &Context<'_>, receivers: Option<&Vec<String
         rule.resolve_after = defaults.resolve_after.unwrap_or(rule.resolve_after);
     }
     rule.send_resolved = defaults.send_resolved.unwrap_or(rule.send_resolved);
-    rule.receivers
-        .clone_from(receivers.unwrap_or(&defaults.receivers));
+    rule.receivers.clone_from(receivers.unwrap_or(&defaults.receivers));
 }
 
 fn built_in_name<'n>(node: &Node<'_>, name: &'n str, known: &[&str]) -> Option<&'n str> {
     if known.contains(&name) {
         return Some(name);
     }
-    node.fail(format!(
-        "there is no built-in rule {:?}: {}",
-        shortened(name),
-        did_you_mean(name, known)
-    ))
+    node.fail(format!("there is no built-in rule {:?}: {}", shortened(name), did_you_mean(name, known)))
 }

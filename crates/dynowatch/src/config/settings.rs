@@ -105,11 +105,7 @@ impl Settings {
     /// Reads `[server]`, `[store]`, `[drain]`, `[limits]` and the variables. A bad value leaves its default behind; it
     /// is never used, since the error ends the start.
     pub(super) fn read(root: &Table<'_>, variables: &Variables<'_>) -> Option<Self> {
-        let mut picker = Picker {
-            variables,
-            file: root.report.file().to_owned(),
-            list: Vec::new(),
-        };
+        let mut picker = Picker { variables, file: root.report.file().to_owned(), list: Vec::new() };
         let (listen, public_url) = server(root, &mut picker);
         let (database_url, metrics_bytes_max) = store(root, &mut picker);
         let drain = drain(root, &mut picker);
@@ -124,10 +120,7 @@ impl Settings {
         let api_tokens = picker.secrets(env::API_TOKEN);
         let dyno = variables.value(env::DYNO);
         picker.variable(env::DYNO, dyno.clone().map(|name| shortened(&name)));
-        picker.variable(
-            env::SLACK_TOKEN,
-            variables.value(env::SLACK_TOKEN).map(|_| "set".to_owned()),
-        );
+        picker.variable(env::SLACK_TOKEN, variables.value(env::SLACK_TOKEN).map(|_| "set".to_owned()));
         Some(Self {
             listen,
             public_url,
@@ -161,20 +154,10 @@ impl Picker<'_> {
     ) -> T {
         let (value, from) = match (from_env, from_file) {
             (Some(value), _) => (value, Provenance::Variable(variable.unwrap_or(key).to_owned())),
-            (None, Some((value, line))) => (
-                value,
-                Provenance::File {
-                    file: self.file.clone(),
-                    line,
-                },
-            ),
+            (None, Some((value, line))) => (value, Provenance::File { file: self.file.clone(), line }),
             (None, None) => (default, Provenance::Default),
         };
-        self.list.push(Setting {
-            key,
-            value: value.to_string(),
-            from,
-        });
+        self.list.push(Setting { key, value: value.to_string(), from });
         value
     }
 
@@ -194,34 +177,19 @@ impl Picker<'_> {
 
     fn secrets(&mut self, name: &'static str) -> Vec<SecretString> {
         let secrets = self.variables.secrets(name);
-        self.variable(
-            name,
-            (!secrets.is_empty()).then(|| format!("set ({})", secrets.len())),
-        );
+        self.variable(name, (!secrets.is_empty()).then(|| format!("set ({})", secrets.len())));
         secrets
     }
 
     /// Writes down a value that only the environment has.
     fn variable(&mut self, name: &'static str, value: Option<String>) {
-        let from = if value.is_some() {
-            Provenance::Variable(name.to_owned())
-        } else {
-            Provenance::Default
-        };
-        self.list.push(Setting {
-            key: name,
-            value: value.unwrap_or_else(|| "unset".to_owned()),
-            from,
-        });
+        let from = if value.is_some() { Provenance::Variable(name.to_owned()) } else { Provenance::Default };
+        self.list.push(Setting { key: name, value: value.unwrap_or_else(|| "unset".to_owned()), from });
     }
 }
 
 /// The value under a key with its line.
-fn at_line<'a, T>(
-    table: Option<&Table<'a>>,
-    key: &str,
-    read: impl FnOnce(&Node<'a>) -> Option<T>,
-) -> Option<(T, u32)> {
+fn at_line<'a, T>(table: Option<&Table<'a>>, key: &str, read: impl FnOnce(&Node<'a>) -> Option<T>) -> Option<(T, u32)> {
     let node = table?.get(key)?;
     let value = read(&node)?;
     Some((value, node.line()))
@@ -231,10 +199,7 @@ fn server(root: &Table<'_>, picker: &mut Picker<'_>) -> (SocketAddr, Option<Stri
     let table = root.table("server", keys::SERVER);
     let port = picker.variables.read(env::PORT, |text| {
         text.parse::<u16>().map_err(|_| {
-            format!(
-                "{:?} is not a port: write a number from 0 to 65535 (0 takes a free one)",
-                shortened(text)
-            )
+            format!("{:?} is not a port: write a number from 0 to 65535 (0 takes a free one)", shortened(text))
         })
     });
     let from_env = port.map(|port| SocketAddr::new(IpAddr::V4(Ipv4Addr::UNSPECIFIED), port));
@@ -248,13 +213,7 @@ fn server(root: &Table<'_>, picker: &mut Picker<'_>) -> (SocketAddr, Option<Stri
             )),
         }
     });
-    let listen = picker.pick(
-        "server.listen",
-        from_env,
-        Some(env::PORT),
-        from_file,
-        LISTEN_DEFAULT,
-    );
+    let listen = picker.pick("server.listen", from_env, Some(env::PORT), from_file, LISTEN_DEFAULT);
     let from_env = picker.variables.read(env::PUBLIC_URL, urls::base);
     let from_file = at_line(table.as_ref(), "public_url", |node| {
         match urls::base(node.text("a URL such as \"https://dynowatch.example.com\"")?) {
@@ -263,13 +222,7 @@ fn server(root: &Table<'_>, picker: &mut Picker<'_>) -> (SocketAddr, Option<Stri
         }
     });
     let none = "unset".to_owned();
-    let public_url = picker.pick(
-        "server.public_url",
-        from_env,
-        Some(env::PUBLIC_URL),
-        from_file,
-        none.clone(),
-    );
+    let public_url = picker.pick("server.public_url", from_env, Some(env::PUBLIC_URL), from_file, none.clone());
     (listen, Some(public_url).filter(|url| *url != none))
 }
 
@@ -290,16 +243,7 @@ fn store(root: &Table<'_>, picker: &mut Picker<'_>) -> (Option<DatabaseUrl>, u64
         .ok()
         .map(|default| picker.pick("store.url", from_env, Some(env::DATABASE_URL), from_file, default));
     let range = 1 << 20..=1 << 50;
-    (
-        url,
-        picker.number(
-            table.as_ref(),
-            "store.metrics_bytes_max",
-            range,
-            "bytes",
-            METRICS_BYTES_MAX_DEFAULT,
-        ),
-    )
+    (url, picker.number(table.as_ref(), "store.metrics_bytes_max", range, "bytes", METRICS_BYTES_MAX_DEFAULT))
 }
 
 fn drain(root: &Table<'_>, picker: &mut Picker<'_>) -> DrainConfig {
@@ -310,18 +254,9 @@ fn drain(root: &Table<'_>, picker: &mut Picker<'_>) -> DrainConfig {
     // the file closes.
     let from_env = flag.filter(|on| !on);
     let enabled = picker.pick("drain.enabled", from_env, Some(env::DRAIN_FLAG), from_file, true);
-    let body_bytes_max = picker.number(
-        table.as_ref(),
-        "drain.body_bytes_max",
-        1 << 16..=1 << 30,
-        "bytes",
-        BODY_BYTES_MAX_DEFAULT,
-    );
-    DrainConfig {
-        enabled,
-        secrets: picker.secrets(env::DRAIN_SECRET),
-        body_bytes_max,
-    }
+    let body_bytes_max =
+        picker.number(table.as_ref(), "drain.body_bytes_max", 1 << 16..=1 << 30, "bytes", BODY_BYTES_MAX_DEFAULT);
+    DrainConfig { enabled, secrets: picker.secrets(env::DRAIN_SECRET), body_bytes_max }
 }
 
 fn read_flag(text: &str) -> Result<bool, String> {

@@ -20,24 +20,19 @@ pub(super) fn http_problem(text: &str) -> Option<String> {
             "a URL in the file may not hold a user, a password or an @ (it is not shown): put it into an environment variable and name that with `url_env`".to_owned(),
         );
     }
-    (!is_http(text)).then(|| {
-        format!(
-            "{:?} is not a URL: write one such as \"https://example.com/hook\"",
-            shortened(text)
-        )
-    })
+    (!is_http(text))
+        .then(|| format!("{:?} is not a URL: write one such as \"https://example.com/hook\"", shortened(text)))
 }
 
 /// A base URL, to which paths are appended: without query, fragment or trailing `/`.
 pub(super) fn base(text: &str) -> Result<String, String> {
-    let wrong = |text: &str| {
-        format!(
-            "{:?} is not a base URL: write one such as \"https://example.com\"",
-            shortened(text)
-        )
-    };
+    let wrong =
+        |text: &str| format!("{:?} is not a base URL: write one such as \"https://example.com\"", shortened(text));
     if text.contains('@') {
-        return Err("a base URL has no user, password or @ in it (it is not shown): write one such as \"https://example.com\"".to_owned());
+        return Err(
+            "a base URL has no user, password or @ in it (it is not shown): write one such as \"https://example.com\""
+                .to_owned(),
+        );
     }
     if !is_http(text) || text.contains(['?', '#']) {
         return Err(wrong(text));
@@ -56,8 +51,7 @@ impl DatabaseUrl {
     /// For any other text; the error never repeats it, since it may hold a password.
     pub(super) fn new(text: &str) -> Result<Self, String> {
         let (scheme, rest) = text.split_once(':').unwrap_or((text, ""));
-        let postgres =
-            matches!(scheme, "postgres" | "postgresql") && rest.len() > 2 && rest.starts_with("//");
+        let postgres = matches!(scheme, "postgres" | "postgresql") && rest.len() > 2 && rest.starts_with("//");
         let sqlite = scheme == "sqlite" && !rest.trim_start_matches('/').is_empty();
         if !(postgres || sqlite) || text.chars().any(|c| c.is_control() || c == ' ') {
             return Err("this is not a store (it is not shown, since it may hold a password): write postgres://USER:PASSWORD@HOST/NAME or sqlite://FILE".to_owned());
@@ -73,8 +67,7 @@ impl DatabaseUrl {
 
     /// Whether the URL holds a password.
     pub(super) fn has_password(&self) -> bool {
-        self.is_postgres()
-            && (self.user_info().is_some_and(|info| info.contains(':')) || self.0.contains("password="))
+        self.is_postgres() && (self.user_info().is_some_and(|info| info.contains(':')) || self.0.contains("password="))
     }
 
     /// The whole URL, for the one who connects.
@@ -126,20 +119,12 @@ mod tests {
     #[test]
     fn a_store_is_shown_without_its_password() {
         let cases = [
-            (
-                "postgres://u:p@h:5432/db?sslmode=require",
-                "postgres://…@h:5432/db",
-                true,
-            ),
+            ("postgres://u:p@h:5432/db?sslmode=require", "postgres://…@h:5432/db", true),
             ("postgresql://u:p@/x@h/db", "postgres://…@h/db", true),
             ("postgres://h/db?user=u&password=p", "postgres://h/db", true),
             ("postgres://u@h/db", "postgres://…@h/db", false),
             ("sqlite://dynowatch.db", "sqlite://dynowatch.db", false),
-            (
-                "sqlite:///var/lib/x.db?mode=rwc",
-                "sqlite:///var/lib/x.db?mode=rwc",
-                false,
-            ),
+            ("sqlite:///var/lib/x.db?mode=rwc", "sqlite:///var/lib/x.db?mode=rwc", false),
         ];
         for (text, shown, password) in cases {
             let url = DatabaseUrl::new(text).unwrap();
@@ -149,15 +134,7 @@ mod tests {
                 "{text}"
             );
         }
-        for text in [
-            "mysql://h/db",
-            "postgres:",
-            "postgres://",
-            "sqlite://",
-            "",
-            "h/db",
-            "sqlite:// x",
-        ] {
+        for text in ["mysql://h/db", "postgres:", "postgres://", "sqlite://", "", "h/db", "sqlite:// x"] {
             let problem = DatabaseUrl::new(text).unwrap_err();
             assert!(
                 text.is_empty() || !problem.contains(text) || "postgres://USER sqlite://FILE".contains(text),
@@ -169,14 +146,9 @@ mod tests {
     #[test]
     fn bases() {
         assert_eq!(base("https://a.example/x/"), Ok("https://a.example/x".to_owned()));
-        for text in [
-            "a.example",
-            "ftp://a.example",
-            "https://",
-            "https://u:p@a.example",
-            "https://a.example/?x",
-            "https://a b",
-        ] {
+        for text in
+            ["a.example", "ftp://a.example", "https://", "https://u:p@a.example", "https://a.example/?x", "https://a b"]
+        {
             assert!(base(text).is_err(), "{text}");
         }
     }

@@ -65,20 +65,11 @@ impl<'a> Variables<'a> {
         };
         let parts: Vec<&str> = value.split(',').map(str::trim).collect();
         if parts.iter().any(|part| part.is_empty()) {
-            self.fail::<()>(
-                name,
-                "there is nothing between two commas or at an end: write secrets as first,second",
-            );
+            self.fail::<()>(name, "there is nothing between two commas or at an end: write secrets as first,second");
         } else if !parts.iter().all(|part| is_plain(part)) {
-            self.fail::<()>(
-                name,
-                "a secret holds a blank or a character that is not visible ASCII",
-            );
+            self.fail::<()>(name, "a secret holds a blank or a character that is not visible ASCII");
         } else if parts.len() > SECRETS_MAX {
-            self.fail::<()>(
-                name,
-                &format!("holds {} secrets: write at most {SECRETS_MAX}", parts.len()),
-            );
+            self.fail::<()>(name, &format!("holds {} secrets: write at most {SECRETS_MAX}", parts.len()));
         }
         if parts.iter().any(|part| part.len() < SECRET_BYTES_GOOD) {
             self.report.warn(format!(
@@ -98,9 +89,7 @@ impl<'a> Variables<'a> {
         match self.value(name) {
             Some(value) if is_plain(&value) => Some(value.into()),
             Some(_) => {
-                fail(format!(
-                    "the environment variable {name} holds a blank or a character that is not visible ASCII"
-                ));
+                fail(format!("the environment variable {name} holds a blank or a character that is not visible ASCII"));
                 None
             }
             None => self.missing(name, fail, what).map(|()| SecretString::default()),
@@ -111,15 +100,11 @@ impl<'a> Variables<'a> {
     pub(super) fn missing(&self, name: &str, fail: &dyn Fn(String) -> Option<()>, what: &str) -> Option<()> {
         match self.missing {
             MissingSecrets::Refuse => {
-                fail(format!(
-                    "the environment variable {name} is not set: set it to {what}"
-                ));
+                fail(format!("the environment variable {name} is not set: set it to {what}"));
                 None
             }
             MissingSecrets::Accept => {
-                self.report.warn(format!(
-                    "{ENVIRONMENT}: {name}: not set; `serve` needs it: {what}"
-                ));
+                self.report.warn(format!("{ENVIRONMENT}: {name}: not set; `serve` needs it: {what}"));
                 Some(())
             }
         }

@@ -17,57 +17,27 @@ pub(super) struct Line {
 
 impl Line {
     pub(super) fn router(at_us: i64, text: String) -> Self {
-        Line {
-            pri: 158,
-            at_us,
-            source: "heroku",
-            process: "router".into(),
-            text,
-        }
+        Line { pri: 158, at_us, source: "heroku", process: "router".into(), text }
     }
 
     /// A line of the dyno manager or of `log-runtime-metrics`.
     pub(super) fn dyno(at_us: i64, dyno: &str, text: impl Into<String>) -> Self {
-        Line {
-            pri: 134,
-            at_us,
-            source: "heroku",
-            process: dyno.into(),
-            text: text.into(),
-        }
+        Line { pri: 134, at_us, source: "heroku", process: dyno.into(), text: text.into() }
     }
 
     /// A line an app's own process has written.
     pub(super) fn app(at_us: i64, dyno: &str, text: impl Into<String>) -> Self {
-        Line {
-            pri: 190,
-            at_us,
-            source: "app",
-            process: dyno.into(),
-            text: text.into(),
-        }
+        Line { pri: 190, at_us, source: "app", process: dyno.into(), text: text.into() }
     }
 
     /// A line about a deploy, a release, a build or a config change.
     pub(super) fn api(at_us: i64, text: String) -> Self {
-        Line {
-            pri: 133,
-            at_us,
-            source: "app",
-            process: "api".into(),
-            text,
-        }
+        Line { pri: 133, at_us, source: "app", process: "api".into(), text }
     }
 
     /// A line of a data service (`heroku-postgres`, `heroku-redis`).
     pub(super) fn data(at_us: i64, process: &str, text: String) -> Self {
-        Line {
-            pri: 134,
-            at_us,
-            source: "app",
-            process: process.into(),
-            text,
-        }
+        Line { pri: 134, at_us, source: "app", process: process.into(), text }
     }
 
     /// Appends `COUNT SP <PRI>1 SP STAMP SP host SP APPNAME SP PROCID SP - SP TEXT LF`: COUNT is in octets and includes
@@ -87,13 +57,7 @@ impl Line {
 
     /// The line as `heroku logs` prints it, with its newline.
     pub(super) fn plain(&self) -> String {
-        format!(
-            "{} {}[{}]: {}\n",
-            stamp(self.at_us),
-            self.source,
-            self.process,
-            self.text
-        )
+        format!("{} {}[{}]: {}\n", stamp(self.at_us), self.source, self.process, self.text)
     }
 }
 
@@ -106,23 +70,14 @@ pub fn stamp(at_us: i64) -> String {
 /// Logplex trims zeros at the end of the fraction, and the dot with them.
 fn stamp_trimmed(at_us: i64) -> String {
     let fraction = format!(".{:06}", at_us.rem_euclid(1_000_000));
-    format!(
-        "{}{}+00:00",
-        seconds(at_us),
-        fraction.trim_end_matches('0').trim_end_matches('.')
-    )
+    format!("{}{}+00:00", seconds(at_us), fraction.trim_end_matches('0').trim_end_matches('.'))
 }
 
 fn seconds(at_us: i64) -> String {
     let total = at_us.div_euclid(1_000_000);
     let (year, month, day) = civil(total.div_euclid(86_400));
     let second = total.rem_euclid(86_400);
-    format!(
-        "{year:04}-{month:02}-{day:02}T{:02}:{:02}:{:02}",
-        second / 3_600,
-        second / 60 % 60,
-        second % 60
-    )
+    format!("{year:04}-{month:02}-{day:02}T{:02}:{:02}:{:02}", second / 3_600, second / 60 % 60, second % 60)
 }
 
 /// Year, month and day of a count of days since 1970-01-01, in the proleptic Gregorian calendar.
@@ -136,11 +91,7 @@ fn civil(days: i64) -> (i64, i64, i64) {
     let day_of_year = day_of_era - (365 * year_of_era + year_of_era / 4 - year_of_era / 100);
     let shifted_month = (5 * day_of_year + 2) / 153;
     let day = day_of_year - (153 * shifted_month + 2) / 5 + 1;
-    let month = if shifted_month < 10 {
-        shifted_month + 3
-    } else {
-        shifted_month - 9
-    };
+    let month = if shifted_month < 10 { shifted_month + 3 } else { shifted_month - 9 };
     (year_of_era + era * 400 + i64::from(month <= 2), month, day)
 }
 
@@ -191,21 +142,9 @@ mod tests {
             assert_eq!(stamp_trimmed(at_us), trimmed);
         };
         check(0, "1970-01-01T00:00:00.000000+00:00", "1970-01-01T00:00:00+00:00");
-        check(
-            951_782_400_200_000,
-            "2000-02-29T00:00:00.200000+00:00",
-            "2000-02-29T00:00:00.2+00:00",
-        );
-        check(
-            1_778_140_799_615_560,
-            "2026-05-07T07:59:59.615560+00:00",
-            "2026-05-07T07:59:59.61556+00:00",
-        );
-        check(
-            -1,
-            "1969-12-31T23:59:59.999999+00:00",
-            "1969-12-31T23:59:59.999999+00:00",
-        );
+        check(951_782_400_200_000, "2000-02-29T00:00:00.200000+00:00", "2000-02-29T00:00:00.2+00:00");
+        check(1_778_140_799_615_560, "2026-05-07T07:59:59.615560+00:00", "2026-05-07T07:59:59.61556+00:00");
+        check(-1, "1969-12-31T23:59:59.999999+00:00", "1969-12-31T23:59:59.999999+00:00");
     }
 
     #[test]
@@ -214,21 +153,10 @@ mod tests {
         check("1970-01-01T00:00:00", Some(0));
         check("2000-02-29T00:00:00Z", Some(951_782_400_000_000));
         check("2026-05-07T07:59:59", Some(1_778_140_799_000_000));
-        for bad in [
-            "2026-02-30T00:00:00",
-            "2026-05-07 08:00:00",
-            "2026-05-07T24:00:00",
-            "2026-5-7T08:00:00",
-        ] {
+        for bad in ["2026-02-30T00:00:00", "2026-05-07 08:00:00", "2026-05-07T24:00:00", "2026-5-7T08:00:00"] {
             check(bad, None);
         }
-        for bad in [
-            "",
-            "T",
-            "2026-05-07T08:00",
-            "2026-05-07T08:00:00.5",
-            "+026-05-07T08:00:00",
-        ] {
+        for bad in ["", "T", "2026-05-07T08:00", "2026-05-07T08:00:00.5", "+026-05-07T08:00:00"] {
             check(bad, None);
         }
     }

@@ -73,11 +73,7 @@ impl Rng {
     /// The router's `fwd`: now and then a second address that a proxy in front has added.
     pub(super) fn fwd(&mut self) -> String {
         let client = self.client_address();
-        if self.once_in(4) {
-            format!("{client}, {}", self.client_address())
-        } else {
-            client
-        }
+        if self.once_in(4) { format!("{client}, {}", self.client_address()) } else { client }
     }
 }
 

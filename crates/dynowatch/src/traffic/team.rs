@@ -60,14 +60,7 @@ impl Team {
     #[must_use]
     pub fn new(seed: u64) -> Self {
         let members = CAST.iter().map(|role| Member::new(seed, role)).collect();
-        Team {
-            members,
-            streams: Vec::new(),
-            held: BTreeMap::new(),
-            made: 0,
-            started: false,
-            seed,
-        }
+        Team { members, streams: Vec::new(), held: BTreeMap::new(), made: 0, started: false, seed }
     }
 
     /// The apps' names, in the order batches come.
@@ -79,10 +72,7 @@ impl Team {
     /// The drain token of an app; `None` when the team has no app of that name.
     #[must_use]
     pub fn drain_token(&self, app: &str) -> Option<&str> {
-        self.members
-            .iter()
-            .find(|member| member.role.name == app)
-            .map(|member| member.drain_token.as_str())
+        self.members.iter().find(|member| member.role.name == app).map(|member| member.drain_token.as_str())
     }
 
     /// All lines since the last step with stamps up to `now_us` (microseconds since the Unix epoch), as bodies of
@@ -94,19 +84,13 @@ impl Team {
             self.streams = everyday::streams(self.seed, &self.members, now_us);
         }
         let mut due: Vec<Outbox> = self.members.iter().map(|_| Outbox::default()).collect();
-        while let Some(stream) = self
-            .streams
-            .iter_mut()
-            .filter(|stream| stream.next_us <= now_us)
-            .min_by_key(|s| s.next_us)
+        while let Some(stream) =
+            self.streams.iter_mut().filter(|stream| stream.next_us <= now_us).min_by_key(|s| s.next_us)
         {
             let app = stream.app;
             let made_at_us = stream.next_us;
             for line in stream.wake(&self.members[app]) {
-                debug_assert!(
-                    line.at_us >= made_at_us,
-                    "a line older than its cause would come out of order"
-                );
+                debug_assert!(line.at_us >= made_at_us, "a line older than its cause would come out of order");
                 self.held.insert((line.at_us, self.made), (app, line));
                 self.made += 1;
             }
@@ -114,11 +98,7 @@ impl Team {
             self.release(made_at_us.saturating_sub(1), &mut due);
         }
         self.release(now_us, &mut due);
-        self.members
-            .iter()
-            .zip(due)
-            .flat_map(|(member, outbox)| outbox.batches(member))
-            .collect()
+        self.members.iter().zip(due).flat_map(|(member, outbox)| outbox.batches(member)).collect()
     }
 
     fn release(&mut self, until_us: i64, due: &mut [Outbox]) {
@@ -177,13 +157,9 @@ impl Outbox {
 
     /// Logplex's own loss report: first in the next body, counted, and without a newline.
     fn loss_frame(&self) -> Vec<u8> {
-        let now_us = self
-            .lines
-            .front()
-            .map_or(self.dropped_since_us, |line| line.at_us);
-        let whole_second = |at_us: i64| {
-            super::line::stamp(at_us).replace(&format!(".{:06}", at_us.rem_euclid(1_000_000)), "")
-        };
+        let now_us = self.lines.front().map_or(self.dropped_since_us, |line| line.at_us);
+        let whole_second =
+            |at_us: i64| super::line::stamp(at_us).replace(&format!(".{:06}", at_us.rem_euclid(1_000_000)), "");
         let message = format!(
             "<172>1 {} host heroku logplex - Error L10 (output buffer overflow): {} messages dropped since {}.",
             whole_second(now_us),
@@ -204,13 +180,7 @@ impl Member {
             Rng::new(hash.finish()).next_u64()
         };
         let frame_id = format!("{:016X}{:016X}", half(b"high"), half(b"low"));
-        Batch {
-            app: self.role.name,
-            drain_token: self.drain_token.clone(),
-            body,
-            msg_count,
-            frame_id,
-        }
+        Batch { app: self.role.name, drain_token: self.drain_token.clone(), body, msg_count, frame_id }
     }
 }
 

@@ -34,10 +34,7 @@ pub(super) const H13: (&str, &str) = ("H13", "Connection closed without response
 
 impl Router<'_> {
     pub(super) fn text(&self) -> String {
-        let code = self
-            .code
-            .map(|(code, desc)| format!(" code={code} desc=\"{desc}\""))
-            .unwrap_or_default();
+        let code = self.code.map(|(code, desc)| format!(" code={code} desc=\"{desc}\"")).unwrap_or_default();
         let ms = |value: Option<u64>| value.map(|ms| format!("{ms}ms")).unwrap_or_default();
         format!(
             "at={}{code} method={} path=\"{}\" host={} request_id={} fwd=\"{}\" dyno={} connect={} service={} status={} bytes={} {}",
@@ -79,10 +76,7 @@ pub(super) struct MetricsOf<'a> {
 
 impl MetricsOf<'_> {
     fn head(&self) -> String {
-        format!(
-            "source={} dyno=heroku.{}.{}",
-            self.dyno, self.app_number, self.dyno_id
-        )
+        format!("source={} dyno=heroku.{}.{}", self.dyno, self.app_number, self.dyno_id)
     }
 
     /// The load line; load averages in hundredths.

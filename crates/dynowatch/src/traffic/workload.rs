@@ -31,12 +31,8 @@ use tally::Tally;
 pub const TIMELINE_S: i64 = 3_600;
 
 /// Name, bodies at 100 percent, lines per body (give or take a fifth).
-const SETS: [(&str, u64, u64); 4] = [
-    ("b1", 20_000, 1),
-    ("b10", 10_000, 10),
-    ("b100", 3_000, 100),
-    ("b1000", 200, 1_000),
-];
+const SETS: [(&str, u64, u64); 4] =
+    [("b1", 20_000, 1), ("b10", 10_000, 10), ("b100", 3_000, 100), ("b1000", 200, 1_000)];
 
 /// What to write, and where.
 #[derive(Debug, Clone)]
@@ -78,8 +74,8 @@ pub struct SetSummary {
 /// # Errors
 /// When `start` or `scale_percent` is not as described in [`WorkloadArgs`], or a file cannot be written.
 pub fn write_workload(args: &WorkloadArgs) -> anyhow::Result<WorkloadSummary> {
-    let start_us = parse_stamp(&args.start)
-        .with_context(|| format!("start `{}`: want YYYY-MM-DDTHH:MM:SS in UTC", args.start))?;
+    let start_us =
+        parse_stamp(&args.start).with_context(|| format!("start `{}`: want YYYY-MM-DDTHH:MM:SS in UTC", args.start))?;
     ensure!(
         (1..=10_000).contains(&args.scale_percent),
         "scale {}: want a percentage from 1 to 10000",
@@ -95,8 +91,7 @@ pub fn write_workload(args: &WorkloadArgs) -> anyhow::Result<WorkloadSummary> {
                 seed: args.seed,
                 start_us,
             };
-            set.write(&args.out.join(name))
-                .with_context(|| format!("writing set {name}"))
+            set.write(&args.out.join(name)).with_context(|| format!("writing set {name}"))
         })
         .collect::<anyhow::Result<_>>()?;
     Ok(WorkloadSummary { sets })
@@ -116,8 +111,7 @@ impl Set {
     fn write(&self, dir: &Path) -> anyhow::Result<SetSummary> {
         fs::create_dir_all(dir)?;
         let create = |name: &str| File::create(dir.join(name)).map(BufWriter::new);
-        let (mut bodies, mut index, mut lines) =
-            (create("bodies.bin")?, create("index.tsv")?, create("lines.log")?);
+        let (mut bodies, mut index, mut lines) = (create("bodies.bin")?, create("index.tsv")?, create("lines.log")?);
         let mut rng = Rng::derived(self.seed, self.name);
         // The apps and their tokens are those of the seed, the same in every set: one configuration serves all.
         let apps = mix::apps(&mut Rng::derived(self.seed, "apps"));
@@ -140,11 +134,7 @@ impl Set {
             }
             tally.body(&body);
             bodies.write_all(&body)?;
-            writeln!(
-                index,
-                "{}",
-                index_row(&before, &body, &tally, &mut rng, app, matches)
-            )?;
+            writeln!(index, "{}", index_row(&before, &body, &tally, &mut rng, app, matches))?;
         }
         for file in [&mut bodies, &mut index, &mut lines] {
             file.flush()?;
@@ -161,27 +151,13 @@ impl Set {
 
     fn timeline(&self) -> Timeline {
         let span_us = TIMELINE_S * 1_000_000;
-        let mean_us = span_us
-            / i64::try_from(self.bodies * self.lines_per_body)
-                .unwrap_or(i64::MAX)
-                .max(1);
-        Timeline {
-            now_us: self.start_us,
-            last_us: self.start_us + span_us - 1,
-            mean_us: mean_us.max(1),
-        }
+        let mean_us = span_us / i64::try_from(self.bodies * self.lines_per_body).unwrap_or(i64::MAX).max(1);
+        Timeline { now_us: self.start_us, last_us: self.start_us + span_us - 1, mean_us: mean_us.max(1) }
     }
 }
 
 /// One row of `index.tsv`, without its newline.
-fn index_row(
-    before: &tally::Position,
-    body: &[u8],
-    tally: &Tally,
-    rng: &mut Rng,
-    app: &App,
-    matches: bool,
-) -> String {
+fn index_row(before: &tally::Position, body: &[u8], tally: &Tally, rng: &mut Rng, app: &App, matches: bool) -> String {
     format!(
         "{}\t{}\t{}\t{:016X}{:016X}\t{}\t{}\t{}",
         before.body_bytes,

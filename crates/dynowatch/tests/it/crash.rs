@@ -1,7 +1,5 @@
 //! Promise 1 over the real program: a storm over HTTP while it is killed again and again, at seeded random moments.
 
-use std::time::Duration;
-
 use dynowatch_testkit::postgres::TestDatabase;
 use dynowatch_testkit::process::{Dynowatch, Launch};
 use dynowatch_testkit::slack::FakeSlack;
@@ -37,8 +35,10 @@ async fn kill_meanwhile(
     let mut random = Seeded(7);
     for kill in 1..=kills {
         answered.wait_for(|answered| *answered >= kill * every).await.expect("posters that go on");
-        // Not a wait for something to have happened: the moment of the blow, which is to be anywhere in a commit.
-        tokio::time::sleep(Duration::from_micros(random.below(30_000))).await;
+        // The moment of the blow is to be anywhere in a commit: so many turns of the posters later.
+        for _ in 0..random.below(3_000) {
+            tokio::task::yield_now().await;
+        }
         dynowatch.kill9().await;
         // The posters meet a closed door meanwhile.
         dynowatch = launch.clone().port(port).start().await;

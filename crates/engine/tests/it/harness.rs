@@ -234,7 +234,8 @@ impl Stage {
             clock: self.clock.clone(),
             store: self.another_store().await,
             settings: self.settings(),
-            limits: self.config.limits, commits: tokio::runtime::Handle::current()
+            limits: self.config.limits,
+            commits: tokio::runtime::Handle::current(),
         };
         self.running = Some(Engine::start(options).await.unwrap());
         self.levels_due = self.clock.now();

@@ -112,7 +112,11 @@ impl Model {
                 self.stamps.retain(|&s| s > self.now - WINDOW_S);
                 match self.outbox.last_mut() {
                     // What has not left yet says both (C23).
-                    Some(unsent) => *unsent = unsent.replace("[firing]", "[fired and resolved]").replace("[still firing]", "[fired and resolved]"),
+                    Some(unsent) => {
+                        *unsent = unsent
+                            .replace("[firing]", "[fired and resolved]")
+                            .replace("[still firing]", "[fired and resolved]")
+                    }
                     None if told => self.say("resolved", 0),
                     None => {}
                 }

@@ -107,19 +107,13 @@ impl<'a> ApiLine<'a> {
     pub fn parse(text: &'a [u8]) -> ApiLine<'a> {
         let text = trim_end(text);
         if let Some((command, actor)) = starting(text) {
-            return ApiLine {
-                event: ApiEvent::Starting { command },
-                actor,
-            };
+            return ApiLine { event: ApiEvent::Starting { command }, actor };
         }
         let (what, actor) = match rsplit_once(text, b" by user ").or(rsplit_once(text, b" by ")) {
             Some((what, actor)) if !actor.is_empty() && !actor.contains(&b' ') => (what, Some(actor)),
             _ => (text, None),
         };
-        ApiLine {
-            event: event(what).unwrap_or(ApiEvent::Other),
-            actor,
-        }
+        ApiLine { event: event(what).unwrap_or(ApiEvent::Other), actor }
     }
 }
 
@@ -132,35 +126,19 @@ fn event(what: &[u8]) -> Option<ApiEvent<'_>> {
     }
     if let Some(addon) = what.strip_prefix(b"@ref:") {
         let (addon, rest) = token(addon);
-        return rest
-            .starts_with(b"completed provisioning")
-            .then_some(ApiEvent::Provisioned { addon });
+        return rest.starts_with(b"completed provisioning").then_some(ApiEvent::Provisioned { addon });
     }
     let (verb, rest) = token(what);
     Some(match verb {
-        b"Release" => ApiEvent::Release {
-            version: version(rest.strip_suffix(b" created")?)?,
-        },
-        b"Deploy" if !rest.is_empty() => ApiEvent::Deploy {
-            commit: token(rest).0,
-        },
-        b"Rollback" => ApiEvent::Rollback {
-            version: version(rest.strip_prefix(b"to ")?)?,
-        },
-        b"Set" => ApiEvent::ConfigSet {
-            names: config_vars(rest)?,
-        },
-        b"Remove" | b"Unset" => ApiEvent::ConfigRemoved {
-            names: config_vars(rest)?,
-        },
-        b"Scaled" | b"Scale" => ApiEvent::Scaled {
-            formation: rest.strip_prefix(b"to ")?,
-        },
+        b"Release" => ApiEvent::Release { version: version(rest.strip_suffix(b" created")?)? },
+        b"Deploy" if !rest.is_empty() => ApiEvent::Deploy { commit: token(rest).0 },
+        b"Rollback" => ApiEvent::Rollback { version: version(rest.strip_prefix(b"to ")?)? },
+        b"Set" => ApiEvent::ConfigSet { names: config_vars(rest)? },
+        b"Remove" | b"Unset" => ApiEvent::ConfigRemoved { names: config_vars(rest)? },
+        b"Scaled" | b"Scale" => ApiEvent::Scaled { formation: rest.strip_prefix(b"to ")? },
         b"Build" => {
             let detail = rest.strip_prefix(b"failed")?;
-            ApiEvent::BuildFailed {
-                detail: detail.strip_prefix(b" -- ").unwrap_or(detail).trim_ascii(),
-            }
+            ApiEvent::BuildFailed { detail: detail.strip_prefix(b" -- ").unwrap_or(detail).trim_ascii() }
         }
         b"Attach" => {
             let (name, addon) = attachment(rest);
@@ -176,10 +154,7 @@ fn event(what: &[u8]) -> Option<ApiEvent<'_>> {
             let (from, to) = split_once(rest.strip_prefix(b"changed from ")?, b" to ")?;
             ApiEvent::StackChanged { from, to }
         }
-        b"Upgrade" => ApiEvent::StackChanged {
-            from: &[],
-            to: rest.strip_prefix(b"stack to ")?,
-        },
+        b"Upgrade" => ApiEvent::StackChanged { from: &[], to: rest.strip_prefix(b"stack to ")? },
         _ => return None,
     })
 }
@@ -190,25 +165,19 @@ fn version(b: &[u8]) -> Option<u64> {
 
 /// The names in `A, B config vars`; the singular occurs too.
 fn config_vars(b: &[u8]) -> Option<&[u8]> {
-    b.strip_suffix(b" config vars")
-        .or(b.strip_suffix(b" config var"))
-        .filter(|names| !names.is_empty())
+    b.strip_suffix(b" config vars").or(b.strip_suffix(b" config var")).filter(|names| !names.is_empty())
 }
 
 /// `DATABASE (@ref:postgresql-flat-12345)`: name and add-on.
 fn attachment(b: &[u8]) -> (&[u8], &[u8]) {
     let (name, rest) = token(b);
-    let addon = rest
-        .strip_prefix(b"(@ref:")
-        .and_then(|rest| rest.strip_suffix(b")"));
+    let addon = rest.strip_prefix(b"(@ref:").and_then(|rest| rest.strip_suffix(b")"));
     (name, addon.unwrap_or(&[]))
 }
 
 /// The single names in [`ApiEvent::ConfigSet`] and [`ApiEvent::ConfigRemoved`].
 pub fn config_names(names: &[u8]) -> impl Iterator<Item = &[u8]> {
-    names
-        .split(|c| matches!(c, b',' | b' '))
-        .filter(|name| !name.is_empty() && *name != b"and")
+    names.split(|c| matches!(c, b',' | b' ')).filter(|name| !name.is_empty() && *name != b"and")
 }
 
 /// One process type of [`ApiEvent::Scaled`].
@@ -232,11 +201,6 @@ pub fn formation(formation: &[u8]) -> impl Iterator<Item = Quantity<'_>> {
             Some(i) => (&rest[..i], &rest[i + 1..]),
             None => (rest, &rest[rest.len()..]),
         };
-        Some(Quantity {
-            process,
-            dynos: number(dynos)?,
-            size,
-        })
-        .filter(|q| !q.process.is_empty())
+        Some(Quantity { process, dynos: number(dynos)?, size }).filter(|q| !q.process.is_empty())
     })
 }

@@ -40,9 +40,7 @@ impl<'a> AppLine<'a> {
         let symptom = match text.first() {
             Some(b'[') => gunicorn(text),
             Some(b'F') => node_heap(text),
-            Some(b'R') => text
-                .starts_with(b"Rack::Timeout::RequestTimeoutE")
-                .then_some(Symptom::RequestTimeout),
+            Some(b'R') => text.starts_with(b"Rack::Timeout::RequestTimeoutE").then_some(Symptom::RequestTimeout),
             _ => None,
         };
         AppLine { text, symptom }
@@ -69,18 +67,12 @@ fn gunicorn(text: &[u8]) -> Option<Symptom> {
     let (_, len) = leading_number(&text[29..]);
     let rest = text[29 + len..].strip_prefix(b"] [")?;
     if let Some(rest) = rest.strip_prefix(b"CRITICAL] WORKER TIMEOUT (pid:") {
-        return pid(rest)
-            .filter(|&(_, rest)| rest == b")")
-            .map(|(pid, _)| Symptom::WorkerTimeout { pid });
+        return pid(rest).filter(|&(_, rest)| rest == b")").map(|(pid, _)| Symptom::WorkerTimeout { pid });
     }
-    let rest = rest
-        .strip_prefix(b"ERROR] ")
-        .or(rest.strip_prefix(b"WARNING] "))?;
+    let rest = rest.strip_prefix(b"ERROR] ").or(rest.strip_prefix(b"WARNING] "))?;
     if let Some(rest) = rest.strip_prefix(b"Worker (pid:") {
         let (pid, rest) = pid(rest)?;
-        return rest
-            .starts_with(b") was sent SIGKILL!")
-            .then_some(Symptom::WorkerKilled { pid });
+        return rest.starts_with(b") was sent SIGKILL!").then_some(Symptom::WorkerKilled { pid });
     }
     let (pid, rest) = pid(rest.strip_prefix(b"Worker with pid ")?)?;
     (rest == b" was terminated due to signal 9").then_some(Symptom::WorkerKilled { pid })

@@ -27,11 +27,7 @@ impl Code {
 
     /// The code of a letter and a number; `None` when the number is above 999.
     pub const fn new(letter: Letter, number: u16) -> Option<Code> {
-        if number < NUMBERS {
-            Some(Code(letter as u16 * NUMBERS + number))
-        } else {
-            None
-        }
+        if number < NUMBERS { Some(Code(letter as u16 * NUMBERS + number)) } else { None }
     }
 
     /// Reads exactly `H12`, `R14`, `L10`, `R151`: upper case, two or three digits, no needless zero in front.
@@ -73,11 +69,7 @@ impl Code {
 
     /// The code with this [`Code::index`].
     pub const fn from_index(index: usize) -> Option<Code> {
-        if index < Code::COUNT {
-            Some(Code(index as u16))
-        } else {
-            None
-        }
+        if index < Code::COUNT { Some(Code(index as u16)) } else { None }
     }
 }
 

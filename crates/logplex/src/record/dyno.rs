@@ -59,9 +59,7 @@ pub(super) fn parse(text: &[u8]) -> Option<Record<'_>> {
         }
         b'P' => {
             if let Some(rest) = text.strip_prefix(b"Process exited") {
-                Some(Record::DynoExit {
-                    status: exit_status(rest)?,
-                })
+                Some(Record::DynoExit { status: exit_status(rest)? })
             } else {
                 memory(text).map(Record::DynoOther)
             }
@@ -125,13 +123,6 @@ fn memory(text: &[u8]) -> Option<DynoEvent<'_>> {
     let (mb, rest) = split_once(rest, b"M")?;
     let rest = rest.strip_prefix(b"B").unwrap_or(rest);
     let percent = rest.strip_prefix(b"(")?.strip_suffix(b"%)")?;
-    let value = |b| {
-        super::samples::decimal(b)
-            .filter(|&(_, len)| len == b.len())
-            .map(|(v, _)| v)
-    };
-    Some(DynoEvent::MemoryRunning {
-        mb: value(mb)?,
-        percent: value(percent)?,
-    })
+    let value = |b| super::samples::decimal(b).filter(|&(_, len)| len == b.len()).map(|(v, _)| v);
+    Some(DynoEvent::MemoryRunning { mb: value(mb)?, percent: value(percent)? })
 }

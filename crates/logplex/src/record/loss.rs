@@ -26,11 +26,7 @@ impl LogLoss {
             rest = &titled[memchr::memchr(b')', titled)? + 1..];
         }
         let detail = rest.strip_prefix(b":").or(rest.strip_prefix(b" ->"))?;
-        Some(LogLoss {
-            code,
-            dropped: dropped(detail),
-            since_us: since(detail),
-        })
+        Some(LogLoss { code, dropped: dropped(detail), since_us: since(detail) })
     }
 }
 

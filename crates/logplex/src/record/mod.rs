@@ -99,9 +99,7 @@ impl Record<'_> {
                 | ApiEvent::InitialRelease => Kind::Release,
                 ApiEvent::ConfigSet { .. } | ApiEvent::ConfigRemoved { .. } => Kind::Config,
                 ApiEvent::Scaled { .. } => Kind::Scale,
-                ApiEvent::BuildStarted | ApiEvent::BuildSucceeded | ApiEvent::BuildFailed { .. } => {
-                    Kind::Build
-                }
+                ApiEvent::BuildStarted | ApiEvent::BuildSucceeded | ApiEvent::BuildFailed { .. } => Kind::Build,
                 _ => Kind::Api,
             },
             Record::Loss(_) => Kind::LogLoss,
@@ -157,10 +155,7 @@ fn application<'a>(m: &Message<'a>) -> Record<'a> {
         if samples::begins(m.text) {
             Record::Samples(Samples::parse(feed, m.text))
         } else {
-            Record::App(AppLine {
-                text: m.text,
-                symptom: None,
-            })
+            Record::App(AppLine { text: m.text, symptom: None })
         }
     };
     match m.proc_id {
@@ -169,25 +164,8 @@ fn application<'a>(m: &Message<'a>) -> Record<'a> {
         b"heroku-pgbouncer" => samples(Feed::Pgbouncer),
         b"api" => Record::Api(ApiLine::parse(m.text)),
         b"log-shuttle" => LogLoss::parse(m.text).map_or(Record::Other, Record::Loss),
-        [
-            b'p',
-            b'o',
-            b's',
-            b't',
-            b'g',
-            b'r',
-            b'e',
-            b's',
-            b'.',
-            b'0'..=b'9',
-            ..,
-        ] => PostgresLine::parse(m.text).map_or(
-            Record::App(AppLine {
-                text: m.text,
-                symptom: None,
-            }),
-            Record::PostgresLog,
-        ),
+        [b'p', b'o', b's', b't', b'g', b'r', b'e', b's', b'.', b'0'..=b'9', ..] => PostgresLine::parse(m.text)
+            .map_or(Record::App(AppLine { text: m.text, symptom: None }), Record::PostgresLog),
         [b'r', b'u', b'n', b'.', ..] if m.text.starts_with(b"Error R13 (Attach error)") => {
             dyno::error(m.text).unwrap_or(Record::App(AppLine::parse(m.text)))
         }

@@ -47,10 +47,7 @@ impl PostgresLevel {
 
     /// Whether the server reports a failure (`ERROR`, `FATAL`, `PANIC`).
     pub fn is_failure(self) -> bool {
-        matches!(
-            self,
-            PostgresLevel::Error | PostgresLevel::Fatal | PostgresLevel::Panic
-        )
+        matches!(self, PostgresLevel::Error | PostgresLevel::Fatal | PostgresLevel::Panic)
     }
 }
 
@@ -79,14 +76,7 @@ impl<'a> PostgresLine<'a> {
     pub fn parse(text: &'a [u8]) -> Option<PostgresLine<'a>> {
         let (mut color, rest) = bracketed_word(text).unwrap_or((&[], text));
         let (entry, line, rest) = numbers(rest)?;
-        let bare = PostgresLine {
-            color,
-            entry,
-            line,
-            sql_error_code: None,
-            level: None,
-            text: rest,
-        };
+        let bare = PostgresLine { color, entry, line, sql_error_code: None, level: None, text: rest };
         // A further line of a statement begins with a tab. It is whatever somebody wrote in SQL, `ERROR:` included.
         if let Some(text) = rest.strip_prefix(b" \t").or(rest.strip_prefix(b"\t")) {
             return Some(PostgresLine { text, ..bare });
@@ -99,11 +89,7 @@ impl<'a> PostgresLine<'a> {
             color = word;
             rest = after.trim_ascii_start();
         }
-        let bare = PostgresLine {
-            color,
-            text: rest,
-            ..bare
-        };
+        let bare = PostgresLine { color, text: rest, ..bare };
         Some(header(bare).unwrap_or(bare))
     }
 }
@@ -131,19 +117,11 @@ fn numbers(b: &[u8]) -> Option<(u64, u64, &[u8])> {
 fn header(line: PostgresLine<'_>) -> Option<PostgresLine<'_>> {
     let (mut rest, mut sql_error_code) = (line.text, None);
     for _ in 0..PAIRS_MAX {
-        let word_len = rest
-            .iter()
-            .take(40)
-            .position(|c| !(c.is_ascii_alphanumeric() || *c == b'_'))?;
+        let word_len = rest.iter().take(40).position(|c| !(c.is_ascii_alphanumeric() || *c == b'_'))?;
         let (word, after) = rest.split_at(word_len);
         if let Some(text) = after.strip_prefix(b":") {
             let level = Some(PostgresLevel::parse(word)?);
-            return Some(PostgresLine {
-                sql_error_code,
-                level,
-                text: text.trim_ascii_start(),
-                ..line
-            });
+            return Some(PostgresLine { sql_error_code, level, text: text.trim_ascii_start(), ..line });
         }
         let value = after.strip_prefix(b" = ").or(after.strip_prefix(b"="))?;
         let (value, after) = match value.strip_prefix(b"\"") {

@@ -145,9 +145,7 @@ fn sample_kind(b: &[u8]) -> Option<(SampleKind, &[u8])> {
     if !matches!(b.first(), Some(b'm' | b'c' | b'g')) {
         return None;
     }
-    KINDS[1..]
-        .iter()
-        .find_map(|(prefix, kind)| Some((*kind, b.strip_prefix(*prefix)?)))
+    KINDS[1..].iter().find_map(|(prefix, kind)| Some((*kind, b.strip_prefix(*prefix)?)))
 }
 
 /// Whether a text begins as a metric line: with a value, or with `source=…` and then a value, `addon=` or `dyno=`.
@@ -185,13 +183,7 @@ impl<'a> Samples<'a> {
             let (dyno, after) = token(after);
             (owner, rest) = (Owner::Dyno(dyno), after);
         }
-        Samples {
-            text,
-            rest,
-            feed,
-            source,
-            owner,
-        }
+        Samples { text, rest, feed, source, owner }
     }
 
     /// Who the values are about.
@@ -265,16 +257,7 @@ fn sample(kind: SampleKind, b: &[u8]) -> Option<(Sample<'_>, &[u8])> {
         }
     };
     let value = written * factor;
-    value.is_finite().then_some((
-        Sample {
-            kind,
-            name,
-            value,
-            unit,
-            written,
-        },
-        rest,
-    ))
+    value.is_finite().then_some((Sample { kind, name, value, unit, written }, rest))
 }
 
 /// What follows the first token, a quoted value counting as part of it.
@@ -290,8 +273,8 @@ fn skip_token(b: &[u8]) -> &[u8] {
 
 /// Powers of ten that a double holds exactly.
 const POW10: [f64; 23] = [
-    1e0, 1e1, 1e2, 1e3, 1e4, 1e5, 1e6, 1e7, 1e8, 1e9, 1e10, 1e11, 1e12, 1e13, 1e14, 1e15, 1e16, 1e17, 1e18,
-    1e19, 1e20, 1e21, 1e22,
+    1e0, 1e1, 1e2, 1e3, 1e4, 1e5, 1e6, 1e7, 1e8, 1e9, 1e10, 1e11, 1e12, 1e13, 1e14, 1e15, 1e16, 1e17, 1e18, 1e19, 1e20,
+    1e21, 1e22,
 ];
 
 /// The same as whole numbers.
@@ -335,11 +318,7 @@ pub(super) fn decimal(b: &[u8]) -> Option<(f64, usize)> {
     }
     // Below 2^53, so the detour over a signed number, which converts faster, changes nothing.
     let value = mantissa as i64 as f64;
-    let value = if decimals == 0 {
-        value
-    } else {
-        value / POW10[decimals]
-    };
+    let value = if decimals == 0 { value } else { value / POW10[decimals] };
     Some((if b[0] == b'-' { -value } else { value }, i))
 }
 
@@ -348,10 +327,7 @@ pub(super) fn decimal(b: &[u8]) -> Option<(f64, usize)> {
 fn long_decimal(b: &[u8], mut end: usize) -> Option<(f64, usize)> {
     if matches!(b.get(end), Some(b'e' | b'E')) {
         let sign = matches!(b.get(end + 1), Some(b'-' | b'+')) as usize;
-        let digits = b[end + 1 + sign..]
-            .iter()
-            .take_while(|c| c.is_ascii_digit())
-            .count();
+        let digits = b[end + 1 + sign..].iter().take_while(|c| c.is_ascii_digit()).count();
         if digits > 0 {
             end += 1 + sign + digits;
         }

@@ -6,21 +6,14 @@ use std::path::Path;
 
 type Target = (&'static str, fn(&[u8]));
 
-const TARGETS: [Target; 4] = [
-    ("body", fuzz::body),
-    ("line", fuzz::line),
-    ("router", fuzz::router),
-    ("samples", fuzz::samples),
-];
+const TARGETS: [Target; 4] =
+    [("body", fuzz::body), ("line", fuzz::line), ("router", fuzz::router), ("samples", fuzz::samples)];
 
 #[test]
 fn the_committed_corpus_holds() {
     for (name, target) in TARGETS {
         let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("corpus").join(name);
-        let files: Vec<_> = std::fs::read_dir(folder)
-            .unwrap()
-            .map(|entry| entry.unwrap().path())
-            .collect();
+        let files: Vec<_> = std::fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path()).collect();
         assert!(files.len() >= 5, "{name} has a corpus");
         for file in files {
             let data = std::fs::read(&file).unwrap();

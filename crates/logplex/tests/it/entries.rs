@@ -17,31 +17,13 @@ fn formats() {
     let frame = framed("app", "web.1", b"x");
     for (data, expected) in [
         (&frame[..], Format::Logplex),
-        (
-            b"\n83 <40>1 2012-11-30T06:45:26+00:00 host app web.3 - x",
-            Format::Logplex,
-        ),
-        (
-            b"<190>1 2025-03-04T10:00:00+00:00 host app web.1 - x\n",
-            Format::Syslog,
-        ),
+        (b"\n83 <40>1 2012-11-30T06:45:26+00:00 host app web.3 - x", Format::Logplex),
+        (b"<190>1 2025-03-04T10:00:00+00:00 host app web.1 - x\n", Format::Syslog),
         (b"2025-03-04T10:00:00.1+00:00 app[web.1]: x\n", Format::HerokuLogs),
-        (
-            b"2010-10-06T21:51:12-07:00 heroku[router]: at=error code=H10",
-            Format::HerokuLogs,
-        ),
-        (
-            b"\xef\xbb\xbf2025-03-04T10:00:00Z app[web.1]: x\r\n",
-            Format::HerokuLogs,
-        ),
-        (
-            b"$ heroku logs -n 100\n2025-03-04T10:00:00Z app[web.1]: <190>1 x\n",
-            Format::HerokuLogs,
-        ),
-        (
-            b"$ nc -l 601\n<190>1 2025-03-04T10:00:00+00:00 host app web.1 - x\n",
-            Format::Syslog,
-        ),
+        (b"2010-10-06T21:51:12-07:00 heroku[router]: at=error code=H10", Format::HerokuLogs),
+        (b"\xef\xbb\xbf2025-03-04T10:00:00Z app[web.1]: x\r\n", Format::HerokuLogs),
+        (b"$ heroku logs -n 100\n2025-03-04T10:00:00Z app[web.1]: <190>1 x\n", Format::HerokuLogs),
+        (b"$ nc -l 601\n<190>1 2025-03-04T10:00:00+00:00 host app web.1 - x\n", Format::Syslog),
         (b"12 monkeys\n", Format::HerokuLogs),
         (b"", Format::HerokuLogs),
     ] {
@@ -51,14 +33,8 @@ fn formats() {
 
 #[test]
 fn walks() {
-    assert_eq!(
-        shown(Format::HerokuLogs, b"a\n\n  \nb\r\nc"),
-        ["a\n", "b\r\n", "c"]
-    );
-    assert_eq!(
-        shown(Format::Logplex, b"1 a\n2 bc\r\n\n3 d\nf"),
-        ["a", "bc", "d\nf"]
-    );
+    assert_eq!(shown(Format::HerokuLogs, b"a\n\n  \nb\r\nc"), ["a\n", "b\r\n", "c"]);
+    assert_eq!(shown(Format::Logplex, b"1 a\n2 bc\r\n\n3 d\nf"), ["a", "bc", "d\nf"]);
     assert_eq!(shown(Format::Logplex, b"1 a\nx 2 bc"), ["a", "!bad_count"]);
     assert_eq!(shown(Format::Logplex, b"1 a9 bc"), ["a", "!truncated"]);
     assert_eq!(shown(Format::Logplex, b"\n\n"), [""; 0]);

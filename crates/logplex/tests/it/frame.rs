@@ -82,10 +82,7 @@ fn bodies() {
 fn the_counted_octets_are_taken_exactly() {
     let raw = format!("<190>1 {STAMP} host app web.2 - caf\u{e9} 12\u{b5}s\n");
     let body = [counted(raw.as_bytes()), L10.to_vec()].concat();
-    assert_eq!(
-        walked(&body),
-        [raw, String::from_utf8_lossy(&L10[4..]).into_owned()]
-    );
+    assert_eq!(walked(&body), [raw, String::from_utf8_lossy(&L10[4..]).into_owned()]);
 }
 
 #[test]
@@ -101,10 +98,7 @@ fn an_oversized_frame_is_skipped_alone() {
         })
         .collect();
     assert_eq!(reasons.len(), 3);
-    assert_eq!(
-        (reasons[0], reasons[1]),
-        (Ok(FRAME_BYTES_MAX), Err(Malformed::Oversized))
-    );
+    assert_eq!((reasons[0], reasons[1]), (Ok(FRAME_BYTES_MAX), Err(Malformed::Oversized)));
     assert!(reasons[2].is_ok());
     // A great count costs nothing but its digits.
     assert_eq!(walked(b"99999999 <158>1 x"), ["!truncated"]);
@@ -114,12 +108,6 @@ fn an_oversized_frame_is_skipped_alone() {
 fn names_of_reasons_are_distinct_and_dense() {
     for (i, reason) in Malformed::ALL.iter().enumerate() {
         assert_eq!(reason.index(), i);
-        assert!(
-            Malformed::ALL
-                .iter()
-                .filter(|other| other.as_str() == reason.as_str())
-                .count()
-                == 1
-        );
+        assert!(Malformed::ALL.iter().filter(|other| other.as_str() == reason.as_str()).count() == 1);
     }
 }

@@ -78,8 +78,7 @@ fn hostile() -> impl Strategy<Value = String> {
 /// Whole days since 1970 by counting them.
 fn naive_days(year: i64, month: i64, day: i64) -> i64 {
     let leap = |y: i64| (y % 4 == 0 && y % 100 != 0) || y % 400 == 0;
-    let month_days =
-        |y: i64, m: i64| [31, 28 + leap(y) as i64, 31, 30, 31, 30, 31, 31, 30, 31, 30, 31][m as usize - 1];
+    let month_days = |y: i64, m: i64| [31, 28 + leap(y) as i64, 31, 30, 31, 30, 31, 31, 30, 31, 30, 31][m as usize - 1];
     let years: i64 = if year >= 1970 {
         (1970..year).map(|y| 365 + leap(y) as i64).sum()
     } else {

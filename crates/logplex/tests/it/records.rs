@@ -139,10 +139,7 @@ fn readable(debug: &str) -> String {
     let mut rest = debug;
     while let Some(open) = rest.find('[') {
         let close = open + rest[open..].find(']').unwrap();
-        let bytes: Vec<u8> = rest[open + 1..close]
-            .split(", ")
-            .filter_map(|n| n.parse().ok())
-            .collect();
+        let bytes: Vec<u8> = rest[open + 1..close].split(", ").filter_map(|n| n.parse().ok()).collect();
         out += &format!("{}{:?}", &rest[..open], String::from_utf8_lossy(&bytes));
         rest = &rest[close + 1..];
     }
@@ -253,9 +250,7 @@ fn codes() {
         assert_eq!(Code::from_index(parsed.index()), Some(parsed));
         assert_eq!(Code::new(parsed.letter(), parsed.number()), Some(parsed));
     }
-    for text in [
-        "", "H", "H1", "H1x", "h12", "X12", "H1234", "H012", " H12", "H12 ", "H\u{b2}3",
-    ] {
+    for text in ["", "H", "H1", "H1x", "h12", "X12", "H1234", "H012", " H12", "H12 ", "H\u{b2}3"] {
         assert_eq!(Code::parse(text.as_bytes()), None, "{text}");
     }
     assert_eq!(Code::new(Letter::H, 1000), None);

@@ -59,9 +59,7 @@ fn a_torn_character_is_whole_again() {
     let mut r = Rejoiner::new(1 << 20, 4);
     let (a, b) = (head(a), head(b));
     assert_eq!(r.push(&read(&a)).now, Now::Kept);
-    let Now::Ended(joined) = r.push(&read(&b)).now else {
-        panic!()
-    };
+    let Now::Ended(joined) = r.push(&read(&b)).now else { panic!() };
     assert_eq!(joined.text, text.as_bytes());
     assert_eq!(joined.at_us, read(&a).at_us);
 }
@@ -76,17 +74,11 @@ fn bounds() {
     for proc in ["web.1", "web.2"] {
         assert_eq!(push(&mut r, &raw(TS, proc, &piece)), "kept");
     }
-    assert_eq!(
-        push(&mut r, &raw(TS, "web.3", &piece)),
-        "web.1:10000 in 1 unfinished, kept"
-    );
+    assert_eq!(push(&mut r, &raw(TS, "web.3", &piece)), "web.1:10000 in 1 unfinished, kept");
     // The end of a line that was given up is a line of its own.
     assert_eq!(push(&mut r, &raw(TS, "web.1", "end")), "whole");
     // A new stamp ends the old line of that process.
-    assert_eq!(
-        push(&mut r, &raw(LATER, "web.2", "new\n")),
-        "web.2:10000 in 1 unfinished, whole"
-    );
+    assert_eq!(push(&mut r, &raw(LATER, "web.2", "new\n")), "web.2:10000 in 1 unfinished, whole");
     assert!(r.give_up(0).is_none());
     assert_eq!(r.give_up(i64::MAX).map(|j| j.text.len()), Some(10_000));
     assert!(r.give_up(i64::MAX).is_none());

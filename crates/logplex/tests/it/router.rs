@@ -8,11 +8,7 @@ fn shown(line: &str) -> String {
     let r = RouterLine::parse(line.as_bytes());
     let o = |value: Option<String>| value.unwrap_or_else(|| "-".into());
     let t = |value: &[u8]| {
-        if value.is_empty() {
-            "-".to_string()
-        } else {
-            text(value)
-        }
+        if value.is_empty() { "-".to_string() } else { text(value) }
     };
     [
         o(r.code().map(|v| v.to_string())),

@@ -36,20 +36,11 @@ fn lines() {
 #[test]
 fn whose() {
     let line = Samples::parse(Feed::Runtime, b"source=web.1 dyno=heroku.2808254.d97d sample#a=1");
-    assert_eq!(
-        (line.source(), line.dyno_id(), line.addon()),
-        (&b"web.1"[..], Some(&b"heroku.2808254.d97d"[..]), None)
-    );
+    assert_eq!((line.source(), line.dyno_id(), line.addon()), (&b"web.1"[..], Some(&b"heroku.2808254.d97d"[..]), None));
     let line = Samples::parse(Feed::Postgres, b"source=DATABASE addon=pg-1 sample#a=1");
-    assert_eq!(
-        (line.source(), line.dyno_id(), line.addon()),
-        (&b"DATABASE"[..], None, Some(&b"pg-1"[..]))
-    );
+    assert_eq!((line.source(), line.dyno_id(), line.addon()), (&b"DATABASE"[..], None, Some(&b"pg-1"[..])));
     let line = Samples::parse(Feed::Postgres, b"source=DATABASE sample#a=1");
-    assert_eq!(
-        (line.source(), line.addon(), line.count()),
-        (&b"DATABASE"[..], None, 1)
-    );
+    assert_eq!((line.source(), line.addon(), line.count()), (&b"DATABASE"[..], None, 1));
     let line = Samples::parse(Feed::Custom, b"measure#a=1ms source=web.2 x=1");
     assert_eq!((line.source(), line.count()), (&b"web.2"[..], 1));
     assert_eq!(Samples::parse(Feed::Custom, b"measure#a=1ms").source(), b"");

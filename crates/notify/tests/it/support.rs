@@ -45,34 +45,19 @@ pub(crate) fn outgoing() -> Outgoing {
         link: None,
         resolved_at: None,
     };
-    Outgoing {
-        id: DeliveryId(ID.parse().unwrap()),
-        receiver: "r".into(),
-        notice,
-        possible_duplicate: false,
-    }
+    Outgoing { id: DeliveryId(ID.parse().unwrap()), receiver: "r".into(), notice, possible_duplicate: false }
 }
 
 pub(crate) fn slack(api_url: impl Into<String>) -> ReceiverKind {
-    ReceiverKind::Slack {
-        channel: "D0AJ7K184TV".into(),
-        token: TOKEN.into(),
-        api_url: api_url.into(),
-    }
+    ReceiverKind::Slack { channel: "D0AJ7K184TV".into(), token: TOKEN.into(), api_url: api_url.into() }
 }
 
 pub(crate) fn webhook(url: impl Into<String>) -> ReceiverKind {
-    ReceiverKind::Webhook {
-        url: url.into(),
-        secret: Some("s3cret-of-the-hook".into()),
-    }
+    ReceiverKind::Webhook { url: url.into(), secret: Some("s3cret-of-the-hook".into()) }
 }
 
 pub(crate) fn spec(name: &str, kind: ReceiverKind) -> ReceiverSpec {
-    ReceiverSpec {
-        name: name.into(),
-        kind,
-    }
+    ReceiverSpec { name: name.into(), kind }
 }
 
 /// One receiver named `r`.
@@ -95,10 +80,7 @@ pub(crate) async fn deliver(kind: ReceiverKind) -> Outcome {
 /// One attempt that the receiver is expected to sit out. Real sockets and a paused clock do not go together, so the
 /// limit is short instead.
 pub(crate) async fn deliver_impatiently(kind: ReceiverKind) -> Outcome {
-    receivers(kind)
-        .with_attempt_timeout(Duration::from_millis(50))
-        .deliver(&outgoing(), now())
-        .await
+    receivers(kind).with_attempt_timeout(Duration::from_millis(50)).deliver(&outgoing(), now()).await
 }
 
 /// Answers whatever comes in on a port of its own with these bytes, and never closes first. Returns the base URL.

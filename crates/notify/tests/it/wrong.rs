@@ -31,12 +31,7 @@ async fn slack_fails_in_its_ways() {
     let no = |reason: &str| Behaviour::OkFalse(reason.into());
     let cases = [
         (no("internal_error"), "retry", "Slack: internal_error", None),
-        (
-            no("channel_not_found"),
-            "rejected",
-            "channel_not_found; check the channel's id",
-            None,
-        ),
+        (no("channel_not_found"), "rejected", "channel_not_found; check the channel's id", None),
         (Behaviour::too_many(30), "retry", "HTTP 429", Some(30)),
         (Behaviour::status(500), "retry", "HTTP 500", None),
         (Behaviour::status(302), "rejected", "HTTP 302", None),
@@ -50,11 +45,7 @@ async fn slack_fails_in_its_ways() {
         assert_eq!(asked(&outcome), after.map(Duration::from_secs), "{outcome:?}");
     }
     slack_api.script([Behaviour::Hang]);
-    check(
-        &deliver_impatiently(slack(slack_api.url())).await,
-        "retry",
-        "no answer within 50ms",
-    );
+    check(&deliver_impatiently(slack(slack_api.url())).await, "retry", "no answer within 50ms");
 }
 
 #[tokio::test]
@@ -76,17 +67,12 @@ async fn a_webhook_fails_in_its_ways() {
         assert_eq!(asked(&outcome), after.map(Duration::from_secs), "{outcome:?}");
     }
     sink.script([Behaviour::Hang]);
-    check(
-        &deliver_impatiently(webhook(sink.url())).await,
-        "retry",
-        "no answer within 50ms",
-    );
+    check(&deliver_impatiently(webhook(sink.url())).await, "retry", "no answer within 50ms");
 }
 
 #[tokio::test]
 async fn a_date_may_say_when_to_come_back() {
-    let answer =
-        "HTTP/1.1 503 Busy\r\nRetry-After: Thu, 07 May 2026 08:07:13 GMT\r\nContent-Length: 0\r\n\r\n";
+    let answer = "HTTP/1.1 503 Busy\r\nRetry-After: Thu, 07 May 2026 08:07:13 GMT\r\nContent-Length: 0\r\n\r\n";
     for kind in [webhook(canned(answer).await), slack(canned(answer).await)] {
         let outcome = deliver(kind).await;
         assert_eq!(asked(&outcome), Some(Duration::from_secs(60)), "{outcome:?}");
@@ -99,16 +85,8 @@ async fn redirects_are_refused() {
     for status in ["301 Moved", "307 Temporary", "308 Permanent"] {
         let answer = |to: &str| format!("HTTP/1.1 {status}\r\nLocation: {to}\r\nContent-Length: 0\r\n\r\n");
         let to = format!("{}/chat.postMessage", slack_api.url());
-        check(
-            &deliver(slack(canned(answer(&to)).await)).await,
-            "rejected",
-            "HTTP 30",
-        );
-        check(
-            &deliver(webhook(canned(answer(&sink.url())).await)).await,
-            "rejected",
-            "redirects are not followed",
-        );
+        check(&deliver(slack(canned(answer(&to)).await)).await, "rejected", "HTTP 30");
+        check(&deliver(webhook(canned(answer(&sink.url())).await)).await, "rejected", "redirects are not followed");
     }
     assert!(slack_api.requests().is_empty() && sink.requests().is_empty());
 }
@@ -118,16 +96,8 @@ async fn an_endless_answer_is_not_read_to_its_end() {
     // Never finished: whoever waits for the end of it times out.
     let mut answer = b"HTTP/1.1 200 OK\r\nContent-Length: 999999999\r\n\r\n".to_vec();
     answer.resize(answer.len() + (1 << 20), b'x');
-    check(
-        &deliver(webhook(canned(answer.clone()).await)).await,
-        "accepted",
-        "HTTP 200: xxx",
-    );
-    check(
-        &deliver(slack(canned(answer).await)).await,
-        "retry",
-        "not Slack's JSON",
-    );
+    check(&deliver(webhook(canned(answer.clone()).await)).await, "accepted", "HTTP 200: xxx");
+    check(&deliver(slack(canned(answer).await)).await, "retry", "not Slack's JSON");
 }
 
 #[tokio::test]
@@ -151,26 +121,13 @@ async fn an_unknown_receiver_names_the_known_ones() {
     install_tls();
     let log = || ReceiverKind::Log { path: None };
     let receivers = Receivers::build(&[spec("ops", log()), spec("dev", log())], &[]).unwrap();
-    let outgoing = Outgoing {
-        receiver: "opps".into(),
-        ..outgoing()
-    };
+    let outgoing = Outgoing { receiver: "opps".into(), ..outgoing() };
     let outcome = receivers.deliver(&outgoing, now()).await;
-    check(
-        &outcome,
-        "rejected",
-        r#"there is no receiver "opps"; configured are: dev, ops"#,
-    );
-    let none = Receivers::build(&[], &[])
-        .unwrap()
-        .deliver(&outgoing, now())
-        .await;
+    check(&outcome, "rejected", r#"there is no receiver "opps"; configured are: dev, ops"#);
+    let none = Receivers::build(&[], &[]).unwrap().deliver(&outgoing, now()).await;
     check(&none, "rejected", "none is configured");
     assert_eq!(receivers.names().collect::<Vec<_>>(), ["dev", "ops"]);
-    assert_eq!(
-        receivers.get("dev").map(dynowatch_notify::Receiver::kind),
-        Some("log")
-    );
+    assert_eq!(receivers.get("dev").map(dynowatch_notify::Receiver::kind), Some("log"));
 }
 
 #[tokio::test]
@@ -181,10 +138,8 @@ async fn all_that_is_wrong_is_said_at_once() {
         token: token.into(),
         api_url: api_url.into(),
     };
-    let hook = |url: &str, secret: Option<&str>| ReceiverKind::Webhook {
-        url: url.into(),
-        secret: secret.map(Into::into),
-    };
+    let hook =
+        |url: &str, secret: Option<&str>| ReceiverKind::Webhook { url: url.into(), secret: secret.map(Into::into) };
     let specs = [
         spec("a", slack(" ", "xoxb-1", "https://slack.com/api")),
         spec("b", slack("C1", "", "https://slack.com/api")),
@@ -208,8 +163,6 @@ async fn all_that_is_wrong_is_said_at_once() {
             r#""g": the name is used twice"#,
         ]
     );
-    let BuildError::Receivers(problems) = error else {
-        panic!("{error}")
-    };
+    let BuildError::Receivers(problems) = error else { panic!("{error}") };
     assert_eq!(problems[6], ("g".to_owned(), Problem::DuplicateName));
 }

@@ -70,8 +70,16 @@ pub(crate) async fn processes_know_when_anyone_was_alive(bed: &Bed) {
     bed.store.beat_process(first, t(5)).await.unwrap();
     assert_eq!(bed.store.last_seen().await.unwrap(), Some(t(10)));
     assert_eq!(bed.store.start_process(second, t(20)).await.unwrap(), Some(t(10)));
-    bed.store.end_process(second, t(30)).await.unwrap();
-    assert_eq!(bed.store.start_process(id(), t(40)).await.unwrap(), Some(t(30)));
+    // The last to end leaves its last beat; one that ends while others live leaves nothing.
+    bed.store.end_process(second, t(30), t(24)).await.unwrap();
+    let third = id();
+    assert_eq!(bed.store.start_process(third, t(40)).await.unwrap(), Some(t(30)));
+    assert_eq!(bed.store.take_dead_processes(third, t(34)).await.unwrap(), (vec![t(10), t(30)], false));
+    assert_eq!(bed.store.take_dead_processes(third, t(34)).await.unwrap(), (vec![], false));
+    let fourth = id();
+    bed.store.start_process(fourth, t(41)).await.unwrap();
+    bed.store.end_process(fourth, t(42), t(36)).await.unwrap();
+    assert_eq!(bed.store.take_dead_processes(third, t(100)).await.unwrap(), (vec![], false));
 }
 
 pub(crate) async fn blind_times(bed: &Bed) {

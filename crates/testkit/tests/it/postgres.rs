@@ -12,17 +12,9 @@ async fn answers(url: &str) -> sqlx::Result<i32> {
 async fn a_database_is_empty_and_its_own() {
     let (first, second) = (TestDatabase::create().await, TestDatabase::create().await);
     let mut connection = PgConnection::connect(first.url()).await.unwrap();
-    sqlx::raw_sql("CREATE TABLE t (x BIGINT)")
-        .execute(&mut connection)
-        .await
-        .unwrap();
+    sqlx::raw_sql("CREATE TABLE t (x BIGINT)").execute(&mut connection).await.unwrap();
     let mut other = PgConnection::connect(second.url()).await.unwrap();
-    assert!(
-        sqlx::raw_sql("SELECT x FROM t")
-            .execute(&mut other)
-            .await
-            .is_err()
-    );
+    assert!(sqlx::raw_sql("SELECT x FROM t").execute(&mut other).await.is_err());
 
     // Dropped although somebody is connected, explicitly and by going out of scope.
     let (first_url, second_url) = (first.url().to_owned(), second.url().to_owned());
@@ -38,10 +30,7 @@ async fn a_proxied_database_goes_away_and_comes_back() {
     let mut connection = PgConnection::connect(database.url()).await.unwrap();
 
     database.cut().await;
-    assert!(
-        sqlx::raw_sql("SELECT 1").execute(&mut connection).await.is_err(),
-        "the connection is gone"
-    );
+    assert!(sqlx::raw_sql("SELECT 1").execute(&mut connection).await.is_err(), "the connection is gone");
     match answers(database.url()).await {
         Err(sqlx::Error::Io(error)) => assert_eq!(error.kind(), std::io::ErrorKind::ConnectionRefused),
         other => panic!("not refused: {other:?}"),

@@ -1,3 +1,5 @@
+//! Files of every form, whole and in pieces, plain and packed.
+
 use std::io::Write as _;
 
 use flate2::Compression;

@@ -108,10 +108,7 @@ pub(super) struct Moment {
 
 impl Moment {
     pub(super) fn new(elapsed_us: i64) -> Self {
-        Moment {
-            round: elapsed_us.div_euclid(ROUND_US),
-            second: elapsed_us.rem_euclid(ROUND_US) / SECOND_US,
-        }
+        Moment { round: elapsed_us.div_euclid(ROUND_US), second: elapsed_us.rem_euclid(ROUND_US) / SECOND_US }
     }
 }
 

@@ -4,9 +4,7 @@
 use super::super::line::Line;
 use super::super::rng::Rng;
 use super::super::text::{self, Memory, MetricsOf, ROUTER_2, ROUTER_2_H2, Router};
-use super::cast::{
-    DOWN_S, Fate, LEAK_S, Member, Moment, QUOTA_CENTI_MB, ROUND_US, SECOND_US, STORM_S, leaking_rss,
-};
+use super::cast::{DOWN_S, Fate, LEAK_S, Member, Moment, QUOTA_CENTI_MB, ROUND_US, SECOND_US, STORM_S, leaking_rss};
 use super::story;
 
 #[derive(Debug, Clone, Copy)]
@@ -40,13 +38,7 @@ pub(super) fn streams(seed: u64, members: &[Member], origin_us: i64) -> Vec<Stre
     let mut streams = Vec::new();
     for (app, member) in members.iter().enumerate() {
         let dynos = (0..member.role.dynos.len()).map(Source::Dyno);
-        let others = [
-            Source::Story,
-            Source::Requests,
-            Source::DataServices,
-            Source::Chatter,
-            Source::Cycling,
-        ];
+        let others = [Source::Story, Source::Requests, Source::DataServices, Source::Chatter, Source::Cycling];
         for source in others.into_iter().chain(dynos) {
             let mut rng = Rng::derived(seed, &format!("{} {source:?}", member.role.name));
             let first_us = match source {
@@ -56,13 +48,7 @@ pub(super) fn streams(seed: u64, members: &[Member], origin_us: i64) -> Vec<Stre
                 Source::DataServices => rng.range_us(3 * SECOND_US, 9 * SECOND_US),
                 Source::Cycling => rng.range_us(220 * SECOND_US, 480 * SECOND_US),
             };
-            streams.push(Stream {
-                app,
-                next_us: origin_us + first_us,
-                source,
-                origin_us,
-                rng,
-            });
+            streams.push(Stream { app, next_us: origin_us + first_us, source, origin_us, rng });
         }
     }
     streams
@@ -77,10 +63,7 @@ impl Stream {
         let (lines, pause_us) = match self.source {
             Source::Requests => {
                 let mean_us = member.role.request_every_us;
-                (
-                    request(rng, member, moment, at_us),
-                    rng.range_us(mean_us / 4, mean_us * 7 / 4),
-                )
+                (request(rng, member, moment, at_us), rng.range_us(mean_us / 4, mean_us * 7 / 4))
             }
             Source::Dyno(index) => {
                 let lines = runtime_metrics(rng, member, index, moment, at_us);
@@ -140,11 +123,7 @@ const HOSTILE_PATHS: [&str; 6] = [
 fn request(rng: &mut Rng, member: &Member, moment: Moment, at_us: i64) -> Vec<Line> {
     let (request_id, fwd) = (rng.uuid(), rng.fwd());
     let hostile = rng.once_in(40);
-    let path = if hostile {
-        rng.pick(&HOSTILE_PATHS)
-    } else {
-        rng.pick(&PATHS)
-    };
+    let path = if hostile { rng.pick(&HOSTILE_PATHS) } else { rng.pick(&PATHS) };
     let down = is_down(member, moment);
     let status = match rng.below(100) {
         _ if down => 503,
@@ -175,10 +154,7 @@ fn request(rng: &mut Rng, member: &Member, moment: Moment, at_us: i64) -> Vec<Li
     };
     let mut lines = vec![Line::router(at_us + 20_000, line.text())];
     if !down && rng.once_in(3) {
-        let text = format!(
-            "[INFO] request_id={request_id} status={status} view=orders user={}",
-            rng.below(9_000)
-        );
+        let text = format!("[INFO] request_id={request_id} status={status} view=orders user={}", rng.below(9_000));
         lines.push(Line::app(at_us, &dyno, text));
     }
     lines
@@ -192,16 +168,8 @@ fn runtime_metrics(rng: &mut Rng, member: &Member, index: usize, moment: Moment,
     let dyno = member.role.dynos[index];
     let leaks = member.role.fate == Fate::Leak && dyno == "worker.1";
     let dyno_id = member.dyno_id(dyno, restarts(member, leaks, moment));
-    let of = MetricsOf {
-        dyno,
-        app_number: member.app_number,
-        dyno_id: &dyno_id,
-    };
-    let rss = if leaks {
-        leaking_rss(moment)
-    } else {
-        rng.range(16_000, 26_000)
-    };
+    let of = MetricsOf { dyno, app_number: member.app_number, dyno_id: &dyno_id };
+    let rss = if leaks { leaking_rss(moment) } else { rng.range(16_000, 26_000) };
     let memory = Memory {
         rss,
         cache: rng.below(300),
@@ -212,16 +180,12 @@ fn runtime_metrics(rng: &mut Rng, member: &Member, index: usize, moment: Moment,
     };
     let busy = if is_stormy(member, moment) { 300 } else { 20 };
     let load = of.load(busy + rng.below(60), busy / 2 + rng.below(40), rng.range(15, 40));
-    vec![
-        Line::dyno(at_us, dyno, load),
-        Line::dyno(at_us + 140, dyno, of.memory(&memory)),
-    ]
+    vec![Line::dyno(at_us, dyno, load), Line::dyno(at_us + 140, dyno, of.memory(&memory))]
 }
 
 /// How often a dyno has been restarted by its fate: its id must change with it.
 fn restarts(member: &Member, leaks: bool, moment: Moment) -> i64 {
-    let passed =
-        |second: i64, times: i64| moment.round * times + if moment.second >= second { times } else { 0 };
+    let passed = |second: i64, times: i64| moment.round * times + if moment.second >= second { times } else { 0 };
     match member.role.fate {
         Fate::Leak if leaks => passed(LEAK_S.end, 1),
         Fate::BadRelease => passed(DOWN_S.end, 2),
@@ -236,19 +200,11 @@ fn chatter(rng: &mut Rng, member: &Member, moment: Moment, at_us: i64) -> Vec<Li
     }
     let dyno = rng.pick(member.role.dynos);
     let text = match rng.below(24) {
-        0 => format!(
-            "[DEBUG] payments: Authorization: Bearer sk_live_{:016x}{:08x}",
-            rng.next_u64(),
-            rng.below(1 << 32)
-        ),
-        1 => format!(
-            "[DEBUG] connecting to postgres://app:p{:010x}@db.example.com:5432/app",
-            rng.below(1 << 40)
-        ),
-        2 => format!(
-            "[INFO] alerts: saw at=error code=H12 in the drain, total={}",
-            rng.below(9)
-        ),
+        0 => {
+            format!("[DEBUG] payments: Authorization: Bearer sk_live_{:016x}{:08x}", rng.next_u64(), rng.below(1 << 32))
+        }
+        1 => format!("[DEBUG] connecting to postgres://app:p{:010x}@db.example.com:5432/app", rng.below(1 << 40)),
+        2 => format!("[INFO] alerts: saw at=error code=H12 in the drain, total={}", rng.below(9)),
         3 => "[INFO] runbook: Error R14 means that memory is over its quota".to_string(),
         4..=9 => format!(
             "source={dyno} measure#db.query={}ms count#jobs.done={} sample#queue.depth={}",
@@ -261,15 +217,8 @@ fn chatter(rng: &mut Rng, member: &Member, moment: Moment, at_us: i64) -> Vec<Li
             rng.below(500),
             rng.below(4_000)
         ),
-        16..=19 => format!(
-            "Rückgabe für Bestellung №{} geprüft – {} € ✓",
-            rng.below(100_000),
-            rng.range(3, 400)
-        ),
-        _ => format!(
-            "[INFO] job=mail.send attempt=1 duration={}ms",
-            text::centi(rng.below(90_000))
-        ),
+        16..=19 => format!("Rückgabe für Bestellung №{} geprüft – {} € ✓", rng.below(100_000), rng.range(3, 400)),
+        _ => format!("[INFO] job=mail.send attempt=1 duration={}ms", text::centi(rng.below(90_000))),
     };
     vec![Line::app(at_us, dyno, text)]
 }

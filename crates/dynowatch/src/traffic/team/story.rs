@@ -4,20 +4,15 @@ use super::super::line::Line;
 use super::super::rng::Rng;
 use super::super::text::{self, ROUTER_2, Router, centi};
 use super::cast::{
-    BAD_RELEASE, BAD_RELEASE_S, DOWN_S, Fate, LEAK_S, Member, Moment, QUOTA_CENTI_MB, ROLLBACK_S, SECOND_US,
-    STORM_S, leaking_rss,
+    BAD_RELEASE, BAD_RELEASE_S, DOWN_S, Fate, LEAK_S, Member, Moment, QUOTA_CENTI_MB, ROLLBACK_S, SECOND_US, STORM_S,
+    leaking_rss,
 };
 
 const ACTOR: &str = "dana@example.com";
 
 /// All lines of a fate in a round that starts at `start_us`.
 pub(super) fn round(rng: &mut Rng, member: &Member, round: i64, start_us: i64) -> Vec<Line> {
-    let mut scene = Scene {
-        rng,
-        member,
-        start_us,
-        lines: Vec::new(),
-    };
+    let mut scene = Scene { rng, member, start_us, lines: Vec::new() };
     match member.role.fate {
         Fate::Storm => scene.storm(),
         Fate::Leak => scene.leak(round),
@@ -68,37 +63,17 @@ impl Scene<'_> {
 
     fn worker_timeout(&mut self, at_us: i64, dyno: &str) {
         let pid = self.rng.range(12, 90);
-        let prefix = format!(
-            "[{} +0000]",
-            super::super::line::stamp(at_us)[..19].replace('T', " ")
-        );
+        let prefix = format!("[{} +0000]", super::super::line::stamp(at_us)[..19].replace('T', " "));
         let texts = [
             (0, format!("{prefix} [4] [CRITICAL] WORKER TIMEOUT (pid:{pid})")),
-            (
-                4_000,
-                format!("{prefix} [{pid}] [INFO] Worker exiting (pid: {pid})"),
-            ),
-            (
-                980_000,
-                format!("{prefix} [4] [ERROR] Worker (pid:{pid}) was sent SIGKILL! Perhaps out of memory?"),
-            ),
-            (
-                1_010_000,
-                format!("{prefix} [{0}] [INFO] Booting worker with pid: {0}", pid + 12),
-            ),
+            (4_000, format!("{prefix} [{pid}] [INFO] Worker exiting (pid: {pid})")),
+            (980_000, format!("{prefix} [4] [ERROR] Worker (pid:{pid}) was sent SIGKILL! Perhaps out of memory?")),
+            (1_010_000, format!("{prefix} [{0}] [INFO] Booting worker with pid: {0}", pid + 12)),
         ];
-        self.lines
-            .extend(texts.map(|(later_us, text)| Line::app(at_us + later_us, dyno, text)));
+        self.lines.extend(texts.map(|(later_us, text)| Line::app(at_us + later_us, dyno, text)));
     }
 
-    fn router_error(
-        &mut self,
-        at_us: i64,
-        code: (&str, &str),
-        dyno: &str,
-        request_id: &str,
-        service_ms: Option<u64>,
-    ) {
+    fn router_error(&mut self, at_us: i64, code: (&str, &str), dyno: &str, request_id: &str, service_ms: Option<u64>) {
         let line = Router {
             at: "error",
             code: Some(code),
@@ -127,13 +102,7 @@ impl Scene<'_> {
             second += 21;
         }
         let at_us = self.at(LEAK_S.end * 1_000 - 1_500);
-        self.memory_error(
-            at_us,
-            worker,
-            round,
-            LEAK_S.end - 1,
-            "Error R15 (Memory quota vastly exceeded)",
-        );
+        self.memory_error(at_us, worker, round, LEAK_S.end - 1, "Error R15 (Memory quota vastly exceeded)");
         let texts = [
             (40_000, "Stopping process with SIGKILL"),
             (310_000, "Process exited with status 137"),
@@ -142,17 +111,12 @@ impl Scene<'_> {
             (3_900_000, "Starting process with command `bin/billing-worker`"),
             (5_200_000, "State changed from starting to up"),
         ];
-        self.lines
-            .extend(texts.map(|(later_us, text)| Line::dyno(at_us + later_us, worker, text)));
+        self.lines.extend(texts.map(|(later_us, text)| Line::dyno(at_us + later_us, worker, text)));
     }
 
     fn memory_error(&mut self, at_us: i64, dyno: &str, round: i64, second: i64, error: &str) {
         let rss = leaking_rss(Moment { round, second });
-        let running = format!(
-            "Process running mem={}M({}%)",
-            rss / 100,
-            tenths(rss * 1_000 / QUOTA_CENTI_MB)
-        );
+        let running = format!("Process running mem={}M({}%)", rss / 100, tenths(rss * 1_000 / QUOTA_CENTI_MB));
         self.lines.push(Line::dyno(at_us, dyno, running));
         self.lines.push(Line::dyno(at_us + 180, dyno, error));
     }
@@ -166,50 +130,32 @@ impl Scene<'_> {
         self.release(released_us, &format!("Deploy {commit} by user {ACTOR}"), version);
         self.restart(released_us + 1_200_000, "up");
         for dyno in self.member.role.dynos {
-            for (number, second) in [DOWN_S.start, DOWN_S.start + 9, DOWN_S.start + 38]
-                .into_iter()
-                .enumerate()
-            {
+            for (number, second) in [DOWN_S.start, DOWN_S.start + 9, DOWN_S.start + 38].into_iter().enumerate() {
                 let at_us = self.at(second * 1_000);
                 self.failed_boot(at_us, dyno, number == 0);
             }
         }
         let rollback_us = self.at(ROLLBACK_S * 1_000);
-        self.release(
-            rollback_us,
-            &format!("Rollback to v{} by user {ACTOR}", version - 1),
-            version + 1,
-        );
+        self.release(rollback_us, &format!("Rollback to v{} by user {ACTOR}", version - 1), version + 1);
         self.restart(rollback_us + 1_200_000, "crashed");
         let up_us = self.at(DOWN_S.end * 1_000 - 1_000);
         for dyno in self.member.role.dynos {
-            self.lines
-                .push(Line::dyno(up_us, dyno, "Starting process with command `bin/api`"));
-            self.lines.push(Line::dyno(
-                up_us + 700_000,
-                dyno,
-                "State changed from starting to up",
-            ));
+            self.lines.push(Line::dyno(up_us, dyno, "Starting process with command `bin/api`"));
+            self.lines.push(Line::dyno(up_us + 700_000, dyno, "State changed from starting to up"));
         }
     }
 
     /// Build lines carry whole seconds.
     fn build(&mut self, at_us: i64) {
         let whole_us = at_us - at_us.rem_euclid(SECOND_US) + SECOND_US;
-        self.lines
-            .push(Line::api(whole_us, format!("Build started by user {ACTOR}")));
-        self.lines
-            .push(Line::api(whole_us + 7 * SECOND_US, "Build succeeded".into()));
+        self.lines.push(Line::api(whole_us, format!("Build started by user {ACTOR}")));
+        self.lines.push(Line::api(whole_us + 7 * SECOND_US, "Build succeeded".into()));
     }
 
     /// The cause and the release share one stamp; either may come first.
     fn release(&mut self, at_us: i64, cause: &str, version: i64) {
         let release = format!("Release v{version} created by user {ACTOR}");
-        let texts = if self.rng.once_in(2) {
-            [cause.to_string(), release]
-        } else {
-            [release, cause.to_string()]
-        };
+        let texts = if self.rng.once_in(2) { [cause.to_string(), release] } else { [release, cause.to_string()] };
         self.lines.extend(texts.map(|text| Line::api(at_us, text)));
     }
 
@@ -217,22 +163,10 @@ impl Scene<'_> {
     fn restart(&mut self, at_us: i64, from: &str) {
         for dyno in self.member.role.dynos {
             self.lines.push(Line::dyno(at_us, dyno, "Restarting"));
-            self.lines.push(Line::dyno(
-                at_us + 9_000,
-                dyno,
-                format!("State changed from {from} to starting"),
-            ));
+            self.lines.push(Line::dyno(at_us + 9_000, dyno, format!("State changed from {from} to starting")));
             if from == "up" {
-                self.lines.push(Line::dyno(
-                    at_us + 600_000,
-                    dyno,
-                    "Stopping all processes with SIGTERM",
-                ));
-                self.lines.push(Line::dyno(
-                    at_us + 900_000,
-                    dyno,
-                    "Process exited with status 143",
-                ));
+                self.lines.push(Line::dyno(at_us + 600_000, dyno, "Stopping all processes with SIGTERM"));
+                self.lines.push(Line::dyno(at_us + 900_000, dyno, "Process exited with status 143"));
             }
         }
     }
@@ -242,11 +176,7 @@ impl Scene<'_> {
             let starting = "State changed from crashed to starting";
             self.lines.push(Line::dyno(at_us - 4 * SECOND_US, dyno, starting));
         }
-        self.lines.push(Line::dyno(
-            at_us - 2 * SECOND_US,
-            dyno,
-            "Starting process with command `bin/api`",
-        ));
+        self.lines.push(Line::dyno(at_us - 2 * SECOND_US, dyno, "Starting process with command `bin/api`"));
         let error = "KeyError: 'PAYMENTS_API_URL'";
         for (later_us, text) in [
             (0, "Traceback (most recent call last):"),
@@ -256,18 +186,9 @@ impl Scene<'_> {
             self.lines.push(Line::app(at_us - 500_000 + later_us, dyno, text));
         }
         // Both orders are seen in production.
-        let (exit, state) = if self.rng.once_in(2) {
-            (0, 3_000)
-        } else {
-            (3_000, 0)
-        };
-        self.lines
-            .push(Line::dyno(at_us + exit, dyno, "Process exited with status 1"));
-        self.lines.push(Line::dyno(
-            at_us + state,
-            dyno,
-            "State changed from starting to crashed",
-        ));
+        let (exit, state) = if self.rng.once_in(2) { (0, 3_000) } else { (3_000, 0) };
+        self.lines.push(Line::dyno(at_us + exit, dyno, "Process exited with status 1"));
+        self.lines.push(Line::dyno(at_us + state, dyno, "State changed from starting to crashed"));
     }
 
     /// A scheduler run that goes well.
@@ -275,32 +196,13 @@ impl Scene<'_> {
         let dyno = format!("scheduler.{}", self.rng.range(1_000, 9_999));
         let at_us = self.at(41_000);
         let command = "Starting process with command `bin/nightly-report`";
-        self.lines.push(Line::api(
-            at_us,
-            format!("{command} by user scheduler@addons.heroku.com"),
-        ));
+        self.lines.push(Line::api(at_us, format!("{command} by user scheduler@addons.heroku.com")));
         self.lines.push(Line::dyno(at_us + 3_200_000, &dyno, command));
-        self.lines.push(Line::dyno(
-            at_us + 3_900_000,
-            &dyno,
-            "State changed from starting to up",
-        ));
+        self.lines.push(Line::dyno(at_us + 3_900_000, &dyno, "State changed from starting to up"));
         let rows = self.rng.range(9_000, 40_000);
-        self.lines.push(Line::app(
-            at_us + 15_000_000,
-            &dyno,
-            format!("nightly: wrote {rows} rows"),
-        ));
-        self.lines.push(Line::dyno(
-            at_us + 16_100_000,
-            &dyno,
-            "Process exited with status 0",
-        ));
-        self.lines.push(Line::dyno(
-            at_us + 16_200_000,
-            &dyno,
-            "State changed from up to complete",
-        ));
+        self.lines.push(Line::app(at_us + 15_000_000, &dyno, format!("nightly: wrote {rows} rows")));
+        self.lines.push(Line::dyno(at_us + 16_100_000, &dyno, "Process exited with status 0"));
+        self.lines.push(Line::dyno(at_us + 16_200_000, &dyno, "State changed from up to complete"));
     }
 }
 

@@ -48,18 +48,11 @@ fn the_first_minute_shows_the_storm_the_timeouts_the_leak_and_the_crash_loop() {
     let lines = seconds(&mut Team::new(7), 58);
     let check = |app: &str, pattern: &str, at_least: usize| {
         let found = count(&lines[app], pattern);
-        assert!(
-            found >= at_least,
-            "{app}: {found} of `{pattern}`, want {at_least}"
-        );
+        assert!(found >= at_least, "{app}: {found} of `{pattern}`, want {at_least}");
     };
     check("shop-web", " heroku router - at=error code=H12 ", 4);
     check("shop-web", "[CRITICAL] WORKER TIMEOUT (pid:", 3);
-    check(
-        "billing-worker",
-        " heroku worker.1 - Error R14 (Memory quota exceeded)",
-        2,
-    );
+    check("billing-worker", " heroku worker.1 - Error R14 (Memory quota exceeded)", 2);
     check("api-prod", " app api - Deploy ", 1);
     check("api-prod", " app api - Release v42 created by user ", 1);
     check("api-prod", "State changed from starting to crashed", 4);
@@ -72,8 +65,7 @@ fn the_first_minute_shows_the_storm_the_timeouts_the_leak_and_the_crash_loop() {
 #[test]
 fn the_story_goes_on_and_comes_back() {
     let lines = seconds(&mut Team::new(7), 1_300);
-    let check =
-        |app: &str, pattern: &str, want: usize| assert_eq!(count(&lines[app], pattern), want, "{pattern}");
+    let check = |app: &str, pattern: &str, want: usize| assert_eq!(count(&lines[app], pattern), want, "{pattern}");
     check("billing-worker", "Error R15 (Memory quota vastly exceeded)", 3);
     check("billing-worker", "State changed from up to crashed", 3);
     for version in ["v42", "v43", "v44", "v45", "v46"] {
@@ -85,10 +77,7 @@ fn the_story_goes_on_and_comes_back() {
     // Between its storms the shop is calm.
     let calm = |line: &&String| line.contains(" heroku router - at=error") && line.contains("T08:05:");
     assert_eq!(lines["shop-web"].iter().filter(calm).count(), 0);
-    let secrets = lines
-        .values()
-        .map(|app| count(app, "Bearer sk_live_"))
-        .sum::<usize>();
+    let secrets = lines.values().map(|app| count(app, "Bearer sk_live_")).sum::<usize>();
     assert!(secrets > 0 && lines.values().any(|app| count(app, "<script>") > 0));
 }
 
@@ -97,16 +86,8 @@ fn router_lines_and_app_lines_share_request_ids() {
     let lines = seconds(&mut Team::new(7), 60);
     let id = |line: &String| Some(line.split_once("request_id=")?.1[..36].to_string());
     let shop = &lines["shop-web"];
-    let routed: Vec<String> = shop
-        .iter()
-        .filter(|line| line.contains(" router - "))
-        .filter_map(id)
-        .collect();
-    let logged: Vec<String> = shop
-        .iter()
-        .filter(|line| line.contains(" host app "))
-        .filter_map(id)
-        .collect();
+    let routed: Vec<String> = shop.iter().filter(|line| line.contains(" router - ")).filter_map(id).collect();
+    let logged: Vec<String> = shop.iter().filter(|line| line.contains(" host app ")).filter_map(id).collect();
     assert!(logged.len() > 20);
     assert!(logged.iter().filter(|id| routed.contains(id)).count() + 2 >= logged.len());
 }
@@ -121,10 +102,7 @@ fn stamps_never_lie_ahead_and_each_step_gives_its_own_lines() {
             for frame in frames(&batch.body) {
                 let at = frame.split(' ').nth(1).unwrap();
                 let (low, high) = (whole(now_us - SECOND_US), whole(now_us));
-                assert!(
-                    (low.as_str()..=high.as_str()).contains(&&at[..19]),
-                    "{at} not in {low}..={high}"
-                );
+                assert!((low.as_str()..=high.as_str()).contains(&&at[..19]), "{at} not in {low}..={high}");
             }
         }
     }
@@ -144,18 +122,12 @@ fn seeds_and_frame_ids_differ_where_they_should() {
         team.step(start_us);
         for second in 1..60 {
             for batch in team.step(start_us + second * SECOND_US) {
-                assert!(
-                    batch.frame_id.len() == 32 && ids.insert(batch.frame_id.clone()),
-                    "a repeated Frame-Id"
-                );
+                assert!(batch.frame_id.len() == 32 && ids.insert(batch.frame_id.clone()), "a repeated Frame-Id");
                 assert_eq!(team.drain_token(batch.app), Some(batch.drain_token.as_str()));
             }
         }
     }
-    assert_eq!(
-        Team::apps(),
-        ["shop-web", "billing-worker", "api-prod", "reports"]
-    );
+    assert_eq!(Team::apps(), ["shop-web", "billing-worker", "api-prod", "reports"]);
     assert_eq!(Team::new(1).drain_token("nobody"), None);
 }
 
@@ -165,15 +137,9 @@ fn a_long_pause_loses_the_oldest_lines_and_says_so() {
     team.step(START_US);
     let batches = team.step(START_US + 3_600 * SECOND_US);
     let shop: Vec<_> = batches.iter().filter(|batch| batch.app == "shop-web").collect();
-    assert_eq!(
-        shop.iter().map(|batch| batch.msg_count).sum::<usize>(),
-        BUFFER_LINES_MAX + 1
-    );
+    assert_eq!(shop.iter().map(|batch| batch.msg_count).sum::<usize>(), BUFFER_LINES_MAX + 1);
     let first = frames(&shop[0].body).remove(0);
-    assert!(
-        first.contains(" host heroku logplex - Error L10 (output buffer overflow): "),
-        "{first}"
-    );
+    assert!(first.contains(" host heroku logplex - Error L10 (output buffer overflow): "), "{first}");
     assert!(first.ends_with("+00:00.") && !first.contains(".0"), "{first}");
     assert_eq!(team.step(START_US), [], "time that goes back gives nothing");
 }

@@ -169,12 +169,7 @@ pub(super) fn draw(rng: &mut Rng, app: &App, at_us: i64) -> Drawn {
             hit
         })
         .map_or(Kind::App, |(kind, _)| *kind);
-    let mut drawn = Drawn {
-        kind,
-        line: Line::app(at_us, "", ""),
-        router: None,
-        memory_rss: 0,
-    };
+    let mut drawn = Drawn { kind, line: Line::app(at_us, "", ""), router: None, memory_rss: 0 };
     drawn.line = match kind {
         Kind::RouterInfo | Kind::RouterDecoy | Kind::RouterH12 | Kind::RouterH13 | Kind::Router5xx => {
             let (line, facts) = router(rng, app, at_us, kind);
@@ -199,42 +194,24 @@ pub(super) fn draw(rng: &mut Rng, app: &App, at_us: i64) -> Drawn {
             let load = metrics_of(app, dyno).load(rng.below(400), rng.below(400), rng.below(400));
             Line::dyno(at_us, &dyno.name, load)
         }
-        Kind::Postgres => Line::data(
-            at_us,
-            "heroku-postgres",
-            text::postgres(rng, "postgresql-flat-12345"),
-        ),
+        Kind::Postgres => Line::data(at_us, "heroku-postgres", text::postgres(rng, "postgresql-flat-12345")),
         Kind::Redis => Line::data(at_us, "heroku-redis", text::redis(rng, "redis-calm-54321")),
-        Kind::DynoR14 => Line::dyno(
-            at_us,
-            &any_dyno(rng, app).name,
-            "Error R14 (Memory quota exceeded)",
-        ),
+        Kind::DynoR14 => Line::dyno(at_us, &any_dyno(rng, app).name, "Error R14 (Memory quota exceeded)"),
         Kind::DynoState => Line::dyno(at_us, &any_dyno(rng, app).name, rng.pick(&STATES)),
         Kind::WorkerTimeout => {
             let dyno = format!("web.{}", rng.range(1, app.webs));
             let pid = rng.range(5, 900);
-            Line::app(
-                at_us,
-                &dyno,
-                format!("[2026-05-07 08:06:12 +0000] [4] [CRITICAL] WORKER TIMEOUT (pid:{pid})"),
-            )
+            Line::app(at_us, &dyno, format!("[2026-05-07 08:06:12 +0000] [4] [CRITICAL] WORKER TIMEOUT (pid:{pid})"))
         }
         Kind::AppDecoyH12 => Line::app(
             at_us,
             "web.1",
-            format!(
-                "[INFO] alerts: saw at=error code=H12 from drain, total={} window=300s",
-                rng.below(9)
-            ),
+            format!("[INFO] alerts: saw at=error code=H12 from drain, total={} window=300s", rng.below(9)),
         ),
         Kind::AppDecoyTimeout => Line::app(
             at_us,
             "worker.1",
-            format!(
-                "[INFO] runbook: the WORKER TIMEOUT rule is > 2 in 120s, now {}",
-                rng.below(2)
-            ),
+            format!("[INFO] runbook: the WORKER TIMEOUT rule is > 2 in 120s, now {}", rng.below(2)),
         ),
         Kind::App => Line::app(at_us, &any_dyno(rng, app).name, app_text(rng)),
     };
@@ -290,11 +267,7 @@ fn router(rng: &mut Rng, app: &App, at_us: i64, kind: Kind) -> (Line, RouterFact
         at: if code.is_some() { "error" } else { "info" },
         code,
         method: rng.pick(&["GET", "GET", "GET", "POST", "PUT"]),
-        path: if kind == Kind::RouterDecoy {
-            DECOY_PATH
-        } else {
-            rng.pick(&PATHS)
-        },
+        path: if kind == Kind::RouterDecoy { DECOY_PATH } else { rng.pick(&PATHS) },
         host: app.host,
         request_id: &rng.uuid(),
         fwd: &rng.fwd(),
@@ -324,11 +297,7 @@ fn any_dyno<'a>(rng: &mut Rng, app: &'a App) -> &'a Dyno {
 }
 
 fn metrics_of<'a>(app: &App, dyno: &'a Dyno) -> MetricsOf<'a> {
-    MetricsOf {
-        dyno: &dyno.name,
-        app_number: app.number,
-        dyno_id: &dyno.id,
-    }
+    MetricsOf { dyno: &dyno.name, app_number: app.number, dyno_id: &dyno.id }
 }
 
 /// What web frameworks, job runners and JSON loggers print, some of it not ASCII.

@@ -115,10 +115,7 @@ impl Tally {
         self.position.lines += 1;
         self.lines_hash.write(plain);
         self.totals.line(drawn);
-        let counts = self.apps.entry(app.name).or_insert_with(|| AppCounts {
-            lines: 0,
-            counts: Counts::default(),
-        });
+        let counts = self.apps.entry(app.name).or_insert_with(|| AppCounts { lines: 0, counts: Counts::default() });
         counts.lines += 1;
         counts.counts.line(drawn);
         self.substring_code_h12 += u64::from(drawn.line.text.contains("code=H12"));
@@ -142,10 +139,8 @@ impl Tally {
     }
 
     pub(super) fn expected(&mut self, set: &'static str, seed: u64, start_us: i64, apps: &[App]) -> Expected {
-        let lines_per_token = apps
-            .iter()
-            .filter_map(|app| Some((app.token.clone(), self.apps.get(app.name)?.lines)))
-            .collect();
+        let lines_per_token =
+            apps.iter().filter_map(|app| Some((app.token.clone(), self.apps.get(app.name)?.lines))).collect();
         Expected {
             set,
             seed,

@@ -12,12 +12,7 @@ const START: &str = "2026-05-07T23:30:00";
 
 fn write(seed: u64, start: &str) -> (tempfile::TempDir, WorkloadSummary) {
     let dir = tempfile::tempdir().unwrap();
-    let args = WorkloadArgs {
-        out: dir.path().to_path_buf(),
-        seed,
-        start: start.to_string(),
-        scale_percent: 10,
-    };
+    let args = WorkloadArgs { out: dir.path().to_path_buf(), seed, start: start.to_string(), scale_percent: 10 };
     let summary = write_workload(&args).unwrap();
     (dir, summary)
 }
@@ -48,10 +43,7 @@ fn same_seed_same_bytes_and_another_seed_others() {
         assert_ne!(a.bodies_fnv1a64, b.bodies_fnv1a64, "{}", a.name);
     }
     let shape: Vec<_> = first.sets.iter().map(|set| (set.name, set.bodies)).collect();
-    assert_eq!(
-        shape,
-        [("b1", 2_000), ("b10", 1_000), ("b100", 300), ("b1000", 20)]
-    );
+    assert_eq!(shape, [("b1", 2_000), ("b10", 1_000), ("b100", 300), ("b1000", 20)]);
 }
 
 /// The bytes themselves are pinned: a change of the generator changes every published figure's ground.
@@ -61,12 +53,7 @@ fn the_bytes_of_seed_1_are_pinned() {
     let lines: Vec<String> = summary
         .sets
         .iter()
-        .map(|set| {
-            format!(
-                "{} {} lines, {} bytes, {:016x}",
-                set.name, set.lines, set.body_bytes, set.bodies_fnv1a64
-            )
-        })
+        .map(|set| format!("{} {} lines, {} bytes, {:016x}", set.name, set.lines, set.body_bytes, set.bodies_fnv1a64))
         .collect();
     insta::assert_snapshot!(lines.join("\n"), @r"
     b1 2000 lines, 597021 bytes, 384f3daf88289767
@@ -93,22 +80,13 @@ fn the_index_and_a_naive_walker_agree() {
             let frames = frames(&bodies[offset..end]);
             assert_eq!(frames.len().to_string(), field[2], "msg_count");
             assert!(field[3].len() == 32 && field[4].starts_with("d."));
-            assert_eq!(
-                frames.iter().any(|frame| matches_naively(frame)),
-                field[6] == "1",
-                "{row}"
-            );
+            assert_eq!(frames.iter().any(|frame| matches_naively(frame)), field[6] == "1", "{row}");
             for frame in frames {
                 let mut word = frame.splitn(7, ' ');
                 let (pri, at, host) = (word.next().unwrap(), word.next().unwrap(), word.next().unwrap());
-                let (source, process, dash) =
-                    (word.next().unwrap(), word.next().unwrap(), word.next().unwrap());
+                let (source, process, dash) = (word.next().unwrap(), word.next().unwrap(), word.next().unwrap());
                 assert!(pri.starts_with('<') && pri.ends_with(">1") && host == "host" && dash == "-");
-                plain.push_str(&format!(
-                    "{} {source}[{process}]: {}",
-                    untrimmed(at),
-                    word.next().unwrap()
-                ));
+                plain.push_str(&format!("{} {source}[{process}]: {}", untrimmed(at), word.next().unwrap()));
             }
         }
         assert_eq!(end, bodies.len());
@@ -141,20 +119,10 @@ fn the_oracle_equals_a_naive_recount_of_the_lines() {
             let from = head.split_once(' ').unwrap().1;
             add("lines", 1);
             add("substring_code_h12", u64::from(text.contains("code=H12")));
-            add(
-                "substring_worker_timeout",
-                u64::from(text.contains("WORKER TIMEOUT")),
-            );
+            add("substring_worker_timeout", u64::from(text.contains("WORKER TIMEOUT")));
             if from == "heroku[router" {
                 // The decoys sit inside the quoted path, so the last occurrence is the true one.
-                let field = |key: &str| {
-                    text.rsplit_once(&format!(" {key}="))
-                        .unwrap()
-                        .1
-                        .split(' ')
-                        .next()
-                        .unwrap()
-                };
+                let field = |key: &str| text.rsplit_once(&format!(" {key}=")).unwrap().1.split(' ').next().unwrap();
                 service_ms += field("service").trim_end_matches("ms").parse::<u64>().unwrap();
                 bytes += field("bytes").parse::<u64>().unwrap();
                 add(&format!("status {}xx", &field("status")[..1]), 1);
@@ -165,19 +133,10 @@ fn the_oracle_equals_a_naive_recount_of_the_lines() {
                 add("samples", text.matches("sample#").count() as u64);
                 add("code R14", u64::from(text.starts_with("Error R14 ")));
                 if let Some((_, rest)) = text.split_once("sample#memory_rss=") {
-                    rss += rest
-                        .split("MB")
-                        .next()
-                        .unwrap()
-                        .replace('.', "")
-                        .parse::<u64>()
-                        .unwrap();
+                    rss += rest.split("MB").next().unwrap().replace('.', "").parse::<u64>().unwrap();
                 }
             } else {
-                add(
-                    "worker_timeout",
-                    u64::from(text.contains("[CRITICAL] WORKER TIMEOUT (pid:")),
-                );
+                add("worker_timeout", u64::from(text.contains("[CRITICAL] WORKER TIMEOUT (pid:")));
             }
         }
         let want = expected(dir.path(), set.name);
@@ -185,20 +144,11 @@ fn the_oracle_equals_a_naive_recount_of_the_lines() {
         let check = |value: &Value, got: u64, what: &str| {
             assert_eq!(value.as_u64().unwrap_or(0), got, "{}: {what}", set.name);
         };
-        for key in [
-            "lines",
-            "substring_code_h12",
-            "substring_worker_timeout",
-            "samples",
-        ] {
+        for key in ["lines", "substring_code_h12", "substring_worker_timeout", "samples"] {
             check(&want[key], got(key), key);
         }
         for class in ["2xx", "3xx", "4xx", "5xx"] {
-            check(
-                &want["router_status"][class],
-                got(&format!("status {class}")),
-                class,
-            );
+            check(&want["router_status"][class], got(&format!("status {class}")), class);
         }
         for code in ["H12", "H13", "R14"] {
             check(&want["codes"][code], got(&format!("code {code}")), code);
@@ -206,11 +156,7 @@ fn the_oracle_equals_a_naive_recount_of_the_lines() {
         check(&want["router_service_ms_sum"], service_ms, "service");
         check(&want["router_bytes_sum"], bytes, "bytes");
         check(&want["memory_rss_centi_mb_sum"], rss, "rss");
-        check(
-            &want["kinds"]["worker_timeout"],
-            got("worker_timeout"),
-            "worker timeouts",
-        );
+        check(&want["kinds"]["worker_timeout"], got("worker_timeout"), "worker timeouts");
         sums_per_app_add_up(&want);
     }
 }
@@ -221,11 +167,7 @@ fn sums_per_app_add_up(want: &Value) {
     for key in ["lines", "samples", "router_service_ms_sum", "router_bytes_sum"] {
         assert_eq!(sum(key), want[key].as_u64().unwrap(), "{key}");
     }
-    let tokens = want["lines_per_token"]
-        .as_object()
-        .unwrap()
-        .values()
-        .map(|n| n.as_u64().unwrap());
+    let tokens = want["lines_per_token"].as_object().unwrap().values().map(|n| n.as_u64().unwrap());
     assert_eq!(tokens.sum::<u64>(), want["lines"].as_u64().unwrap());
 }
 
@@ -235,16 +177,8 @@ fn the_shares_are_those_of_the_mix() {
     let want = expected(dir.path(), "b100");
     let lines = want["lines"].as_f64().unwrap();
     let check = |kinds: &[&str], percent: f64| {
-        let got = kinds
-            .iter()
-            .map(|kind| want["kinds"][kind].as_f64().unwrap())
-            .sum::<f64>()
-            * 100.0
-            / lines;
-        assert!(
-            (got - percent).abs() < 0.15 + percent * 0.02,
-            "{kinds:?}: {got} %, want {percent} %"
-        );
+        let got = kinds.iter().map(|kind| want["kinds"][kind].as_f64().unwrap()).sum::<f64>() * 100.0 / lines;
+        assert!((got - percent).abs() < 0.15 + percent * 0.02, "{kinds:?}: {got} %, want {percent} %");
     };
     check(&["router_info"], 69.98);
     check(&["app"], 15.37);
@@ -254,10 +188,7 @@ fn the_shares_are_those_of_the_mix() {
     check(&["router_h12", "router_h13", "router_5xx"], 0.5);
     check(&["worker_timeout", "dyno_r14"], 0.1);
     let frame_bytes = want["body_bytes"].as_f64().unwrap() / lines;
-    assert!(
-        (270.0..340.0).contains(&frame_bytes),
-        "{frame_bytes} bytes a frame"
-    );
+    assert!((270.0..340.0).contains(&frame_bytes), "{frame_bytes} bytes a frame");
 }
 
 #[test]
@@ -269,11 +200,7 @@ fn stamps_go_up_inside_the_timeline_across_midnight() {
         let stamps: Vec<&str> = text.lines().map(|line| line.split(' ').next().unwrap()).collect();
         assert!(stamps.is_sorted(), "{}", set.name);
         assert!(stamps[0] >= "2026-05-07T23:30:00.000000+00:00" && stamps[stamps.len() - 1] < end);
-        assert!(
-            stamps[stamps.len() - 1] > "2026-05-08T00:20:00",
-            "{}: the timeline is filled",
-            set.name
-        );
+        assert!(stamps[stamps.len() - 1] > "2026-05-08T00:20:00", "{}: the timeline is filled", set.name);
     }
 }
 
@@ -282,10 +209,7 @@ fn the_start_moves_stamps_and_nothing_else() {
     let (_dir, here) = write(1, "2026-05-07T08:00:00");
     let (_other, there) = write(1, "2027-01-01T00:00:00");
     for (a, b) in here.sets.iter().zip(&there.sets) {
-        assert_eq!(
-            (a.bodies, a.lines, a.body_bytes),
-            (b.bodies, b.lines, b.body_bytes)
-        );
+        assert_eq!((a.bodies, a.lines, a.body_bytes), (b.bodies, b.lines, b.body_bytes));
     }
 }
 
@@ -300,9 +224,6 @@ fn wrong_arguments_are_named() {
     let check = |args: WorkloadArgs, want: &str| {
         assert_eq!(write_workload(&args).unwrap_err().to_string(), want);
     };
-    check(
-        args("today", 100),
-        "start `today`: want YYYY-MM-DDTHH:MM:SS in UTC",
-    );
+    check(args("today", 100), "start `today`: want YYYY-MM-DDTHH:MM:SS in UTC");
     check(args(START, 0), "scale 0: want a percentage from 1 to 10000");
 }

@@ -8,9 +8,7 @@ use super::*;
 fn check(path: &Path) -> Result<(), String> {
     let text = std::fs::read_to_string(path).expect("a readable file");
     let after = |sign: &'static str| text.lines().filter_map(move |line| line.strip_prefix(sign));
-    let changes: Vec<(&str, &str)> = after("# env: ")
-        .map(|line| line.split_once('=').expect("NAME=VALUE"))
-        .collect();
+    let changes: Vec<(&str, &str)> = after("# env: ").map(|line| line.split_once('=').expect("NAME=VALUE")).collect();
     let want: Vec<&str> = after("#! ").collect();
     let got = match config::parse("dynowatch.toml", &text, &env(&changes)) {
         Ok(_) => vec!["no error".to_owned()],
@@ -23,20 +21,14 @@ fn check(path: &Path) -> Result<(), String> {
     if want.len() == got.len() && want.iter().zip(&got).all(same) {
         return Ok(());
     }
-    Err(format!(
-        "{} gives:\n{}",
-        path.display(),
-        lines(got.iter().map(|line| format!("#! {line}")))
-    ))
+    Err(format!("{} gives:\n{}", path.display(), lines(got.iter().map(|line| format!("#! {line}")))))
 }
 
 #[test]
 fn bad_files_give_exactly_these_errors() {
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/it/config/bad");
-    let mut paths: Vec<PathBuf> = std::fs::read_dir(folder)
-        .expect("the folder")
-        .map(|entry| entry.unwrap().path())
-        .collect();
+    let mut paths: Vec<PathBuf> =
+        std::fs::read_dir(folder).expect("the folder").map(|entry| entry.unwrap().path()).collect();
     paths.sort();
     assert!(paths.len() >= 16, "the folder lost files");
     let failed: Vec<String> = paths.iter().filter_map(|path| check(path).err()).collect();
@@ -49,10 +41,7 @@ fn no_error_repeats_a_secret() {
         let path = Path::new(env!("CARGO_MANIFEST_DIR")).join(format!("tests/it/config/bad/{file}.toml"));
         let text = std::fs::read_to_string(path).expect("a readable file");
         for line in text.lines().filter(|line| line.starts_with("#! ")) {
-            assert!(
-                !line.contains("hunter2") && !line.contains("two words"),
-                "{file}: {line}"
-            );
+            assert!(!line.contains("hunter2") && !line.contains("two words"), "{file}: {line}");
         }
     }
 }
@@ -61,33 +50,20 @@ fn no_error_repeats_a_secret() {
 fn a_file_that_cannot_be_read_is_an_error_with_its_name() {
     let folder = tempfile::tempdir().expect("a folder");
     let missing = folder.path().join("missing.toml");
-    let error = config::load(Some(&missing), &env(&[]))
-        .expect_err("no such file")
-        .to_string();
-    assert!(
-        error.starts_with(&missing.display().to_string()) && error.contains("cannot be opened"),
-        "{error}"
-    );
+    let error = config::load(Some(&missing), &env(&[])).expect_err("no such file").to_string();
+    assert!(error.starts_with(&missing.display().to_string()) && error.contains("cannot be opened"), "{error}");
 
     let latin = folder.path().join("latin.toml");
     std::fs::write(&latin, b"# one\n# caf\xe9\n").expect("a written file");
-    let error = config::load(Some(&latin), &env(&[]))
-        .expect_err("not UTF-8")
-        .to_string();
-    assert!(
-        error.ends_with("line 2 is not UTF-8: save the file in that encoding"),
-        "{error}"
-    );
+    let error = config::load(Some(&latin), &env(&[])).expect_err("not UTF-8").to_string();
+    assert!(error.ends_with("line 2 is not UTF-8: save the file in that encoding"), "{error}");
 }
 
 #[test]
 fn a_huge_file_is_refused_before_it_is_read() {
     let text = "#".repeat(usize::try_from(config::FILE_BYTES_MAX).unwrap() + 1);
     let error = config::parse("dynowatch.toml", &text, &env(&[])).expect_err("too large");
-    assert_eq!(
-        error.to_string(),
-        "dynowatch.toml:1:1: a configuration has at most 4194304 bytes"
-    );
+    assert_eq!(error.to_string(), "dynowatch.toml:1:1: a configuration has at most 4194304 bytes");
 }
 
 /// Pieces that get deeper into the readers than arbitrary text does.

@@ -17,9 +17,7 @@ fn example() -> String {
 /// The example with every setting that it shows as a comment switched on.
 fn whole_example() -> String {
     let uncommented = |line: &str| match line.strip_prefix('#') {
-        Some(setting) if setting.starts_with(|c: char| c == '[' || c.is_ascii_lowercase()) => {
-            setting.to_owned()
-        }
+        Some(setting) if setting.starts_with(|c: char| c == '[' || c.is_ascii_lowercase()) => setting.to_owned(),
         _ => line.to_owned(),
     };
     lines(example().lines().map(uncommented))
@@ -28,12 +26,8 @@ fn whole_example() -> String {
 #[test]
 fn the_example_is_a_good_file() {
     let config = good(&example());
-    let own: Vec<&str> = config
-        .rules
-        .iter()
-        .filter(|rule| rule.origin == Origin::File)
-        .map(|rule| rule.name.as_str())
-        .collect();
+    let own: Vec<&str> =
+        config.rules.iter().filter(|rule| rule.origin == Origin::File).map(|rule| rule.name.as_str()).collect();
     assert_eq!(own, ["h12", "worker-timeout"]);
     assert_eq!(config.receivers.len(), 1);
 }
@@ -41,18 +35,8 @@ fn the_example_is_a_good_file() {
 #[test]
 fn the_example_is_good_with_everything_uncommented() {
     let config = good(&whole_example());
-    assert_eq!(
-        config
-            .rules
-            .iter()
-            .filter(|rule| rule.origin == Origin::File)
-            .count(),
-        6
-    );
-    assert_eq!(
-        (config.receivers.len(), config.rules[0].receivers.as_slice()),
-        (5, ["operator".to_owned()].as_slice())
-    );
+    assert_eq!(config.rules.iter().filter(|rule| rule.origin == Origin::File).count(), 6);
+    assert_eq!((config.receivers.len(), config.rules[0].receivers.as_slice()), (5, ["operator".to_owned()].as_slice()));
 }
 
 #[test]
@@ -73,9 +57,7 @@ fn the_example_shows_the_defaults_that_hold() {
 #[test]
 fn the_example_holds_the_runbooks_rules_as_they_are() {
     let runbook = include_str!("runbook.toml");
-    let rules = runbook
-        .get(runbook.find("[[rules]]").expect("rules")..)
-        .expect("rules");
+    let rules = runbook.get(runbook.find("[[rules]]").expect("rules")..).expect("rules");
     assert!(example().contains(rules));
 }
 
@@ -93,14 +75,9 @@ fn sets(text: &str, key: &str) -> bool {
 #[test]
 fn the_example_shows_every_key() {
     let text = whole_example();
-    let missing: Vec<String> = known_keys()
-        .filter(|(_, key)| !sets(&text, key))
-        .map(|(table, key)| format!("{table}.{key}"))
-        .collect();
-    assert!(
-        missing.is_empty(),
-        "dynowatch.example.toml does not show: {missing:?}"
-    );
+    let missing: Vec<String> =
+        known_keys().filter(|(_, key)| !sets(&text, key)).map(|(table, key)| format!("{table}.{key}")).collect();
+    assert!(missing.is_empty(), "dynowatch.example.toml does not show: {missing:?}");
 }
 
 #[test]
@@ -110,10 +87,7 @@ fn the_manual_has_every_key_under_its_table() {
         .filter(|(table, key)| !text.contains(&format!("\n| `{table}.{key}` |")))
         .map(|(table, key)| format!("{table}.{key}"))
         .collect();
-    assert!(
-        missing.is_empty(),
-        "docs/configuration.md has no row for: {missing:?}"
-    );
+    assert!(missing.is_empty(), "docs/configuration.md has no row for: {missing:?}");
 }
 
 #[test]
@@ -123,24 +97,15 @@ fn the_manual_has_every_variable_and_every_word() {
     let words = words.chain(GroupBy::ALL.iter().map(|by| by.as_str()));
     let words = words.chain(Severity::ALL.iter().map(|severity| severity.as_str()));
     let variables = VARIABLES.iter().map(|variable| variable.name);
-    let missing: Vec<&str> = words
-        .chain(variables)
-        .filter(|word| !text.contains(&format!("`{word}`")))
-        .collect();
-    assert!(
-        missing.is_empty(),
-        "docs/configuration.md does not name: {missing:?}"
-    );
+    let missing: Vec<&str> = words.chain(variables).filter(|word| !text.contains(&format!("`{word}`"))).collect();
+    assert!(missing.is_empty(), "docs/configuration.md does not name: {missing:?}");
 }
 
 #[test]
 fn the_manuals_examples_are_good() {
     let text = read("docs/configuration.md");
-    let blocks: Vec<&str> = text
-        .split("```toml\n")
-        .skip(1)
-        .map(|rest| rest.split("```").next().unwrap_or_default())
-        .collect();
+    let blocks: Vec<&str> =
+        text.split("```toml\n").skip(1).map(|rest| rest.split("```").next().unwrap_or_default()).collect();
     assert!(blocks.len() >= 4, "the examples are gone");
     // They name one receiver and do not always bring it.
     let receiver = "\n[[receivers]]\nname = \"operator\"\nlog = {}\n";

@@ -17,25 +17,15 @@ const MINUTE: Duration = Duration::from_secs(60);
 const RUNBOOK: &str = include_str!("runbook.toml");
 
 fn rule<'a>(config: &'a Config, name: &str) -> &'a Rule {
-    config
-        .rules
-        .iter()
-        .find(|rule| rule.name == name)
-        .unwrap_or_else(|| panic!("no rule {name}"))
+    config.rules.iter().find(|rule| rule.name == name).unwrap_or_else(|| panic!("no rule {name}"))
 }
 
 fn count(threshold: &str, minutes: u32) -> Condition {
-    Condition::Count {
-        threshold: threshold.parse().unwrap(),
-        window: MINUTE * minutes,
-    }
+    Condition::Count { threshold: threshold.parse().unwrap(), window: MINUTE * minutes }
 }
 
 fn built_in(name: &str) -> Rule {
-    rule_pack::rules()
-        .into_iter()
-        .find(|rule| rule.name == name)
-        .unwrap_or_else(|| panic!("no built-in {name}"))
+    rule_pack::rules().into_iter().find(|rule| rule.name == name).unwrap_or_else(|| panic!("no built-in {name}"))
 }
 
 #[test]
@@ -47,64 +37,31 @@ fn the_runbooks_file_is_exactly_its_two_rules_beside_the_pack() {
         guidance: built_in("h12").guidance,
         ..Rule::new(
             "h12",
-            MatchSpec {
-                code: vec![Code::parse("H12").unwrap()],
-                ..MatchSpec::default()
-            },
+            MatchSpec { code: vec![Code::parse("H12").unwrap()], ..MatchSpec::default() },
             count("> 3", 5),
         )
     };
-    let matches = MatchSpec {
-        source: Some(Source::App),
-        text: vec!["WORKER TIMEOUT".to_owned()],
-        ..MatchSpec::default()
-    };
+    let matches =
+        MatchSpec { source: Some(Source::App), text: vec!["WORKER TIMEOUT".to_owned()], ..MatchSpec::default() };
     let timeout = Rule {
         receivers: vec!["operator".to_owned()],
         guidance: rule(&config, "worker-timeout").guidance.clone(),
         ..Rule::new("worker-timeout", matches, count("> 2", 2))
     };
-    assert_eq!(
-        (rule(&config, "h12"), rule(&config, "worker-timeout")),
-        (&h12, &timeout)
-    );
+    assert_eq!((rule(&config, "h12"), rule(&config, "worker-timeout")), (&h12, &timeout));
     assert_eq!(h12.cooldown, MINUTE * 5);
 
-    let own: Vec<&str> = config
-        .rules
-        .iter()
-        .filter(|rule| rule.origin == Origin::File)
-        .map(|rule| rule.name.as_str())
-        .collect();
+    let own: Vec<&str> =
+        config.rules.iter().filter(|rule| rule.origin == Origin::File).map(|rule| rule.name.as_str()).collect();
     assert_eq!(own, ["h12", "worker-timeout"]);
-    let replaced = rule_pack::rules()
-        .iter()
-        .filter(|rule| own.contains(&rule.name.as_str()))
-        .count();
-    assert_eq!(
-        config.rules.len(),
-        rule_pack::rules().len() - replaced + 2,
-        "the pack stays"
-    );
+    let replaced = rule_pack::rules().iter().filter(|rule| own.contains(&rule.name.as_str())).count();
+    assert_eq!(config.rules.len(), rule_pack::rules().len() - replaced + 2, "the pack stays");
 
     assert_eq!(config.apps.len(), 1);
     assert_eq!(config.apps[0].name, "raxx-console-prod");
-    assert_eq!(
-        config.apps[0].drain_tokens,
-        ["d.01234567-89ab-4cde-8f01-23456789abcd"]
-    );
-    let ReceiverKind::Slack {
-        channel,
-        token,
-        api_url,
-    } = &config.receivers[0].kind
-    else {
-        panic!("not Slack")
-    };
-    assert_eq!(
-        (channel.as_str(), api_url.as_str()),
-        ("D0AJ7K184TV", "https://slack.com/api")
-    );
+    assert_eq!(config.apps[0].drain_tokens, ["d.01234567-89ab-4cde-8f01-23456789abcd"]);
+    let ReceiverKind::Slack { channel, token, api_url } = &config.receivers[0].kind else { panic!("not Slack") };
+    assert_eq!((channel.as_str(), api_url.as_str()), ("D0AJ7K184TV", "https://slack.com/api"));
     assert_eq!(token.expose_secret(), "xoxb-0-test");
     assert_eq!(config.file.as_deref(), Some(FILE_DEFAULT));
     assert_eq!(config.serve_problems(), Vec::<String>::new());
@@ -115,37 +72,18 @@ fn without_a_file_there_are_defaults_and_the_pack() {
     let config = config::load(None, &MapEnv::default()).expect("good defaults");
     assert_eq!(config.listen.to_string(), "127.0.0.1:8080");
     assert_eq!(config.database_url.as_str(), "sqlite://dynowatch.db");
-    let DrainConfig {
-        enabled,
-        secrets,
-        body_bytes_max,
-    } = &config.drain;
+    let DrainConfig { enabled, secrets, body_bytes_max } = &config.drain;
     assert_eq!((*enabled, secrets.len(), *body_bytes_max), (true, 0, 8 << 20));
-    assert_eq!(
-        (config.limits.apps, config.limits.groups_per_rule),
-        (10_000, 1_000)
-    );
-    assert_eq!(
-        (config.file, config.public_url, config.on_dyno),
-        (None, None, false)
-    );
+    assert_eq!((config.limits.apps, config.limits.groups_per_rule), (10_000, 1_000));
+    assert_eq!((config.file, config.public_url, config.on_dyno), (None, None, false));
     assert!(config.apps.is_empty() && config.receivers.is_empty() && config.api_tokens.is_empty());
     assert_eq!(config.rules.len(), rule_pack::rules().len());
-    assert!(
-        config
-            .rules
-            .iter()
-            .all(|rule| rule.origin == Origin::BuiltIn && rule.receivers.is_empty())
-    );
+    assert!(config.rules.iter().all(|rule| rule.origin == Origin::BuiltIn && rule.receivers.is_empty()));
     assert_eq!(
         config.warnings[0],
         "environment: HEROKU_LOG_DRAIN_HMAC_SECRET: not set: every delivery is answered 501"
     );
-    assert!(
-        config.warnings[1].contains("sent to nobody"),
-        "{:?}",
-        config.warnings
-    );
+    assert!(config.warnings[1].contains("sent to nobody"), "{:?}", config.warnings);
 }
 
 #[test]
@@ -186,50 +124,21 @@ fn every_key_of_a_rule_is_read() {
         "#,
     );
     let share = rule(&config, "share");
-    let statuses = [
-        StatusPattern::Class(5),
-        StatusPattern::Exactly(404),
-        StatusPattern::Exactly(503),
-    ];
+    let statuses = [StatusPattern::Class(5), StatusPattern::Exactly(404), StatusPattern::Exactly(503)];
     assert_eq!(share.matches.status, statuses);
     assert_eq!(share.matches.path_prefix, ["/api/", "/v2"]);
-    assert_eq!(
-        (share.matches.dyno[0].as_str(), share.matches.process[0].as_str()),
-        ("web.*", "router")
-    );
-    assert_eq!(
-        share.condition.to_string(),
-        ">= 2.5% of at least 50 requests in 10m"
-    );
+    assert_eq!((share.matches.dyno[0].as_str(), share.matches.process[0].as_str()), ("web.*", "router"));
+    assert_eq!(share.condition.to_string(), ">= 2.5% of at least 50 requests in 10m");
     assert_eq!(share.group_by, [GroupBy::Dyno, GroupBy::Status]);
-    assert_eq!(
-        (share.pending_for, share.cooldown, share.resolve_after),
-        (MINUTE * 3 / 2, MINUTE * 60, Duration::ZERO)
-    );
-    assert_eq!(
-        (share.severity, share.send_resolved, share.enabled),
-        (Severity::Critical, true, false)
-    );
+    assert_eq!((share.pending_for, share.cooldown, share.resolve_after), (MINUTE * 3 / 2, MINUTE * 60, Duration::ZERO));
+    assert_eq!((share.severity, share.send_resolved, share.enabled), (Severity::Critical, true, false));
     assert_eq!(share.runbook.as_deref(), Some("https://example.com/runbook"));
     assert!(share.wants_app("shop-web") && share.wants_app("blog") && !share.wants_app("blog-2"));
 
     let silent = rule(&config, "silent");
-    let lively = Some(Lively {
-        lines_min: 60,
-        within: MINUTE * 60,
-    });
-    assert_eq!(
-        silent.condition,
-        Condition::Absence {
-            fewer_than: 1,
-            window: MINUTE * 10,
-            lively
-        }
-    );
-    assert_eq!(
-        (silent.group_by.as_slice(), silent.apps[0].as_str()),
-        ([GroupBy::ProcessType].as_slice(), "shop-web")
-    );
+    let lively = Some(Lively { lines_min: 60, within: MINUTE * 60 });
+    assert_eq!(silent.condition, Condition::Absence { fewer_than: 1, window: MINUTE * 10, lively });
+    assert_eq!((silent.group_by.as_slice(), silent.apps[0].as_str()), ([GroupBy::ProcessType].as_slice(), "shop-web"));
 
     let many = &rule(&config, "many").matches;
     assert_eq!(
@@ -255,28 +164,15 @@ fn the_pack_is_kept_changed_or_dropped() {
         "#,
     );
     let (h10, before) = (rule(&config, "h10"), built_in("h10"));
-    let Condition::Count { threshold, window } = &h10.condition else {
-        panic!("not a count")
-    };
-    assert_eq!(
-        (threshold.to_string().as_str(), *window),
-        ("> 10", before.condition.window())
-    );
-    assert_eq!(
-        (h10.severity, h10.apps.len(), h10.origin),
-        (Severity::Info, 1, Origin::BuiltIn)
-    );
+    let Condition::Count { threshold, window } = &h10.condition else { panic!("not a count") };
+    assert_eq!((threshold.to_string().as_str(), *window), ("> 10", before.condition.window()));
+    assert_eq!((h10.severity, h10.apps.len(), h10.origin), (Severity::Info, 1, Origin::BuiltIn));
     assert_eq!((&h10.matches, &h10.guidance), (&before.matches, &before.guidance));
     assert!(!rule(&config, "h26").enabled && rule(&config, "h12").enabled == built_in("h12").enabled);
     assert_eq!(config.rules.len(), rule_pack::rules().len());
 
     let config = good("[rule_pack]\nenabled = false\n[rule_pack.rules.h12]\nenabled = true");
-    let on: Vec<&str> = config
-        .rules
-        .iter()
-        .filter(|rule| rule.enabled)
-        .map(|rule| rule.name.as_str())
-        .collect();
+    let on: Vec<&str> = config.rules.iter().filter(|rule| rule.enabled).map(|rule| rule.name.as_str()).collect();
     assert_eq!(on, ["h12"], "one rule of a pack that is off");
 }
 
@@ -319,15 +215,9 @@ fn defaults_fill_what_a_rule_does_not_say() {
     assert_eq!((mine.severity, mine.send_resolved), (Severity::Critical, true));
     assert_eq!(mine.receivers, ["team"]);
     assert_eq!((own.cooldown, own.resolve_after), (MINUTE, MINUTE * 7));
-    assert_eq!(
-        (own.severity, own.send_resolved, own.receivers.len()),
-        (Severity::Info, false, 0)
-    );
+    assert_eq!((own.severity, own.send_resolved, own.receivers.len()), (Severity::Info, false, 0));
     let h12 = rule(&config, "h12");
-    assert_eq!(
-        (h12.severity, h12.receivers.as_slice()),
-        (built_in("h12").severity, ["second".to_owned()].as_slice())
-    );
+    assert_eq!((h12.severity, h12.receivers.as_slice()), (built_in("h12").severity, ["second".to_owned()].as_slice()));
 }
 
 #[test]
@@ -353,28 +243,14 @@ fn the_environment_goes_before_the_file() {
         ("PORT", "5000"),
         ("DYNOWATCH_PUBLIC_URL", "https://env.example/base/"),
         ("DATABASE_URL", "postgres://u:hunter2@db.example:5432/x"),
-        (
-            "DYNOWATCH_API_TOKEN",
-            "first-token-of-the-api, second-token-of-the-api",
-        ),
-        (
-            "HEROKU_LOG_DRAIN_HMAC_SECRET",
-            "new-new-new-new-new, old-old-old-old-old",
-        ),
+        ("DYNOWATCH_API_TOKEN", "first-token-of-the-api, second-token-of-the-api"),
+        ("HEROKU_LOG_DRAIN_HMAC_SECRET", "new-new-new-new-new, old-old-old-old-old"),
     ];
     let config = good_in(file, &changes);
     assert_eq!(config.listen.to_string(), "0.0.0.0:5000");
     assert_eq!(config.public_url.as_deref(), Some("https://env.example/base"));
-    assert_eq!(
-        config.database_url.as_str(),
-        "postgres://u:hunter2@db.example:5432/x"
-    );
-    let secrets: Vec<&str> = config
-        .drain
-        .secrets
-        .iter()
-        .map(ExposeSecret::expose_secret)
-        .collect();
+    assert_eq!(config.database_url.as_str(), "postgres://u:hunter2@db.example:5432/x");
+    let secrets: Vec<&str> = config.drain.secrets.iter().map(ExposeSecret::expose_secret).collect();
     assert_eq!(secrets, ["new-new-new-new-new", "old-old-old-old-old"]);
     assert_eq!(config.api_tokens.len(), 2);
     let printed = format!("{config:?}{}", lines(config.provenance()));
@@ -408,10 +284,7 @@ fn provenance_is_printed_with_every_origin_and_no_secret() {
     DYNO = web.1 (environment: DYNO)
     SLACK_BOT_TOKEN = set (environment: SLACK_BOT_TOKEN)
     ");
-    let line = Provenance::File {
-        file: "dynowatch.toml".to_owned(),
-        line: 3,
-    };
+    let line = Provenance::File { file: "dynowatch.toml".to_owned(), line: 3 };
     assert!(config.provenance().iter().any(|setting| setting.from == line));
 }
 
@@ -431,13 +304,7 @@ fn either_switch_turns_the_drain_off() {
     for (file, flag, want) in cases {
         let config = good_in(file, &[("FLAG_CONSOLE_HEROKU_LOG_DRAIN_ALERTING", flag)]);
         assert_eq!(config.drain.enabled, want, "{file:?} {flag:?}");
-        assert_eq!(
-            config
-                .warnings
-                .iter()
-                .any(|warning| warning.contains("switched off")),
-            !want
-        );
+        assert_eq!(config.warnings.iter().any(|warning| warning.contains("switched off")), !want);
     }
 }
 
@@ -446,20 +313,14 @@ fn a_dyno_without_postgres_must_not_serve() {
     let cases = [
         (vec![("DYNO", "web.1")], true),
         (vec![("DYNO", "web.1"), ("DATABASE_URL", "sqlite://x.db")], true),
-        (
-            vec![("DYNO", "web.1"), ("DATABASE_URL", "postgres://u:p@h/x")],
-            false,
-        ),
+        (vec![("DYNO", "web.1"), ("DATABASE_URL", "postgres://u:p@h/x")], false),
         (vec![("DATABASE_URL", "sqlite://x.db")], false),
     ];
     for (changes, refused) in cases {
         let problems = good_in("", &changes).serve_problems();
         assert_eq!(!problems.is_empty(), refused, "{changes:?} {problems:?}");
         let says = |part| problems.iter().all(|problem| problem.contains(part));
-        assert!(
-            says("DYNO is set") && says("DATABASE_URL") && says("heroku addons:create"),
-            "{problems:?}"
-        );
+        assert!(says("DYNO is set") && says("DATABASE_URL") && says("heroku addons:create"), "{problems:?}");
     }
 }
 
@@ -490,10 +351,7 @@ fn receivers_of_every_kind() {
         .map(|receiver| match &receiver.kind {
             ReceiverKind::Slack { channel, token, .. } => format!("{channel} {}", token.expose_secret()),
             ReceiverKind::Webhook { url, secret } => {
-                format!(
-                    "{url} {:?}",
-                    secret.as_ref().map(|secret| secret.expose_secret().to_owned())
-                )
+                format!("{url} {:?}", secret.as_ref().map(|secret| secret.expose_secret().to_owned()))
             }
             ReceiverKind::Log { path } => format!("{path:?}"),
         })
@@ -524,10 +382,7 @@ fn offline_a_missing_secret_is_a_warning() {
     assert_eq!(rule(&config, "h12").receivers, ["operator"]);
     assert_eq!(config.receivers.len(), 1);
     assert!(
-        config
-            .warnings
-            .iter()
-            .any(|warning| warning.starts_with("environment: SLACK_BOT_TOKEN: not set")),
+        config.warnings.iter().any(|warning| warning.starts_with("environment: SLACK_BOT_TOKEN: not set")),
         "{:?}",
         config.warnings
     );
@@ -535,31 +390,16 @@ fn offline_a_missing_secret_is_a_warning() {
 
 #[test]
 fn a_code_that_nobody_documents_is_only_odd() {
-    let config =
-        good("[[rules]]\nname = \"new\"\nmatch = { code = \"H98\" }\ncount = \"> 3\"\nwindow = \"5m\"");
+    let config = good("[[rules]]\nname = \"new\"\nmatch = { code = \"H98\" }\ncount = \"> 3\"\nwindow = \"5m\"");
     assert_eq!(rule(&config, "new").matches.code[0].to_string(), "H98");
     let want = "dynowatch.toml:3: rules[0].match.code: \"H98\" is not a code that Heroku documents; the rule waits for it all the same";
-    assert!(
-        config.warnings.iter().any(|warning| warning == want),
-        "{:?}",
-        config.warnings
-    );
+    assert!(config.warnings.iter().any(|warning| warning == want), "{:?}", config.warnings);
 }
 
 #[test]
 fn the_file_is_named_on_the_command_line_or_by_a_variable() {
     let by_variable = env(&[("DYNOWATCH_CONFIG", "/etc/dynowatch.toml")]);
-    assert_eq!(
-        config::locate(Some(Path::new("a.toml")), &by_variable),
-        Some("a.toml".into())
-    );
-    assert_eq!(
-        config::locate(None, &by_variable),
-        Some("/etc/dynowatch.toml".into())
-    );
-    assert_eq!(
-        config::locate(None, &env(&[])),
-        None,
-        "there is none in this folder"
-    );
+    assert_eq!(config::locate(Some(Path::new("a.toml")), &by_variable), Some("a.toml".into()));
+    assert_eq!(config::locate(None, &by_variable), Some("/etc/dynowatch.toml".into()));
+    assert_eq!(config::locate(None, &env(&[])), None, "there is none in this folder");
 }

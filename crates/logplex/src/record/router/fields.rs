@@ -45,11 +45,7 @@ pub(super) fn read(region: &[u8]) -> RouterFields<'_> {
         Some(quoted) => match leftmost_path_end(quoted) {
             Some(end) => (&quoted[..end], &quoted[end + 1..]),
             None => {
-                return RouterFields {
-                    path: Some(quoted),
-                    ambiguous: true,
-                    ..fields
-                };
+                return RouterFields { path: Some(quoted), ambiguous: true, ..fields };
             }
         },
         None => {
@@ -64,12 +60,7 @@ pub(super) fn read(region: &[u8]) -> RouterFields<'_> {
         fields.ambiguous = true;
         return fields;
     }
-    RouterFields {
-        host: right.host,
-        request_id: right.request_id,
-        fwd: right.fwd,
-        ..fields
-    }
+    RouterFields { host: right.host, request_id: right.request_id, fwd: right.fwd, ..fields }
 }
 
 /// `sock`, `at`, `code`, `desc`, `cause` and `agent`, strictly in this order, and what follows them.
@@ -88,10 +79,7 @@ fn head_fields(region: &[u8]) -> (RouterFields<'_>, &[u8]) {
         rest = token(after).1;
     }
     // The router writes `desc` and `cause` from its own tables, without quotes inside.
-    for (key, slot) in [
-        (&b"desc=\""[..], &mut fields.desc),
-        (b"cause=\"", &mut fields.cause),
-    ] {
+    for (key, slot) in [(&b"desc=\""[..], &mut fields.desc), (b"cause=\"", &mut fields.cause)] {
         if let Some(after) = rest.strip_prefix(key)
             && let Some(end) = memchr::memchr(b'"', after)
         {
@@ -127,12 +115,7 @@ struct FromTheRight<'a> {
 }
 
 fn from_the_right(region: &[u8]) -> FromTheRight<'_> {
-    let mut right = FromTheRight {
-        fwd: None,
-        request_id: None,
-        host: None,
-        path_end: region.len(),
-    };
+    let mut right = FromTheRight { fwd: None, request_id: None, host: None, path_end: region.len() };
     let mut rest = region;
     if let Some(inner) = rest.strip_suffix(b"\"") {
         if let Some(open) = memchr::memrchr(b'"', inner)
@@ -145,10 +128,7 @@ fn from_the_right(region: &[u8]) -> FromTheRight<'_> {
     {
         (right.fwd, rest) = (Some(fwd), before);
     }
-    for (key, slot) in [
-        (&b"request_id="[..], &mut right.request_id),
-        (b"host=", &mut right.host),
-    ] {
+    for (key, slot) in [(&b"request_id="[..], &mut right.request_id), (b"host=", &mut right.host)] {
         if let (Some(before), last) = last_token(rest)
             && let Some(value) = last.strip_prefix(key)
         {

@@ -63,16 +63,12 @@ const NONE_BYTES: u64 = u64::MAX;
 impl Span {
     #[inline(always)]
     fn new(at: usize, end: usize) -> Span {
-        Span {
-            at: at as u32,
-            len: (end - at) as u32,
-        }
+        Span { at: at as u32, len: (end - at) as u32 }
     }
 
     #[inline(always)]
     fn of(self, text: &[u8]) -> &[u8] {
-        text.get(self.at as usize..(self.at + self.len) as usize)
-            .unwrap_or(&[])
+        text.get(self.at as usize..(self.at + self.len) as usize).unwrap_or(&[])
     }
 }
 
@@ -96,11 +92,7 @@ impl<'a> RouterLine<'a> {
     pub fn parse(text: &'a [u8]) -> RouterLine<'a> {
         // Places are kept in 32 bits. A text of 4 GiB is no router line.
         let text = &text[..text.len().min(u32::MAX as usize)];
-        let code = if text.starts_with(b"at=info method=") {
-            None
-        } else {
-            head_code(text)
-        };
+        let code = if text.starts_with(b"at=info method=") { None } else { head_code(text) };
         let usual = memchr::memrchr(b'"', text).and_then(|quote| usual_tail(text, quote + 1));
         let tail = match usual {
             Some(tail) => tail,
@@ -223,9 +215,7 @@ fn leading_value(text: &[u8], at: usize) -> Option<(u64, usize)> {
 
 /// The same for a value that is already cut out; anything unreadable is none.
 fn value(b: &[u8]) -> u64 {
-    leading_value(b, 0)
-        .filter(|&(_, end)| end == b.len() && !b.ends_with(b" "))
-        .map_or(NONE_BYTES, |(n, _)| n)
+    leading_value(b, 0).filter(|&(_, end)| end == b.len() && !b.ends_with(b" ")).map_or(NONE_BYTES, |(n, _)| n)
 }
 
 /// What does not fit is none.
@@ -358,29 +348,19 @@ const TAIL_FIELDS_MAX: usize = 64;
 /// is none, and no field of it is believed.
 #[cold]
 fn any_tail(text: &[u8]) -> Tail {
-    let unknown = Tail {
-        at: text.len() as u32,
-        ..Tail::UNKNOWN
-    };
+    let unknown = Tail { at: text.len() as u32, ..Tail::UNKNOWN };
     let mut tail = Tail::UNKNOWN;
     let mut seen = [false; 8];
     let mut end = text.trim_ascii_end().len();
     for _ in 0..TAIL_FIELDS_MAX {
         let (before, last) = last_token(&text[..end]);
-        let found = Tail {
-            at: end as u32,
-            ..tail
-        };
+        let found = Tail { at: end as u32, ..tail };
         if last.ends_with(b"\"") {
             return found;
         }
         let eq = last.iter().position(|&c| c == b'=');
         let Some(eq) = eq.filter(|&eq| is_key(&last[..eq])) else {
-            return if is_very_old(text) {
-                very_old(found)
-            } else {
-                unknown
-            };
+            return if is_very_old(text) { very_old(found) } else { unknown };
         };
         match &last[..eq] {
             b"fwd" | b"request_id" | b"host" | b"path" => {
@@ -404,13 +384,7 @@ fn is_very_old(text: &[u8]) -> bool {
 
 /// That layout has three of our fields. Others of their names are part of the client's path.
 fn very_old(found: Tail) -> Tail {
-    Tail {
-        at: found.at,
-        dyno: found.dyno,
-        service_ms: found.service_ms,
-        bytes: found.bytes,
-        ..Tail::UNKNOWN
-    }
+    Tail { at: found.at, dyno: found.dyno, service_ms: found.service_ms, bytes: found.bytes, ..Tail::UNKNOWN }
 }
 
 /// Stores a trailing field unless one of its name stood further right.
@@ -443,7 +417,5 @@ fn take(tail: &mut Tail, seen: &mut [bool; 8], key: &[u8], text: &[u8], place: s
 }
 
 fn is_key(b: &[u8]) -> bool {
-    !b.is_empty()
-        && b.iter()
-            .all(|&c| c.is_ascii_lowercase() || c.is_ascii_digit() || c == b'_')
+    !b.is_empty() && b.iter().all(|&c| c.is_ascii_lowercase() || c.is_ascii_digit() || c == b'_')
 }
