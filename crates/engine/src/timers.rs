@@ -2,7 +2,7 @@
 //! are seen, old rows go. Each is a pass that may be made at any time and as often as one likes; the loops in `crate::run`
 //! only decide when, and tests make them by hand.
 
-use std::collections::{BTreeSet, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
@@ -291,7 +291,7 @@ async fn judge(shared: &Shared, now: Timestamp) -> Result<(), StoreError> {
         .collect();
     let Some(horizon) = levels.iter().map(|rule| rollup::horizon(&rule.condition)).max() else { return Ok(()) };
     let names: Vec<&str> = levels.iter().map(|rule| rule.name.as_str()).collect();
-    let mut by_key: HashMap<Key, Vec<Bucket>> = HashMap::new();
+    let mut by_key: BTreeMap<Key, Vec<Bucket>> = BTreeMap::new();
     for row in shared.store.load_levels(&names, now - horizon).await? {
         by_key.entry(Key { app: row.app, rule: row.rule, group: row.group }).or_default().push(row.bucket);
     }
@@ -346,7 +346,7 @@ fn is_stand_in(name: &str) -> bool {
 }
 
 /// An absence without a precondition is also judged where there is not a single bucket.
-fn add_silent_apps(shared: &Shared, levels: &[Arc<Rule>], by_key: &mut HashMap<Key, Vec<Bucket>>) {
+fn add_silent_apps(shared: &Shared, levels: &[Arc<Rule>], by_key: &mut BTreeMap<Key, Vec<Bucket>>) {
     let by_app_alone = |rule: &Rule| rule.group_by.iter().all(|by| *by == GroupBy::App);
     for rule in levels
         .iter()

@@ -33,7 +33,8 @@ a running server or without one: give them the same `--config` and environment a
 #[must_use]
 pub fn reference() -> String {
     let mut text = HEAD.to_owned();
-    let mut root = Cli::command().after_help(None::<&str>);
+    // No width: whether clap can wrap depends on what else is built with it, and the manual must not.
+    let mut root = Cli::command().after_help(None::<&str>).term_width(0);
     root.build();
     section(&mut text, &mut root, "");
     text
