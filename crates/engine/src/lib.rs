@@ -216,7 +216,7 @@ impl Engine {
 }
 
 impl Shared {
-    /// Says that the store failed, at most once for each kind of work until it works again.
+    /// Says that the store failed, and at what.
     pub(crate) fn store_failed(&self, work: &'static str, error: &StoreError) {
         tracing::error!(work, %error, retryable = error.is_retryable(), "the store did not take it");
     }
@@ -268,8 +268,8 @@ impl Shared {
         }
     }
 
-    /// Of new blind times, those the store does not cover yet, and all of them for memory. A storm of losses writes one
-    /// row each ten seconds, not one each batch.
+    /// Of new blind times, all of them for memory, and those that no longer one of the same app and reason covers for the
+    /// store.
     pub(crate) fn unwritten(&self, blinds: Vec<BlindOf>) -> (Vec<BlindOf>, Vec<BlindOf>) {
         let known = lock(&self.blinds);
         let written = blinds

@@ -202,7 +202,9 @@ async fn apply_in_pieces(shared: &Shared, mut inputs: Vec<(Key, Arc<Rule>, Input
         let rest = inputs.split_off(inputs.len().min(WAKE_KEYS_MAX as usize));
         let again: Vec<_> =
             inputs.iter().map(|(key, rule, input)| (key.clone(), Arc::clone(rule), input.again())).collect();
-        match shared.evaluator.lock().await.apply(shared, inputs).await {
+        // Not in the `match` itself: its arms lock again, and a guard there would live as long as they do.
+        let outcome = shared.evaluator.lock().await.apply(shared, inputs).await;
+        match outcome {
             Ok(_) => {}
             Err(error) if error.is_retryable() => return Err(error),
             Err(_) => {
@@ -365,5 +367,56 @@ pub(crate) fn arm(state: &TimerState, before: &RuleBook, after: &RuleBook, now: 
         if before.active(&rule.name).is_none_or(|old| old.condition != rule.condition) {
             armed.insert(rule.name.clone(), now);
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use dynowatch_domain::mask::Masker;
+    use dynowatch_notify::Receivers;
+    use dynowatch_store::{Store, StoreOptions};
+    use dynowatch_testkit::clock::TestClock;
+
+    use super::*;
+    use crate::{EngineOptions, Limits, Settings};
+
+    /// An engine on a new store, without rules.
+    async fn engine(folder: &std::path::Path) -> (Engine, crate::Loops) {
+        let _installed_before = rustls::crypto::ring::default_provider().install_default();
+        let url = format!("sqlite://{}", folder.join("dynowatch.db").display());
+        let settings = Settings {
+            rules: Vec::new(),
+            apps: vec![("shop".to_owned(), Vec::new())],
+            receivers: Receivers::build(&[], &[]).unwrap(),
+            masker: Masker::default(),
+            public_url: None,
+        };
+        let options = EngineOptions {
+            clock: Arc::new(TestClock::at("2026-05-07T08:00:00Z")),
+            store: Store::open(&StoreOptions::new(&url)).await.unwrap(),
+            settings,
+            limits: Limits::default(),
+            commits: tokio::runtime::Handle::current(),
+        };
+        Engine::start(options).await.unwrap()
+    }
+
+    #[tokio::test]
+    async fn a_key_that_cannot_be_stored_holds_up_no_other() {
+        let folder = tempfile::tempdir().unwrap();
+        let (engine, _loops) = engine(folder.path()).await;
+        let shop = engine.apps().by_name("shop").unwrap().id;
+        let unknown = AppId(uuid::Uuid::from_u128(7));
+        let condition = Condition::Absence { fewer_than: 1, window: Duration::from_secs(60), lively: None };
+        let rule = Arc::new(Rule::new("silent", dynowatch_domain::rule::MatchSpec::default(), condition));
+        let holds = |app| {
+            let facts = dynowatch_domain::alert::Facts::default();
+            let verdict = Verdict::Holds { facts, until: engine.now(), fresh: false };
+            (Key { app, rule: rule.name.clone(), group: Group::default() }, Arc::clone(&rule), Input::Verdict(verdict))
+        };
+        let pieces = apply_in_pieces(&engine.shared, vec![holds(unknown), holds(shop)]);
+        tokio::time::timeout(Duration::from_secs(20), pieces).await.expect("no lock is held for ever").unwrap();
+        let open = engine.store().load_open().await.unwrap();
+        assert_eq!(open.iter().map(|(key, ..)| key.app).collect::<Vec<_>>(), [shop]);
     }
 }
