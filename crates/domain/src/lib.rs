@@ -7,8 +7,9 @@
 //!
 //! Where to look: a rule's meaning is in [`rule`], which lines it takes in [`matcher`], its window in [`window`], the
 //! life of its alert in [`alert`], shares and silences over ten-second buckets in [`rollup`], the message in
-//! [`notice`], what may not leave the house in [`mask`], attempts and retries in [`delivery`].
+//! [`notice`], what may not leave the house in [`mask`], attempts and retries in [`delivery`], people in [`account`].
 
+pub mod account;
 pub mod alert;
 pub mod blind;
 pub mod delivery;

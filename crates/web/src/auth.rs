@@ -17,6 +17,7 @@ use crate::api::error::ApiError;
 use crate::pages;
 use crate::router::Web;
 use crate::server::Peer;
+use crate::viewer::Viewer;
 
 /// A longer token is none of ours; it is not hashed.
 const TOKEN_BYTES_MAX: usize = 512;
@@ -145,9 +146,12 @@ fn unauthorized(message: &str) -> Response {
 
 /// For pages: local, or basic authentication.
 pub(crate) async fn reader_required(State(web): State<Arc<Web>>, request: Request, next: Next) -> Response {
-    let (parts, body) = request.into_parts();
+    let (mut parts, body) = request.into_parts();
     match may_read(&web, &parts).await {
-        Ok(true) => next.run(Request::from_parts(parts, body)).await,
+        Ok(true) => {
+            parts.extensions.insert(Viewer::guest());
+            next.run(Request::from_parts(parts, body)).await
+        }
         Ok(false) => {
             let challenge = [(header::WWW_AUTHENTICATE, "Basic realm=\"dynowatch\", charset=\"UTF-8\"")];
             (challenge, pages::error::sign_in()).into_response()

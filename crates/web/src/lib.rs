@@ -2,7 +2,7 @@
 //! the engine's; what is shown is read through the store.
 //!
 //! [`server`] owns the port and sends each request its way: deliveries to [`drain`], all else to the axum router made by
-//! [`router()`], whose whole URL surface stands in `router.rs`. `auth` decides who may ask, `api` is the JSON API with a
+//! [`router()`], whose whole URL surface stands in `router.rs`. `auth` decides who may ask, `viewer` is who looks at a page, `api` is the JSON API with a
 //! module per resource, `pages` the HTML, `health` and `metrics` what machines look at. `show` turns decisions and
 //! other people's bytes into what may be shown.
 
@@ -15,8 +15,11 @@ mod pages;
 mod router;
 pub mod server;
 
-pub use axum::Router;
 mod show;
+#[allow(dead_code, reason = "the pages that change things and the sign-in that makes viewers build on this")]
+mod viewer;
+
+pub use axum::Router;
 
 pub use auth::token_hash;
 pub use router::{ReloadRequest, WebOptions, router};

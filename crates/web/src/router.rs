@@ -6,7 +6,7 @@ use std::sync::Arc;
 use axum::Router;
 use axum::extract::{DefaultBodyLimit, Request};
 use axum::http::{HeaderName, HeaderValue, StatusCode, header};
-use axum::middleware::{from_fn_with_state, map_response};
+use axum::middleware::{from_fn, from_fn_with_state, map_response};
 use axum::response::{IntoResponse, Response};
 use axum::routing::{MethodRouter, get, patch, post};
 use dynowatch_engine::Engine;
@@ -17,6 +17,7 @@ use crate::api::error::ApiError;
 use crate::api::{alerts, apps, config, deliveries, drain, openapi, receivers, rules};
 use crate::auth::{Tokens, reader_required, scraper_required, token_required};
 use crate::drain::Drain;
+use crate::viewer::forms_guarded;
 use crate::{health, metrics, pages};
 
 /// The longest body of a request to the API.
@@ -105,7 +106,11 @@ pub fn router(options: WebOptions) -> Router {
     let metrics = Router::new().route("/metrics", get(metrics::show));
     Router::new()
         .merge(table(api_routes()).route_layer(from_fn_with_state(Arc::clone(&web), token_required)))
-        .merge(table(page_routes()).route_layer(from_fn_with_state(Arc::clone(&web), reader_required)))
+        .merge(
+            table(page_routes())
+                .route_layer(from_fn(forms_guarded))
+                .route_layer(from_fn_with_state(Arc::clone(&web), reader_required)),
+        )
         .merge(metrics.route_layer(from_fn_with_state(Arc::clone(&web), scraper_required)))
         .merge(table(open_routes()))
         .fallback(nowhere)
@@ -131,13 +136,13 @@ async fn not_that_way(request: Request) -> Response {
     pages::error::PageError::new(StatusCode::METHOD_NOT_ALLOWED, "This page can only be read.").into_response()
 }
 
-/// Headers of every answer. Nothing is loaded from elsewhere, no script and no inline style runs, nobody frames us, and
+/// Headers of every answer. Nothing is loaded from elsewhere, no inline script or style runs, nobody frames us, and
 /// what was shown is not kept, unless the answer said so itself.
 async fn guarded(mut response: Response) -> Response {
     const HEADERS: [(HeaderName, &str); 5] = [
         (
             header::CONTENT_SECURITY_POLICY,
-            "default-src 'self'; base-uri 'none'; form-action 'self'; frame-ancestors 'none'; object-src 'none'; script-src 'none'",
+            "default-src 'self'; base-uri 'none'; form-action 'self'; frame-ancestors 'none'; object-src 'none'; script-src 'self'",
         ),
         (header::X_CONTENT_TYPE_OPTIONS, "nosniff"),
         (header::X_FRAME_OPTIONS, "DENY"),
