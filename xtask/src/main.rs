@@ -13,6 +13,7 @@
 mod bench;
 mod check;
 mod command;
+mod packages;
 mod services;
 mod test;
 mod tidy;

@@ -1,5 +1,5 @@
-//! The Postgres that tests use: found or installed, started in a temporary folder on a free loopback port, always
-//! stopped.
+//! The services that tests use, found or installed. Postgres is started here, in a temporary folder on a free loopback
+//! port, and always stopped; Prometheus is started by the tests that need one.
 //!
 //! A shell stands between us and Postgres and waits for the end of its standard input. Whatever ends us (a return,
 //! Ctrl-C, `kill -9`) closes that pipe, and the shell stops Postgres and removes the folder. It has a process group
@@ -13,13 +13,24 @@ use std::process::{Child, Command, ExitCode, Stdio};
 
 use anyhow::{Context, Result, bail};
 
-use crate::command;
+use crate::packages::is_root;
+use crate::{command, packages};
 
 /// Where tests find the server; `dynowatch-testkit` makes a database of its own there for each test.
 pub(crate) const POSTGRES_URL: &str = "DYNOWATCH_TEST_POSTGRES_URL";
 
 /// Where distributions keep `initdb` and `pg_ctl`, which are not on the path of Debian and its kin.
 const POSTGRES_FOLDERS: &[&str] = &["/usr/lib/postgresql", "/usr/pgsql", "/opt/homebrew/opt", "/usr/local/opt"];
+
+/// What to do where we cannot install.
+const POSTGRES_WANTED: &str = "the tests need Postgres (initdb and pg_ctl), which is not installed here.\n\
+     Debian, Ubuntu: apt-get install postgresql\n\
+     Fedora: dnf install postgresql-server    macOS: brew install postgresql@16\n\
+     Then run this again; no server needs to run, the tests start their own.";
+
+const PROMETHEUS_WANTED: &str = "the tests need the program `prometheus`, which is not installed here.\n\
+     Debian, Ubuntu: apt-get install --no-install-recommends prometheus    macOS: brew install prometheus\n\
+     Then run this again; no server needs to run, the tests start their own.";
 
 /// A free port can be taken between the moment we look and the moment Postgres binds it.
 const START_ATTEMPTS: u32 = 3;
@@ -71,7 +82,7 @@ impl Postgres {
         let bin = match find_programs() {
             Some(bin) => bin,
             None => {
-                install()?;
+                packages::install("postgresql", POSTGRES_WANTED)?;
                 find_programs().context("Postgres is installed, but neither initdb nor pg_ctl is to be found")?
             }
         };
@@ -141,13 +152,19 @@ impl Drop for Postgres {
     }
 }
 
+/// Installs Prometheus if it is missing and that is possible here. Tests start it themselves: few need one.
+pub(crate) fn ensure_prometheus() -> Result<()> {
+    let is_there = || command::succeeds(Command::new("prometheus").arg("--version"));
+    if !is_there() {
+        packages::install("prometheus", PROMETHEUS_WANTED)?;
+        anyhow::ensure!(is_there(), "Prometheus is installed, but the program `prometheus` does not run");
+    }
+    Ok(())
+}
+
 fn free_port() -> Result<u16> {
     let listener = TcpListener::bind(("127.0.0.1", 0)).context("no free port on 127.0.0.1")?;
     Ok(listener.local_addr()?.port())
-}
-
-fn is_root() -> bool {
-    command::output(Command::new("id").arg("-u")).is_ok_and(|uid| uid.trim() == "0")
 }
 
 /// The folder with `initdb` and `pg_ctl`: the newest version in a distribution's place, then what `pg_config` says,
@@ -173,68 +190,6 @@ fn find_programs() -> Option<PathBuf> {
 /// The number in "15", "postgresql@16"; 0 without one.
 fn version_of(folder: &str) -> u32 {
     folder.chars().filter(char::is_ascii_digit).collect::<String>().parse().unwrap_or(0)
-}
-
-/// Debian packages, where we are root and apt-get exists; elsewhere an error that names what is needed.
-fn install() -> Result<()> {
-    let has_apt = command::succeeds(Command::new("apt-get").arg("--version"));
-    if !has_apt || !is_root() {
-        bail!(
-            "the tests need Postgres (initdb and pg_ctl), which is not installed here.\n\
-             Debian, Ubuntu: apt-get install postgresql\n\
-             Fedora: dnf install postgresql-server    macOS: brew install postgresql@16\n\
-             Then run this again; no server needs to run, the tests start their own."
-        );
-    }
-    println!("xtask: installing the Debian package postgresql");
-    let _policy = DaemonPolicy::forbid_starts()?;
-    for arguments in [&["update"][..], &["install", "--yes", "--no-install-recommends", "postgresql"][..]] {
-        let mut apt = Command::new("apt-get");
-        apt.args(["--quiet=2", "-o", "DPkg::Lock::Timeout=300"])
-            .args(arguments)
-            .env("DEBIAN_FRONTEND", "noninteractive")
-            .stdin(Stdio::null());
-        let status = apt.status().with_context(|| format!("cannot run {apt:?}"))?;
-        anyhow::ensure!(status.success(), "{apt:?} failed ({status})");
-    }
-    Ok(())
-}
-
-/// While it lives, installed packages start no daemon on the default port. A policy that is already there is the
-/// machine's own and stays as it is.
-struct DaemonPolicy {
-    ours: bool,
-}
-
-impl DaemonPolicy {
-    const FILE: &str = "/usr/sbin/policy-rc.d";
-
-    fn forbid_starts() -> Result<Self> {
-        use std::fs::{File, Permissions};
-        use std::io::{ErrorKind, Write};
-        use std::os::unix::fs::PermissionsExt;
-
-        match File::create_new(Self::FILE) {
-            Ok(mut file) => {
-                let policy = Self { ours: true };
-                file.write_all(b"#!/bin/sh\nexit 101\n")?;
-                file.set_permissions(Permissions::from_mode(0o755))?;
-                Ok(policy)
-            }
-            Err(error) if error.kind() == ErrorKind::AlreadyExists => Ok(Self { ours: false }),
-            Err(error) => Err(error).context(Self::FILE),
-        }
-    }
-}
-
-impl Drop for DaemonPolicy {
-    fn drop(&mut self) {
-        if self.ours
-            && let Err(error) = std::fs::remove_file(Self::FILE)
-        {
-            eprintln!("xtask: cannot remove {}: {error}", Self::FILE);
-        }
-    }
 }
 
 #[cfg(test)]

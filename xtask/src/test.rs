@@ -1,4 +1,4 @@
-//! `cargo xtask test`: all tests on a Postgres of their own. The last line printed is the runner's summary, which a
+//! `cargo xtask test`: all tests on a Postgres of their own, with a Prometheus to write to. The last line printed is the runner's summary, which a
 //! CI may read.
 
 use std::io::{BufRead, BufReader};
@@ -7,7 +7,7 @@ use std::process::{Command, ExitCode, Stdio};
 use anyhow::{Context, Result};
 
 use crate::command;
-use crate::services::{POSTGRES_URL, Postgres};
+use crate::services::{POSTGRES_URL, Postgres, ensure_prometheus};
 
 /// Without options: everything, documentation tests included.
 #[derive(clap::Args)]
@@ -22,6 +22,7 @@ pub(crate) struct Options {
 
 /// Fails if a test fails or a service is missing. Postgres is stopped in any case.
 pub(crate) fn run(options: &Options) -> Result<ExitCode> {
+    ensure_prometheus()?;
     let postgres = Postgres::start()?;
 
     // First, because the summary of the many tests is to be the last line.

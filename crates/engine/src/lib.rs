@@ -16,6 +16,7 @@ pub mod ingest;
 mod notices;
 pub mod operate;
 pub mod random;
+pub mod remote_write;
 pub mod replay;
 mod ring;
 pub mod rules;

@@ -80,6 +80,16 @@ counters! {
     level_flush_failures,
     /// Buckets dropped because the store took none for too long.
     level_buckets_dropped,
+    /// Samples that the remote-write receiver has taken.
+    remote_write_sent,
+    /// Samples that the remote-write receiver has refused for good.
+    remote_write_rejected,
+    /// Samples dropped, oldest first, because the receiver was away for longer than the buffer lasts.
+    remote_write_dropped,
+    /// Attempts at remote write that are to be made again.
+    remote_write_retries,
+    /// Samples waiting to be written, now.
+    remote_write_waiting,
 }
 
 impl Stats {

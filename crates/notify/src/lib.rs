@@ -15,6 +15,7 @@ mod inert;
 mod log;
 mod receivers;
 mod redact;
+pub mod remote_write;
 #[cfg(test)]
 mod samples;
 mod slack;

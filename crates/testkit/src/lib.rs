@@ -16,6 +16,8 @@ pub mod http_client;
 pub mod http_fake;
 pub mod postgres;
 pub mod process;
+pub mod prometheus;
 pub mod proxy;
+pub mod remote_write_sink;
 pub mod slack;
 pub mod webhook_sink;

@@ -7,6 +7,7 @@ mod harness;
 mod levels;
 mod model;
 mod outbox;
+mod remote_write;
 mod restarts;
 
 /// Runs each scenario on both engines.
