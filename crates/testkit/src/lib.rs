@@ -12,6 +12,7 @@
 )]
 
 pub mod clock;
+pub mod heroku;
 pub mod http_client;
 pub mod http_fake;
 pub mod postgres;
