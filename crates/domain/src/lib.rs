@@ -7,7 +7,8 @@
 //!
 //! Where to look: a rule's meaning is in [`rule`], which lines it takes in [`matcher`], its window in [`window`], the
 //! life of its alert in [`alert`], shares and silences over ten-second buckets in [`rollup`], the message in
-//! [`notice`], what may not leave the house in [`mask`], attempts and retries in [`delivery`], people in [`account`].
+//! [`notice`], series and their slots in [`metric`], what may not leave the house in [`mask`], attempts and retries in
+//! [`delivery`], people in [`account`].
 
 pub mod account;
 pub mod alert;
@@ -18,6 +19,7 @@ pub mod ids;
 pub mod key;
 pub mod mask;
 pub mod matcher;
+pub mod metric;
 pub mod notice;
 pub mod parse;
 pub mod release;
