@@ -4,6 +4,7 @@
 use serde::{Deserialize, Serialize};
 
 use crate::alert::NoticeKind;
+use crate::key::OTHER_GROUP;
 use crate::rule::Severity;
 use crate::{AlertId, Timestamp};
 
@@ -63,7 +64,8 @@ impl Notice {
     /// The first line: what happens to whom.
     #[must_use]
     pub fn title(&self) -> String {
-        let group: String = self.group.iter().map(|(name, value)| format!(" {name}={value}")).collect();
+        let group = group_in_words(self.group.iter().map(|(name, value)| (name.as_str(), value.as_str())));
+        let group = if group.is_empty() { group } else { format!(" ({group})") };
         let what = match (self.kind, self.resolved_at) {
             (NoticeKind::Test, _) => return format!("[test] dynowatch reaches this receiver ({})", self.rule),
             (NoticeKind::Resolved, _) => "resolved",
@@ -119,6 +121,18 @@ impl Notice {
         }
         text
     }
+}
+
+/// A group as people say it: `web`, `web.1`, `/orders, status 503`. Empty for none.
+#[must_use]
+pub fn group_in_words<'a>(group: impl IntoIterator<Item = (&'a str, &'a str)>) -> String {
+    let parts = group.into_iter().map(|(name, value)| match name {
+        // What these say is clear from their form.
+        "process_type" | "dyno" | "path_prefix" | "code" if !value.is_empty() => value.to_owned(),
+        "group" if value == OTHER_GROUP => "groups over the limit".to_owned(),
+        _ => format!("{} {}", name.replace('_', " "), if value.is_empty() { "unknown" } else { value }),
+    });
+    parts.collect::<Vec<_>>().join(", ")
 }
 
 #[cfg(test)]

@@ -90,7 +90,7 @@ fn a_group_and_a_lower_bound() {
         ..firing()
     };
     assert_snapshot!(lossy.text(), @r#"
-    [firing] r14 on raxx-console-prod process_type=web
+    [firing] r14 on raxx-console-prod (web)
     Severity: warning
     Meaning: Memory quota exceeded.
     Condition: at least 6 events in 5m (threshold > 3)
@@ -101,6 +101,22 @@ fn a_group_and_a_lower_bound() {
     Runbook: docs/ops/runbooks/console-status-poller.md#failure-mode-h
     Alert: https://watch.example.com/alerts/1
     "#);
+}
+
+#[test]
+fn groups_in_words() {
+    let cases: [(&[(&str, &str)], &str); 7] = [
+        (&[], ""),
+        (&[("process_type", "worker")], "worker"),
+        (&[("dyno", "web.1")], "web.1"),
+        (&[("path_prefix", "/orders"), ("status", "503")], "/orders, status 503"),
+        (&[("code", "H12")], "H12"),
+        (&[("dyno", "")], "dyno unknown"),
+        (&[("group", "other")], "groups over the limit"),
+    ];
+    for (group, want) in cases {
+        assert_eq!(group_in_words(group.iter().copied()), want, "{group:?}");
+    }
 }
 
 #[test]

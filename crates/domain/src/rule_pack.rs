@@ -257,6 +257,7 @@ mod tests {
             "postgres-connections",
             "drain-silent",
             "drain-rejected",
+            "api-limited",
         ];
         let want: BTreeSet<String> = h.into_iter().chain(r).chain(l).chain(other.map(str::to_owned)).collect();
         assert_eq!(names, want);

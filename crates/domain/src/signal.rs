@@ -98,6 +98,8 @@ kinds! {
     HerokuOther = "heroku_other",
     /// Not a line: dynowatch itself refused a delivery whose token was wrong or missing.
     DrainRejected = "drain_rejected",
+    /// Not a line: dynowatch itself refused requests to its API because one caller sent too many.
+    ApiLimited = "api_limited",
 }
 
 impl Kind {

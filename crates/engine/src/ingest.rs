@@ -142,19 +142,25 @@ impl Engine {
     /// Whether a refused delivery may be taken note of now: one a second is enough to know.
     #[must_use]
     pub fn may_note_rejected(&self) -> bool {
-        self.shared.may_note_rejected(self.now())
+        Shared::may_note(&self.shared.rejected_noted_at, self.now())
     }
 
-    /// Takes note of a delivery that was refused with 401, for the rule that watches for it; of this instance itself where
-    /// no app is known. To be called only when [`Engine::may_note_rejected`] says so.
-    pub async fn note_rejected(&self, app: Option<Arc<App>>, why: &str) {
+    /// Whether a limited caller of the API may be taken note of now: one a second is enough to know.
+    #[must_use]
+    pub fn may_note_limited(&self) -> bool {
+        Shared::may_note(&self.shared.limited_noted_at, self.now())
+    }
+
+    /// Takes note of something that dynowatch itself refused, for the rules that watch for its kind; of this instance
+    /// where no app is known. To be called only when [`Engine::may_note_rejected`] and kin say so.
+    pub async fn note_own(&self, kind: Kind, app: Option<Arc<App>>, text: &str) {
         let app = match app {
             Some(app) => Ok(app),
             None => self.app_named(OWN_APP).await,
         };
         let app = match app {
             Ok(app) => app,
-            Err(error) => return tracing::warn!(%error, "a refused log delivery could not be recorded"),
+            Err(error) => return tracing::warn!(kind = kind.as_str(), %error, "a refusal could not be recorded"),
         };
         let now = self.now();
         let book = Arc::clone(&app.book);
@@ -162,13 +168,13 @@ impl Engine {
             let mut findings = Findings::default();
             let mut samples = crate::samples::SampleTable::default();
             let with = Reading { matcher: &book.matcher, app: &app.rules, now, samples: &mut samples };
-            findings.own(&with, Kind::DrainRejected, &format!("a log delivery was refused: {why}"));
+            findings.own(&with, kind, text);
             findings.must_commit().then(|| pending(&mut findings, &app, &book, None, now, 0))
         };
         if let Some(pending) = pending
             && let Err(refused) = self.keep(pending).await
         {
-            tracing::warn!(%refused, "a refused log delivery could not be recorded");
+            tracing::warn!(kind = kind.as_str(), %refused, "a refusal could not be recorded");
         }
     }
 }

@@ -146,6 +146,7 @@ pub(crate) struct Shared {
     pub(crate) sending: sender::Sending,
     pub(crate) timers: timers::TimerState,
     pub(crate) rejected_noted_at: Mutex<Timestamp>,
+    pub(crate) limited_noted_at: Mutex<Timestamp>,
     pub(crate) stats: Stats,
 }
 
@@ -289,9 +290,10 @@ impl Shared {
         (blinds, written)
     }
 
-    /// Whether a refused delivery may be written down now: one a second is enough to know.
-    pub(crate) fn may_note_rejected(&self, now: Timestamp) -> bool {
-        let mut at = lock(&self.rejected_noted_at);
+    /// Whether a refusal of ours may be written down now: one a second is enough to know. `noted_at` is when the last of
+    /// its kind was.
+    pub(crate) fn may_note(noted_at: &Mutex<Timestamp>, now: Timestamp) -> bool {
+        let mut at = lock(noted_at);
         let may = now.since(*at) >= Duration::from_secs(1) || now < *at;
         if may {
             *at = now;

@@ -5,8 +5,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use dynowatch_domain::alert::ResolveReason;
+use dynowatch_domain::app_name::{APP_NAME_WANTED, adopted_name, is_app_name};
 use dynowatch_domain::key::Key;
-use dynowatch_domain::rule::NAME_BYTES_MAX;
 use dynowatch_domain::{AppId, DeliveryId, NewId, Timestamp};
 use dynowatch_store::StoreError;
 use dynowatch_store::apps::AppOrigin;
@@ -73,7 +73,8 @@ impl Engine {
             shared.stats.apps_overflowed.up();
             return self.app_named(OTHER_APP).await;
         }
-        let app = shared.store.adopt_app(AppId(RandomIds.new_id(now)), token, token, AppOrigin::Adopted, now).await?;
+        let (id, name) = (AppId(RandomIds.new_id(now)), adopted_name(token));
+        let app = shared.store.adopt_app(id, token, &name, AppOrigin::Adopted, now).await?;
         tracing::info!(
             app = app.name,
             "a drain not seen before delivers; its app is named after its token until it is renamed"
@@ -114,13 +115,8 @@ impl Engine {
     /// When there is no such app, the name is taken or no name, or the store does not answer.
     pub async fn rename_app(&self, from: &str, to: &str) -> Result<(), OperateError> {
         let app = self.find_app(from)?;
-        if to.is_empty()
-            || to.len() > NAME_BYTES_MAX
-            || !to.bytes().all(|b| b.is_ascii_alphanumeric() || b"-_.".contains(&b))
-        {
-            return Err(OperateError::BadName(format!(
-                "{to:?} is not a name for an app: use 1 to {NAME_BYTES_MAX} letters, digits, -, _ or ."
-            )));
+        if !is_app_name(to) {
+            return Err(OperateError::BadName(format!("{to:?} is not a name for an app: use {APP_NAME_WANTED}")));
         }
         self.shared.store.rename_app(app.id, to).await?;
         self.load_apps().await?;

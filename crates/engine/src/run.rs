@@ -120,6 +120,7 @@ impl Engine {
             sending: sender::Sending::default(),
             timers: timers::TimerState::default(),
             rejected_noted_at: Mutex::default(),
+            limited_noted_at: Mutex::default(),
             stats: crate::stats::Stats::default(),
         });
         Ok((Self { shared }, apps, queue))

@@ -76,6 +76,12 @@ counters! {
     groups_overflowed,
     /// Apps that found no room and were counted under "other".
     apps_overflowed,
+    /// Requests to the API answered 429 because one token sent too many.
+    api_limited_token,
+    /// Requests to the API answered 429 because one address sent too many.
+    api_limited_address,
+    /// Requests of callers that found no room and shared one allowance.
+    api_callers_overflowed,
     /// Flushes of ten-second buckets that failed; their counts wait for the next.
     level_flush_failures,
     /// Buckets dropped because the store took none for too long.

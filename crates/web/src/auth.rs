@@ -14,6 +14,7 @@ use sha2::{Digest, Sha256};
 use subtle::{Choice, ConstantTimeEq};
 
 use crate::api::error::ApiError;
+use crate::flood::may_ask_with;
 use crate::pages;
 use crate::router::Web;
 use crate::server::Peer;
@@ -125,12 +126,14 @@ pub(crate) async fn may_read(web: &Web, parts: &Parts) -> Result<bool, StoreErro
 /// For the API: a bearer token, always.
 pub(crate) async fn token_required(State(web): State<Arc<Web>>, mut request: Request, next: Next) -> Response {
     let token = credential(request.headers(), "Bearer").map(<[u8]>::to_vec);
-    let found = match token {
-        Some(token) => holder(&web, &token).await,
-        None => return unauthorized("send a token: `Authorization: Bearer TOKEN`; `dynowatch token create` makes one"),
+    let Some(token) = token else {
+        return unauthorized("send a token: `Authorization: Bearer TOKEN`; `dynowatch token create` makes one");
     };
-    match found {
+    match holder(&web, &token).await {
         Ok(Some(actor)) => {
+            if let Err(refused) = may_ask_with(&web, Sha256::digest(&token).into(), &actor.0) {
+                return refused;
+            }
             request.extensions_mut().insert(actor);
             next.run(request).await
         }

@@ -4,6 +4,7 @@
 //! What each answer makes Logplex do is in `docs/drain.md`; in short: 2xx is delivered, 4xx drops the batch for good, 5xx
 //! is tried twice more. So one odd line never costs a batch, and "later" is always 503.
 
+use std::borrow::Cow;
 use std::collections::HashMap;
 use std::future::poll_fn;
 use std::pin::pin;
@@ -15,7 +16,8 @@ use std::time::Duration;
 use arc_swap::ArcSwap;
 use bytes::{Bytes, BytesMut};
 use dynowatch_domain::Timestamp;
-use dynowatch_domain::rule::NAME_BYTES_MAX;
+use dynowatch_domain::app_name::is_app_name;
+use dynowatch_domain::signal::Kind;
 use dynowatch_engine::ingest::COMMIT_WAIT_MAX;
 use dynowatch_engine::stats::Counter;
 use dynowatch_engine::{App, Engine, Refused, Taken};
@@ -84,12 +86,12 @@ struct Rejected {
 }
 
 /// A path that belongs to the drain.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Target<'a> {
     /// The app follows from the drain token.
     Token,
-    /// The app stands in the path.
-    App(&'a str),
+    /// The app stands in the path, whose percent signs are read.
+    App(Cow<'a, str>),
 }
 
 impl<'a> Target<'a> {
@@ -99,11 +101,36 @@ impl<'a> Target<'a> {
         if method != Method::POST {
             return None;
         }
-        match path {
+        // With and without a slash at the end: a delivery that went astray over it would be dropped for good.
+        match path.strip_suffix('/').unwrap_or(path) {
             "/drain" | "/api/internal/heroku-log-drain" => Some(Self::Token),
-            _ => path.strip_prefix("/drain/").map(Self::App),
+            path => path.strip_prefix("/drain/").map(|name| Self::App(unescaped(name))),
         }
     }
+}
+
+/// A part of a path with its percent signs read. What is not UTF-8 then is no name, and stays as it is.
+fn unescaped(part: &str) -> Cow<'_, str> {
+    let digit = |at: usize| part.as_bytes().get(at).and_then(|&b| char::from(b).to_digit(16));
+    let mut bytes = Vec::new();
+    let (mut at, mut copied) = (0, 0);
+    while let Some(percent) = memchr::memchr(b'%', part.as_bytes().get(at..).unwrap_or_default()) {
+        at += percent;
+        match (digit(at + 1), digit(at + 2)) {
+            (Some(high), Some(low)) => {
+                bytes.extend_from_slice(part.as_bytes().get(copied..at).unwrap_or_default());
+                bytes.extend(u8::try_from(high * 16 + low));
+                at += 3;
+                copied = at;
+            }
+            _ => at += 1,
+        }
+    }
+    if copied == 0 {
+        return Cow::Borrowed(part);
+    }
+    bytes.extend_from_slice(part.as_bytes().get(copied..).unwrap_or_default());
+    String::from_utf8(bytes).map_or(Cow::Borrowed(part), Cow::Owned)
 }
 
 /// Why a delivery is not authentic. Nothing of it is told to the sender.
@@ -176,10 +203,10 @@ impl Drain {
         }
         let (head, body) = request.into_parts();
         let Some(target) = Target::of(&head.method, head.uri.path()) else { return StatusCode::NOT_IMPLEMENTED };
-        let subject = match keys.authenticate(target, head.uri.query(), &head.headers) {
+        let subject = match keys.authenticate(&target, head.uri.query(), &head.headers) {
             Ok(subject) => subject,
             Err(denied) => {
-                self.denied(denied, target, token_of(&head.headers));
+                self.denied(denied, &target, token_of(&head.headers));
                 return StatusCode::UNAUTHORIZED;
             }
         };
@@ -282,7 +309,7 @@ impl Drain {
     }
 
     /// Counts a refused credential, logs it now and then, and lets rules see it.
-    fn denied(&self, denied: Denied, target: Target<'_>, token: Option<&str>) {
+    fn denied(&self, denied: Denied, target: &Target<'_>, token: Option<&str>) {
         let now = self.engine.now();
         {
             let mut rejected = self.rejected.lock().unwrap_or_else(PoisonError::into_inner);
@@ -304,7 +331,8 @@ impl Drain {
         // The sender is answered at once; it is not to wait for our bookkeeping.
         if self.engine.may_note_rejected() {
             let engine = self.engine.clone();
-            tokio::spawn(async move { engine.note_rejected(app, denied.as_str()).await });
+            let text = format!("a log delivery was refused: {}", denied.as_str());
+            tokio::spawn(async move { engine.note_own(Kind::DrainRejected, app, &text).await });
         }
     }
 }
@@ -352,7 +380,7 @@ impl Keys {
 
     fn authenticate<'a>(
         &self,
-        target: Target<'a>,
+        target: &'a Target<'a>,
         query: Option<&str>,
         headers: &'a HeaderMap,
     ) -> Result<Subject<'a>, Denied> {
@@ -365,10 +393,7 @@ impl Keys {
                 self.check(token, given.as_bytes()).then_some(Subject::Token(token)).ok_or(Denied::WrongCredential)
             }
             Target::App(name) => {
-                let named = !name.is_empty()
-                    && name.len() <= NAME_BYTES_MAX
-                    && name.bytes().all(|b| b.is_ascii_alphanumeric() || b"-_.".contains(&b));
-                if !named {
+                if !is_app_name(name) {
                     return Err(Denied::BadAppName);
                 }
                 let given = basic_password(headers).ok_or(Denied::NoCredential)?;
@@ -487,4 +512,44 @@ pub fn plain<B: Default>(status: StatusCode) -> Response<B> {
     let mut response = Response::new(B::default());
     *response.status_mut() = status;
     response
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn paths() {
+        let app = |name: &'static str| Some(Target::App(Cow::Borrowed(name)));
+        let cases = [
+            ("/drain", Some(Target::Token)),
+            ("/drain/", Some(Target::Token)),
+            ("/api/internal/heroku-log-drain", Some(Target::Token)),
+            ("/api/internal/heroku-log-drain/", Some(Target::Token)),
+            ("/drain/shop", app("shop")),
+            ("/drain/shop/", app("shop")),
+            ("/drain/sh%6Fp", app("shop")),
+            ("/drain/%73hop%2", app("shop%2")),
+            ("/drain/a%2fb", app("a/b")),
+            ("/drain/%c3%bc", app("ü")),
+            ("/drain/%ff", app("%ff")),
+            ("/drain/%zz%", app("%zz%")),
+            ("/drains", None),
+            ("/", None),
+            ("/api/internal/heroku-log-drain/x", None),
+        ];
+        for (path, want) in cases {
+            assert_eq!(Target::of(&Method::POST, path), want, "{path}");
+            assert_eq!(Target::of(&Method::GET, path), None, "{path}");
+        }
+    }
+
+    #[tokio::test]
+    async fn who_waits_too_long_for_a_place_gets_none() {
+        let keys = Keys::new(DrainSettings { requests_max: 1, ..DrainSettings::default() });
+        let first = keys.place(Instant::now()).await;
+        assert!(first.is_some() && keys.place(Instant::now()).await.is_none());
+        drop(first);
+        assert!(keys.place(Instant::now()).await.is_some());
+    }
 }

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use axum::Json;
 use axum::extract::{Request, State};
-use axum::http::StatusCode;
+use axum::http::{StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use dynowatch_domain::Timestamp;
 use dynowatch_store::StoreError;
@@ -14,6 +14,7 @@ use serde::Serialize;
 
 use crate::api::Time;
 use crate::auth::may_read;
+use crate::flood::may_ask_from;
 use crate::router::Web;
 use crate::show::coarse;
 
@@ -21,6 +22,8 @@ use crate::show::coarse;
 pub(crate) const VERSION: &str = env!("CARGO_PKG_VERSION");
 /// The store must answer within this time to count as reachable.
 const STORE_TIME_MAX: Duration = Duration::from_secs(2);
+/// An answer of the store to `/readyz` is good for this long.
+const RECENT_MAX: Duration = Duration::from_secs(1);
 /// Messages given up within this time are named.
 const FAILED_SHOWN: Duration = Duration::from_secs(86_400);
 /// A message that has waited longer is named.
@@ -66,11 +69,45 @@ pub(crate) struct Report {
     pub(crate) gaps_waiting: usize,
 }
 
+/// What was found a moment ago, so that however many ask, the store is asked once. Those who come while it is being
+/// asked wait for that answer, at most as long as it may take.
+pub(crate) struct Recent<T>(tokio::sync::Mutex<Option<(Timestamp, Option<T>)>>);
+
+impl<T> Default for Recent<T> {
+    fn default() -> Self {
+        Self(tokio::sync::Mutex::new(None))
+    }
+}
+
+impl<T: Copy> Recent<T> {
+    /// What was found within [`RECENT_MAX`], or else what `look` finds now. That nothing was found is kept as well.
+    async fn get(&self, now: Timestamp, look: impl Future<Output = Option<T>>) -> Option<T> {
+        let mut found = self.0.lock().await;
+        if let Some((at, value)) = *found
+            && at <= now
+            && now.since(at) < RECENT_MAX
+        {
+            return value;
+        }
+        let value = look.await;
+        *found = Some((now, value));
+        value
+    }
+}
+
 impl Report {
     /// Asks the store and looks around.
     pub(crate) async fn of(web: &Web) -> Self {
-        let (engine, now) = (&web.engine, web.engine.now());
-        let outbox = match tokio::time::timeout(STORE_TIME_MAX, outbox(web, now)).await {
+        Self::with(web, Self::outbox(web).await)
+    }
+
+    /// As [`Report::of`], but what the store says may be a second old: for those whom nobody knows.
+    async fn recent(web: &Web) -> Self {
+        Self::with(web, web.outbox.get(web.engine.now(), Self::outbox(web)).await)
+    }
+
+    async fn outbox(web: &Web) -> Option<Outbox> {
+        match tokio::time::timeout(STORE_TIME_MAX, outbox(web, web.engine.now())).await {
             Ok(Ok(outbox)) => Some(outbox),
             Ok(Err(error)) => {
                 tracing::warn!(%error, "the store did not answer a look at its health");
@@ -80,7 +117,11 @@ impl Report {
                 tracing::warn!("the store did not answer a look at its health in time");
                 None
             }
-        };
+        }
+    }
+
+    fn with(web: &Web, outbox: Option<Outbox>) -> Self {
+        let (engine, now) = (&web.engine, web.engine.now());
         let (book, stats) = (engine.rules(), engine.stats());
         let silent = book.iter().filter(|rule| rule.receivers.is_empty() && book.active(&rule.name).is_some());
         Self {
@@ -208,11 +249,13 @@ struct Details {
 
 /// Whether it can do its work. 503 while the store is away.
 pub(crate) async fn readyz(State(web): State<Arc<Web>>, request: Request) -> Response {
-    let (parts, _) = request.into_parts();
-    let report = Report::of(&web).await;
+    let report = Report::recent(&web).await;
     let ready = report.outbox.is_some();
+    // Guessing tokens here is limited as at the API, but whoever asks for the state alone is always told it.
+    let may_try = !request.headers().contains_key(header::AUTHORIZATION) || may_ask_from(&web, &request).is_ok();
+    let (parts, _) = request.into_parts();
     // Who cannot prove a token because the store is away gets the short answer.
-    let details = may_read(&web, &parts).await.unwrap_or(false).then(|| details(report, ready));
+    let details = (may_try && may_read(&web, &parts).await.unwrap_or(false)).then(|| details(report, ready));
     let (code, status) = if ready { (StatusCode::OK, "ready") } else { (StatusCode::SERVICE_UNAVAILABLE, "not_ready") };
     (code, Json(Ready { status, version: VERSION, details })).into_response()
 }
@@ -258,6 +301,35 @@ pub(crate) mod tests {
             buckets_dropped: 0,
             gaps_waiting: 0,
         }
+    }
+
+    #[tokio::test]
+    async fn the_store_is_asked_once_however_many_ask() {
+        let (recent, asked) = (Recent::default(), std::cell::Cell::new(0));
+        let look = |value: Option<u32>| {
+            let asked = &asked;
+            async move {
+                asked.set(asked.get() + 1);
+                tokio::task::yield_now().await;
+                value
+            }
+        };
+        let (begin, second) = (Timestamp::from_seconds(1_000), Duration::from_secs(1));
+        let all = tokio::join!(
+            recent.get(begin, look(Some(1))),
+            recent.get(begin, look(Some(2))),
+            recent.get(begin + second / 2, look(Some(3)))
+        );
+        assert_eq!((all, asked.get()), ((Some(1), Some(1), Some(1)), 1));
+        assert_eq!(recent.get(begin + second, look(None)).await, None, "a second later it is asked again");
+        assert_eq!(recent.get(begin + second, look(Some(5))).await, None, "a failure is kept, too");
+        assert_eq!(recent.get(begin, look(Some(6))).await, Some(6), "a clock set back keeps nothing");
+        assert_eq!(asked.get(), 3);
+        // Who hangs up while it is being asked leaves the others a chance.
+        assert!(
+            tokio::time::timeout(Duration::ZERO, recent.get(begin + second, std::future::pending())).await.is_err()
+        );
+        assert_eq!(recent.get(begin + second, look(Some(7))).await, Some(7));
     }
 
     #[test]

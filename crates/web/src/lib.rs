@@ -2,13 +2,15 @@
 //! the engine's; what is shown is read through the store.
 //!
 //! [`server`] owns the port and sends each request its way: deliveries to [`drain`], all else to the axum router made by
-//! [`router()`], whose whole URL surface stands in `router.rs`. `auth` decides who may ask, `viewer` is who looks at a page, `api` is the JSON API with a
+//! [`router()`], whose whole URL surface stands in `router.rs`. `auth` decides who may ask and `flood` how often, `viewer`
+//! is who looks at a page, `api` is the JSON API with a
 //! module per resource, `pages` the HTML, `health` and `metrics` what machines look at. `show` turns decisions and
 //! other people's bytes into what may be shown.
 
 mod api;
 mod auth;
 pub mod drain;
+mod flood;
 mod health;
 mod metrics;
 mod pages;
@@ -22,4 +24,5 @@ mod viewer;
 pub use axum::Router;
 
 pub use auth::token_hash;
+pub use flood::ApiLimits;
 pub use router::{ReloadRequest, WebOptions, router};

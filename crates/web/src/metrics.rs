@@ -58,7 +58,8 @@ struct Snapshot {
     queues: [(&'static str, u64); 3],
     commits: (Vec<u64>, f64),
     commit_failures: u64,
-    overflows: [(&'static str, u64); 2],
+    overflows: [(&'static str, u64); 3],
+    limited: [(&'static str, u64); 2],
     buckets_dropped: u64,
     report: Report,
     stored: Option<Stored>,
@@ -120,7 +121,12 @@ impl Snapshot {
             ],
             commits: stats.commit_latency(),
             commit_failures: stats.commit_failures.get(),
-            overflows: [("groups", stats.groups_overflowed.get()), ("apps", stats.apps_overflowed.get())],
+            overflows: [
+                ("groups", stats.groups_overflowed.get()),
+                ("apps", stats.apps_overflowed.get()),
+                ("api_callers", stats.api_callers_overflowed.get()),
+            ],
+            limited: [("token", stats.api_limited_token.get()), ("address", stats.api_limited_address.get())],
             buckets_dropped: stats.level_buckets_dropped.get(),
             report,
             stored,
@@ -268,6 +274,11 @@ impl Snapshot {
             "dynowatch_overflows",
             "What was counted under other because a limit was met",
             self.overflows.iter().map(|(what, n)| ([("what", *what)], *n)),
+        )?;
+        out.counters(
+            "dynowatch_api_limited",
+            "Requests to the API answered 429, by what asked too often",
+            self.limited.iter().map(|(by, n)| ([("by", *by)], *n)),
         )?;
         out.counter(
             "dynowatch_level_buckets_dropped",

@@ -17,6 +17,8 @@ use crate::api::error::ApiError;
 use crate::api::{alerts, apps, config, deliveries, drain, openapi, receivers, rules};
 use crate::auth::{Tokens, reader_required, scraper_required, token_required};
 use crate::drain::Drain;
+use crate::flood::{ApiLimits, Flood, address_limited};
+use crate::health::{Outbox, Recent};
 use crate::viewer::forms_guarded;
 use crate::{health, metrics, pages};
 
@@ -31,6 +33,8 @@ pub struct WebOptions {
     pub drain: Arc<Drain>,
     /// Tokens from the environment, besides those in the store.
     pub api_tokens: Vec<SecretString>,
+    /// How often the API may be asked.
+    pub api_limits: ApiLimits,
     /// Where to ask for the configuration to be read again.
     pub reload: mpsc::Sender<ReloadRequest>,
 }
@@ -46,6 +50,8 @@ pub(crate) struct Web {
     pub(crate) engine: Engine,
     pub(crate) drain: Arc<Drain>,
     pub(crate) tokens: Tokens,
+    pub(crate) flood: Flood,
+    pub(crate) outbox: Recent<Outbox>,
     pub(crate) reload: mpsc::Sender<ReloadRequest>,
 }
 
@@ -101,8 +107,9 @@ fn table(routes: Vec<Route>) -> Router<Arc<Web>> {
 
 /// Everything but the drain endpoint.
 pub fn router(options: WebOptions) -> Router {
-    let WebOptions { engine, drain, api_tokens, reload } = options;
-    let web = Arc::new(Web { engine, drain, tokens: Tokens::new(&api_tokens), reload });
+    let WebOptions { engine, drain, api_tokens, api_limits, reload } = options;
+    let (tokens, flood) = (Tokens::new(&api_tokens), Flood::new(api_limits));
+    let web = Arc::new(Web { engine, drain, tokens, flood, outbox: Recent::default(), reload });
     let metrics = Router::new().route("/metrics", get(metrics::show));
     Router::new()
         .merge(table(api_routes()).route_layer(from_fn_with_state(Arc::clone(&web), token_required)))
@@ -116,6 +123,7 @@ pub fn router(options: WebOptions) -> Router {
         .fallback(nowhere)
         .method_not_allowed_fallback(not_that_way)
         .layer(DefaultBodyLimit::max(BODY_BYTES_MAX))
+        .layer(from_fn_with_state(Arc::clone(&web), address_limited))
         .layer(map_response(guarded))
         .with_state(web)
 }

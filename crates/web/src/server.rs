@@ -24,7 +24,7 @@ use tower::ServiceExt;
 
 use crate::drain::{Drain, Target, plain};
 
-/// Connections at a time. Beyond that, new ones wait to be accepted.
+/// The most connections at a time of any server.
 pub const CONNECTIONS_MAX: usize = 4_096;
 /// A request's head must arrive within this time.
 const HEAD_TIME_MAX: Duration = Duration::from_secs(10);
@@ -39,20 +39,25 @@ type Answer = Response<Either<Empty<Bytes>, Body>>;
 #[derive(Debug, Clone, Copy)]
 pub struct Peer(pub SocketAddr);
 
+/// What a server answers with, and where.
+pub struct Parts {
+    /// Answers deliveries.
+    pub drain: Arc<Drain>,
+    /// Answers everything else.
+    pub router: Router,
+    /// Runs everything but deliveries.
+    pub general: tokio::runtime::Handle,
+    /// Connections at a time, [`CONNECTIONS_MAX`] at most. Beyond that, new ones wait to be accepted.
+    pub connections_max: usize,
+}
+
 /// Serves until `stop` says so, then finishes what was begun.
-///
-/// `general` runs everything but deliveries.
 ///
 /// # Errors
 /// When the listener breaks.
-pub async fn serve(
-    listener: TcpListener,
-    drain: Arc<Drain>,
-    router: Router,
-    general: tokio::runtime::Handle,
-    mut stop: watch::Receiver<bool>,
-) -> std::io::Result<()> {
-    let room = Arc::new(Semaphore::new(CONNECTIONS_MAX));
+pub async fn serve(listener: TcpListener, parts: Parts, mut stop: watch::Receiver<bool>) -> std::io::Result<()> {
+    let Parts { drain, router, general, connections_max } = parts;
+    let room = Arc::new(Semaphore::new(connections_max.clamp(1, CONNECTIONS_MAX)));
     let graceful = GracefulShutdown::new();
     loop {
         let permit = tokio::select! {

@@ -1,4 +1,4 @@
-//! L codes and the drain itself: whether what we count is all there was.
+//! L codes, the drain itself (whether what we count is all there was), and what else dynowatch refuses.
 
 use super::{ROW, Row, built_in, minutes};
 use crate::rule::Severity::Info;
@@ -23,6 +23,10 @@ pub(super) fn silent() -> Rule {
 
 fn rejected() -> MatchSpec {
     MatchSpec { kind: vec![Kind::DrainRejected], ..MatchSpec::default() }
+}
+
+fn limited() -> MatchSpec {
+    MatchSpec { kind: vec![Kind::ApiLimited], ..MatchSpec::default() }
 }
 
 pub(super) const ROWS: &[Row] = &[
@@ -95,6 +99,21 @@ pub(super) const ROWS: &[Row] = &[
             "the HMAC secret was changed and the drain's URL was not",
             "a drain added with a placeholder in its URL",
             "a stranger",
+        ],
+        ..ROW
+    },
+    Row {
+        name: "api-limited",
+        lines: limited,
+        more_than: 0,
+        cooldown_minutes: 60,
+        resolve_after_minutes: 15,
+        meaning: "Requests to dynowatch's own API come too fast and are answered 429 (see [limits] in the configuration). Deliveries of logs are not limited.",
+        first_command: "dynowatch token list # {app} itself: the evidence names the token or the address",
+        usual_causes: &[
+            "a script that asks in a loop",
+            "a scraper with too short an interval",
+            "a stranger guessing tokens",
         ],
         ..ROW
     },

@@ -2,7 +2,7 @@
 
 mod verify;
 
-use dynowatch_domain::rule::NAME_BYTES_MAX;
+use dynowatch_domain::app_name::{APP_NAME_WANTED, is_app_name};
 use dynowatch_web::drain::{DRAIN_USER, TOKEN_BYTES_MAX, app_subject, credential_text};
 use reqwest::Url;
 use secrecy::SecretString;
@@ -98,15 +98,10 @@ fn credential(secret: &SecretString, subject: &str) -> Result<String, Failure> {
 }
 
 fn check_app(app: &str) -> Result<(), Failure> {
-    let good = !app.is_empty()
-        && app.len() <= NAME_BYTES_MAX
-        && app.bytes().all(|b| b.is_ascii_alphanumeric() || b"-_.".contains(&b));
-    if good {
+    if is_app_name(app) {
         return Ok(());
     }
-    Err(Failure::wrong(format!(
-        "{app:?} is not a name for an app: use 1 to {NAME_BYTES_MAX} letters, digits, -, _ or ."
-    )))
+    Err(Failure::wrong(format!("{app:?} is not a name for an app: use {APP_NAME_WANTED}")))
 }
 
 fn check_token(token: &str) -> Result<(), Failure> {

@@ -44,6 +44,8 @@ pub(crate) fn needs_restart(old: &Config, new: &Config) -> Vec<String> {
             ("limits.apps", config.limits.apps.to_string()),
             ("limits.groups_per_rule", config.limits.groups_per_rule.to_string()),
             ("limits.drain_requests", config.limits.drain_requests.to_string()),
+            ("limits.api_token_requests_per_min", config.limits.api_token_requests_per_min.to_string()),
+            ("limits.api_address_requests_per_min", config.limits.api_address_requests_per_min.to_string()),
         ]
     };
     let pairs = values(old).into_iter().zip(values(new));

@@ -8,7 +8,8 @@ pub(super) const STORE: &[&str] = &["url", "metrics_bytes_max"];
 pub(super) const DRAIN: &[&str] = &["enabled", "body_bytes_max"];
 pub(super) const DEFAULTS: &[&str] = &["receivers", "cooldown", "resolve_after", "severity", "send_resolved"];
 pub(super) const RULE_PACK: &[&str] = &["enabled", "disable", "receivers", "rules"];
-pub(super) const LIMITS: &[&str] = &["apps", "groups_per_rule", "drain_requests"];
+pub(super) const LIMITS: &[&str] =
+    &["apps", "groups_per_rule", "drain_requests", "api_token_requests_per_min", "api_address_requests_per_min"];
 pub(super) const APP: &[&str] = &["name", "drain_tokens"];
 pub(super) const RECEIVER: &[&str] = &["name", "slack", "webhook", "log"];
 pub(super) const SLACK: &[&str] = &["channel", "token_env"];

@@ -33,10 +33,12 @@ pub(super) fn did_you_mean(word: &str, known: &[&str]) -> String {
 }
 
 /// Whether the text can be the name of an app, a receiver or a rule. Names stand in keys, URLs and metrics, so they
-/// are kept plain.
+/// are kept plain; `.` and `..` vanish from URLs.
 pub(super) fn is_name(name: &str) -> bool {
     let plain = |b: u8| b.is_ascii_lowercase() || b.is_ascii_digit() || matches!(b, b'-' | b'_' | b'.');
-    (1..=NAME_BYTES_MAX).contains(&name.len()) && name.bytes().all(plain)
+    (1..=NAME_BYTES_MAX).contains(&name.len())
+        && name.bytes().all(plain)
+        && name.bytes().any(|b| b.is_ascii_alphanumeric())
 }
 
 /// Whether the text can be the name of an environment variable. Long runs without an underscore are refused, too: they

@@ -85,6 +85,10 @@ pub struct Limits {
     pub groups_per_rule: usize,
     /// Deliveries that are worked on at once. Further ones wait, then are answered 503.
     pub drain_requests: usize,
+    /// Requests to the API with one token in a minute. Further ones are answered 429.
+    pub api_token_requests_per_min: usize,
+    /// Requests to the API from one address in a minute, likewise.
+    pub api_address_requests_per_min: usize,
 }
 
 /// All single values.
@@ -279,5 +283,7 @@ fn limits(root: &Table<'_>, picker: &mut Picker<'_>) -> Limits {
         apps: number("limits.apps", 100_000, "apps", 10_000),
         groups_per_rule: number("limits.groups_per_rule", 100_000, "groups", 1_000),
         drain_requests: number("limits.drain_requests", 100_000, "requests", 256),
+        api_token_requests_per_min: number("limits.api_token_requests_per_min", 1_000_000, "requests", 600),
+        api_address_requests_per_min: number("limits.api_address_requests_per_min", 1_000_000, "requests", 3_000),
     }
 }

@@ -19,7 +19,7 @@ pub(crate) struct ErrorBody {
 #[derive(Debug, Serialize, ToSchema)]
 pub(crate) struct ErrorInfo {
     /// One of `bad_request`, `unauthorized`, `not_found`, `method_not_allowed`, `conflict`, `too_large`,
-    /// `config_invalid`, `store_away`, `store_full`, `busy`, `internal`.
+    /// `too_many_requests`, `config_invalid`, `store_away`, `store_full`, `busy`, `internal`.
     code: &'static str,
     /// In words.
     message: String,

@@ -9,7 +9,7 @@ use super::{alerts, apps, config, deliveries, drain, receivers, rules};
 
 #[derive(OpenApi)]
 #[openapi(
-    info(title = "dynowatch", description = "Watches Heroku apps by their log drains. Send `Authorization: Bearer TOKEN`; `dynowatch token create` makes a token. Every answer may be 401 without one, and 503 while the store is away; errors have one form. Text from log lines is masked."),
+    info(title = "dynowatch", description = "Watches Heroku apps by their log drains. Send `Authorization: Bearer TOKEN`; `dynowatch token create` makes a token. Every answer may be 401 without one, 429 with `Retry-After` when a token or an address asks too often, and 503 while the store is away; errors have one form. Text from log lines is masked."),
     paths(
         apps::list, apps::show, apps::rename,
         alerts::list, alerts::show, alerts::resolve,

@@ -10,6 +10,7 @@ pub(crate) mod overview;
 
 use axum::response::Html;
 use dynowatch_domain::Timestamp;
+use dynowatch_domain::notice::group_in_words;
 use dynowatch_store::alerts::AlertRow;
 use maud::{DOCTYPE, Markup, PreEscaped, html};
 
@@ -81,8 +82,7 @@ fn prose(text: &str) -> Markup {
 
 /// An alert's name for people: the rule, the app, and the group where there is one.
 fn alert_name(web: &Web, row: &AlertRow) -> Markup {
-    let mut group = row.key.group.pairs().map(|(name, value)| format!("{name}={value}")).collect::<Vec<_>>().join(" ");
-    group = outside(web, &group);
+    let group = outside(web, &group_in_words(row.key.group.pairs()));
     html! { (visible(&row.key.rule)) " on " (outside(web, &row.app_name)) @if !group.is_empty() { " " span.group { (group) } } }
 }
 

@@ -9,7 +9,7 @@ use dynowatch_domain::blind::BlindReason;
 use dynowatch_domain::signal::Kind;
 use dynowatch_testkit::postgres::TestDatabase;
 use dynowatch_web::drain::{DrainSettings, app_subject, credential_text};
-use dynowatch_web::server::serve;
+use dynowatch_web::server::{Parts, serve};
 use tokio::net::TcpListener;
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
@@ -35,16 +35,20 @@ impl Served {
     }
 
     async fn of(site: Site) -> Self {
+        Self::with(site, 100).await
+    }
+
+    async fn with(site: Site, connections_max: usize) -> Self {
         let listener = TcpListener::bind(("127.0.0.1", 0)).await.unwrap();
         let address = listener.local_addr().unwrap();
         let (stop, stopped) = watch::channel(false);
-        let server = tokio::spawn(serve(
-            listener,
-            Arc::clone(&site.drain),
-            site.router.clone(),
-            tokio::runtime::Handle::current(),
-            stopped,
-        ));
+        let parts = Parts {
+            drain: Arc::clone(&site.drain),
+            router: site.router.clone(),
+            general: tokio::runtime::Handle::current(),
+            connections_max,
+        };
+        let server = tokio::spawn(serve(listener, parts, stopped));
         Self { site, address, stop, server }
     }
 
@@ -204,6 +208,9 @@ async fn refused_credentials() {
         ("app with another user", "/drain/shop".to_owned(), basic("root", &named)),
         ("another app", "/drain/other".to_owned(), basic("drain", &named)),
         ("an app that is no name", "/drain/a%20b".to_owned(), basic("drain", &named)),
+        ("an app that is no name, for a client", "/drain/%2e%2e".to_owned(), basic("drain", &named)),
+        ("two apps", "/drain/a/b".to_owned(), basic("drain", &named)),
+        ("two slashes", "/drain//".to_owned(), basic("drain", &named)),
         ("no app", "/drain/".to_owned(), basic("drain", &named)),
     ];
     let count = cases.len() as u64;
@@ -236,6 +243,116 @@ async fn an_app_by_its_name() {
     assert_eq!(served.post("/drain/space-app", &auth, batch().as_bytes()).await.status, 204);
     assert_eq!((served.lines("space-app"), served.h12s("space-app")), (3, 1));
     assert_eq!(served.site.get("/api/v1/apps/space-app").await["origin"], "url");
+}
+
+/// Whoever wrote the drain's URL by hand may have ended it with a slash, or escaped what needs no escaping.
+#[tokio::test]
+async fn paths_as_people_write_them() {
+    let served = Served::open().await;
+    let token = format!("Logplex-Drain-Token: {DRAIN_TOKEN}\r\n");
+    let password = credential_text(&SECRET.into(), &app_subject("space-app")).unwrap();
+    let auth =
+        format!("Authorization: Basic {}\r\n", data_encoding::BASE64.encode(format!("drain:{password}").as_bytes()));
+    let cases = [
+        ("/drain", &token),
+        ("/drain/", &token),
+        ("/api/internal/heroku-log-drain", &token),
+        ("/api/internal/heroku-log-drain/", &token),
+        ("/drain/space-app", &auth),
+        ("/drain/space-app/", &auth),
+        ("/drain/space%2Dapp", &auth),
+        ("/drain/sp%61ce-app/", &auth),
+    ];
+    for (path, headers) in cases {
+        let target = format!("{path}?drain_token={CREDENTIAL}");
+        assert_eq!(served.post(&target, headers, batch().as_bytes()).await.status, 204, "{path}");
+    }
+    assert_eq!((served.lines("shop"), served.lines("space-app")), (12, 12));
+}
+
+/// A token that would break the URLs of its app is adopted under a name that does not.
+#[tokio::test]
+async fn an_odd_token_makes_an_app_with_a_plain_name() {
+    let served = Served::open().await;
+    for token in ["d/../x y?#", "..", "a/b", "a-b"] {
+        let target = format!("/drain?drain_token={}", credential_text(&SECRET.into(), token).unwrap());
+        let headers = format!("Logplex-Drain-Token: {token}\r\n");
+        assert_eq!(served.post(&target, &headers, batch().as_bytes()).await.status, 204, "{token}");
+    }
+    let apps = served.site.get("/api/v1/apps").await;
+    let names: Vec<&str> = apps["items"].as_array().unwrap().iter().map(|app| app["name"].as_str().unwrap()).collect();
+    assert_eq!(names.len(), 5, "no two tokens became one app: {names:?}");
+    for name in names {
+        let app = served.site.get(&format!("/api/v1/apps/{name}")).await;
+        assert_eq!(app["name"], name);
+    }
+    for wrong in ["a/b", "..", "", "ü", "a b"] {
+        let body = serde_json::json!({ "name": wrong }).to_string();
+        let answer = served.site.api(http::Method::PATCH, "/api/v1/apps/a-b", &body).await;
+        assert_eq!(answer.status.as_u16(), 400, "{wrong}");
+        assert!(answer.text.contains("is not a name for an app: use 1 to 100 letters, digits"), "{}", answer.text);
+    }
+}
+
+/// Deliveries beyond the places for them wait; what was begun before them ends in time, and so they are taken.
+#[tokio::test]
+async fn deliveries_wait_for_a_place() {
+    let served = Served::open().await;
+    served.settings(|settings| settings.requests_max = 1);
+    let bytes = post(&target(), &format!("Logplex-Drain-Token: {DRAIN_TOKEN}\r\n"), batch().as_bytes());
+    let (mut first, mut second) = (Raw::connect(served.address).await, Raw::connect(served.address).await);
+    first.send(&bytes[..bytes.len() - 10]).await;
+    // An answer on another connection proves that the first has its place by now.
+    assert_eq!(served.post("/drain", "", b"").await.status, 401);
+    second.send(&bytes).await;
+    assert_eq!(served.post("/drain", "", b"").await.status, 401);
+    let stats = served.site.engine.stats();
+    assert_eq!((stats.batches_in_progress.get(), stats.batches_accepted.get()), (2, 0));
+    first.send(&bytes[bytes.len() - 10..]).await;
+    assert_eq!((first.answer().await.status, second.answer().await.status), (204, 204));
+    assert_eq!((stats.batches_in_progress.get(), stats.batches_accepted.get()), (0, 2));
+}
+
+/// Connections beyond the limit wait to be accepted, and are then answered.
+#[tokio::test]
+async fn connections_wait_for_room() {
+    let served = Served::with(Site::open().await, 2).await;
+    let bytes = post(&target(), &format!("Logplex-Drain-Token: {DRAIN_TOKEN}\r\n"), batch().as_bytes());
+    let (mut first, mut second) = (Raw::connect(served.address).await, Raw::connect(served.address).await);
+    for raw in [&mut first, &mut second] {
+        raw.send(&bytes).await;
+        assert_eq!(raw.answer().await.status, 204);
+    }
+    let mut third = Raw::connect(served.address).await;
+    third.send(&bytes).await;
+    for raw in [&mut first, &mut second] {
+        raw.send(&bytes).await;
+        assert_eq!(raw.answer().await.status, 204);
+    }
+    let stats = served.site.engine.stats();
+    assert_eq!(stats.batches_accepted.get(), 4, "the third waits");
+    drop(first);
+    assert_eq!(third.answer().await.status, 204);
+    assert_eq!(stats.batches_accepted.get(), 5);
+}
+
+/// Logplex does not compress. Whatever claims to be compressed is read as it came: nothing is ever unpacked, so a small
+/// body stays small, and what is no frame is counted.
+#[tokio::test]
+async fn nothing_is_unpacked() {
+    let served = Served::open().await;
+    let zeros = [0x1f, 0x8b, 8, 0, 0, 0, 0, 0, 0, 3, 0xed, 0xc1, 1, 1, 0, 0, 0, 0x80, 0x90, 0xfe, 0xaf, 0xee, 8];
+    assert_eq!(served.deliver("Content-Encoding: gzip\r\n", &zeros).await, 204);
+    assert_eq!(served.lines("shop"), 0);
+    let app = served.site.engine.apps().by_name("shop").cloned().unwrap();
+    let malformed = served.site.engine.totals(&app, |totals| totals.counts.malformed.iter().sum::<u64>());
+    assert!((1..=zeros.len() as u64).contains(&malformed), "{malformed}");
+    assert_eq!(
+        served.deliver("Content-Encoding: gzip\r\n", batch().as_bytes()).await,
+        204,
+        "a wrong header costs nothing"
+    );
+    assert_eq!(served.lines("shop"), 3);
 }
 
 #[tokio::test]
@@ -521,6 +638,9 @@ async fn store_away(database: TestDatabase, silent: bool) {
         .await
         .unwrap();
     assert_eq!(blinds.iter().map(|(_, blind)| blind.reason).collect::<Vec<_>>(), [BlindReason::Refused]);
+    // What it found a moment ago is good for a second.
+    assert_eq!(served.site.local("/readyz").await.status.as_u16(), 503);
+    served.site.clock.advance(Duration::from_secs(1));
     assert_eq!(served.site.local("/readyz").await.status.as_u16(), 200);
 }
 

@@ -75,9 +75,11 @@ async fn no_page_takes_anything_from_a_line() {
                 + &frame("2026-05-07T08:06:11Z", "heroku", "web.1", &format!("source={payload} sample#{quoted}=1"));
         site.post("shop", body.as_bytes()).await;
     }
-    // A drain whose token, and so whose app, is hostile; the holder of the secret can send one.
+    // A drain whose token is hostile (the holder of the secret can send one), and an app whose name came to be so.
     let hostile = site.engine.app_of_token("d.<b>&\"'").await.unwrap();
-    site.post(&hostile.name, app_line("2026-05-07T08:06:10Z", "web.1", "kaboom").as_bytes()).await;
+    for app in [&hostile.name, "d.<b>&\"'"] {
+        site.post(app, app_line("2026-05-07T08:06:10Z", "web.1", "kaboom").as_bytes()).await;
+    }
     for (path, by) in [("/api/v1/receivers/operator/test", "")] {
         site.api(Method::POST, path, by).await;
     }

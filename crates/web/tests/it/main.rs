@@ -5,6 +5,7 @@ mod access;
 mod api;
 mod documented;
 mod drain;
+mod flood;
 mod hostile;
 mod pages;
 mod raw;

@@ -15,7 +15,7 @@ use dynowatch_store::{Store, StoreOptions};
 use dynowatch_testkit::clock::TestClock;
 use dynowatch_web::drain::{Drain, DrainSettings};
 use dynowatch_web::server::Peer;
-use dynowatch_web::{ReloadRequest, WebOptions, router, token_hash};
+use dynowatch_web::{ApiLimits, ReloadRequest, WebOptions, router, token_hash};
 use http::{HeaderMap, Method, Request, StatusCode};
 use http_body_util::BodyExt as _;
 use tempfile::TempDir;
@@ -100,6 +100,10 @@ impl Site {
     }
 
     pub(crate) async fn on(folder: TempDir, url: &str, rules: Vec<Rule>) -> Self {
+        Self::limited(folder, url, rules, ApiLimits::default()).await
+    }
+
+    pub(crate) async fn limited(folder: TempDir, url: &str, rules: Vec<Rule>, limits: ApiLimits) -> Self {
         _ = rustls::crypto::ring::default_provider().install_default();
         let clock = Arc::new(TestClock::at(BEGIN));
         let store = Store::open(&StoreOptions::new(url)).await.unwrap();
@@ -136,6 +140,7 @@ impl Site {
             engine: engine.clone(),
             drain: Arc::clone(&drain),
             api_tokens: vec![TOKEN.into()],
+            api_limits: limits,
             reload,
         });
         Self { engine, drain, router, clock, reloads, folder, _loops: loops }

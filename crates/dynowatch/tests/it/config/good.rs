@@ -279,6 +279,8 @@ fn provenance_is_printed_with_every_origin_and_no_secret() {
     limits.apps = 10000 (default)
     limits.groups_per_rule = 1000 (default)
     limits.drain_requests = 256 (default)
+    limits.api_token_requests_per_min = 600 (default)
+    limits.api_address_requests_per_min = 3000 (default)
     SLACK_API_URL = http://127.0.0.1:9/api (environment: SLACK_API_URL)
     DYNOWATCH_API_TOKEN = unset (default)
     DYNO = web.1 (environment: DYNO)
