@@ -78,6 +78,8 @@ pub struct Config {
     pub rules: Vec<Rule>,
     /// What is allowed but odd; one sentence each, to be printed by `config check` and at the start.
     pub warnings: Vec<String>,
+    /// Every secret of the environment, for those who mask: drain secrets, tokens, keys, passwords in URLs.
+    pub known_secrets: Vec<SecretString>,
     settings: Vec<Setting>,
 }
 
@@ -225,6 +227,7 @@ fn read_all(name: Option<&str>, root: &Table<'_>, env: &dyn Env, missing: Missin
         receivers: receivers.specs,
         rules,
         warnings: Vec::new(),
+        known_secrets: variables.known(),
         settings: settings.list,
     })
 }

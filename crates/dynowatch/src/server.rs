@@ -13,8 +13,9 @@ use dynowatch_engine::{Engine, EngineOptions, Loops, Settings};
 use dynowatch_notify::Receivers;
 use dynowatch_store::{Store, StoreOptions};
 use dynowatch_web::drain::{Drain, DrainSettings};
-use dynowatch_web::{ReloadRequest, WebOptions};
-use secrecy::{ExposeSecret, SecretString};
+use dynowatch_web::server::{CONNECTIONS_MAX, Parts};
+use dynowatch_web::{ApiLimits, ReloadRequest, WebOptions};
+use secrecy::ExposeSecret;
 use tokio::sync::{mpsc, oneshot, watch};
 
 use crate::config::Config;
@@ -63,6 +64,7 @@ impl Server {
             engine: engine.clone(),
             drain: Arc::clone(&drain),
             api_tokens: config.api_tokens.clone(),
+            api_limits: api_limits(config),
             reload,
         });
         let listener = std::net::TcpListener::bind(config.listen)
@@ -127,19 +129,28 @@ pub async fn open_store(config: &Config, exclusive: bool) -> anyhow::Result<Stor
 /// # Errors
 /// When a receiver cannot be built.
 pub fn settings(config: &Config) -> anyhow::Result<Settings> {
-    let secrets = known_secrets(config);
+    let secrets = &config.known_secrets;
     Ok(Settings {
         rules: config.rules.clone(),
         apps: config.apps.iter().map(|app| (app.name.clone(), app.drain_tokens.clone())).collect(),
-        receivers: Receivers::build(&config.receivers, &secrets)?,
-        masker: Masker::with_values(secrets.iter().map(|secret| secret.expose_secret().to_owned()).collect()),
+        receivers: Receivers::build(&config.receivers, secrets)?,
+        masker: masker(config),
         public_url: config.public_url.clone(),
     })
 }
 
-/// The instance's own secrets, which must never leave in a message.
-pub(crate) fn known_secrets(config: &Config) -> Vec<SecretString> {
-    config.drain.secrets.iter().chain(&config.api_tokens).cloned().collect()
+/// What must neither leave nor be printed: secrets by shape, and the instance's own.
+pub(crate) fn masker(config: &Config) -> Masker {
+    Masker::with_values(config.known_secrets.iter().map(|secret| secret.expose_secret().to_owned()).collect())
+}
+
+fn api_limits(config: &Config) -> ApiLimits {
+    let number = |n: usize| u32::try_from(n).unwrap_or(u32::MAX);
+    ApiLimits {
+        per_token: number(config.limits.api_token_requests_per_min),
+        per_address: number(config.limits.api_address_requests_per_min),
+        behind_heroku: config.on_dyno,
+    }
 }
 
 fn drain_settings(config: &Config) -> DrainSettings {
@@ -189,7 +200,10 @@ fn ingest_thread(mut runtime: IngestRuntime, ingest: Ingest) -> anyhow::Result<J
         let Ingest { listener, drain, router, stopped, served, released } = ingest;
         runtime.block_on(async move {
             let outcome = match tokio::net::TcpListener::from_std(listener) {
-                Ok(listener) => dynowatch_web::server::serve(listener, drain, router, general, stopped).await,
+                Ok(listener) => {
+                    let parts = Parts { drain, router, general, connections_max: CONNECTIONS_MAX };
+                    dynowatch_web::server::serve(listener, parts, stopped).await
+                }
                 Err(error) => Err(error),
             };
             // Whoever started the server may have gone; then nobody waits.

@@ -33,7 +33,7 @@ pub struct Happening {
     pub what: &'static str,
     /// The stamp of the line that did it, or when a timer ended.
     pub at: Timestamp,
-    /// The key, as in `h12/shop-web`.
+    /// The key, as in `h12/shop-web`, masked.
     pub key: String,
     /// The rule's name.
     pub rule: String,
@@ -49,7 +49,7 @@ pub struct Happening {
     pub suppressed: u64,
     /// Receivers that would have been told.
     pub receivers: Vec<String>,
-    /// The sentence about releases.
+    /// The sentence about releases, masked.
     pub release: Option<String>,
     /// Evidence, then context, masked.
     pub evidence: Vec<String>,
@@ -346,14 +346,14 @@ impl Replay {
                         .fired
                         .iter()
                         .find(|fired| fired.id == *alert)
-                        .map(|fired| fired.details.release_sentence.clone())
+                        .map(|fired| self.masker.mask(&fired.details.release_sentence).into_owned())
                 })
                 .flatten();
             let (evidence, matches) = evidence.remove(alert).unwrap_or_default();
             self.happenings.push(Happening {
                 what,
                 at: self.now,
-                key: key.show(&self.app_name).to_string(),
+                key: self.masker.mask(&key.show(&self.app_name).to_string()).into_owned(),
                 rule: rule.name.clone(),
                 app: self.app_name.clone(),
                 count: facts.map(|facts| facts.count),

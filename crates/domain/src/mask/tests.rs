@@ -84,6 +84,7 @@ fn whole_shapes_go_wherever_they_stand() {
         glued(&["sk", "_live_0123456789abcdefghijklmn"]),
         glued(&["rk", "_live_0123456789abcdefghijklmn"]),
         glued(&["wh", "sec_0123456789abcdefghij"]),
+        glued(&["dw", "_0123456789abcdef0123456789abcdef0123456789abcdef0123456789abcdef"]),
         glued(&["HR", "KU-01234567-89ab-4cde-8f01-23456789abcd"]),
         glued(&["SG", ".0123456789abcdefghijkl.0123456789abcdefghijklmnopqrstuvwxyzABCDEFG"]),
         glued(&["AI", "zaSyA0123456789abcdefghijklmnopqrstuv"]),

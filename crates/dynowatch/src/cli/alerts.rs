@@ -9,9 +9,10 @@ use dynowatch_store::Store;
 use dynowatch_store::alerts::{Alert, AlertFilter, AlertRow, AlertState};
 use serde_json::{Value, json};
 
-use super::context::{Context, masker};
+use super::context::Context;
 use super::failure::Failure;
 use super::out::{Out, when};
+use crate::server::masker;
 
 #[derive(Debug, clap::Subcommand)]
 pub(crate) enum Command {

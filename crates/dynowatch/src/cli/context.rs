@@ -3,12 +3,10 @@
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use dynowatch_domain::mask::Masker;
 use dynowatch_domain::{Clock, Timestamp};
 use dynowatch_engine::{Engine, EngineOptions, Settings};
 use dynowatch_notify::{Receivers, inert};
 use dynowatch_store::Store;
-use secrecy::ExposeSecret;
 
 use super::failure::Failure;
 use super::out::Out;
@@ -81,7 +79,7 @@ impl Context {
             rules: config.rules.clone(),
             apps: Vec::new(),
             receivers: Receivers::build(&[], &[]).map_err(anyhow::Error::from)?,
-            masker: masker(config),
+            masker: server::masker(config),
             public_url: config.public_url.clone(),
         };
         let limits =
@@ -90,12 +88,6 @@ impl Context {
             EngineOptions { clock: self.clock(), store, settings, limits, commits: tokio::runtime::Handle::current() };
         Ok(Engine::attach(options).await.map_err(anyhow::Error::from)?)
     }
-}
-
-/// What must not be printed: secrets by shape, and the instance's own.
-pub(crate) fn masker(config: &Config) -> Masker {
-    let known = server::known_secrets(config);
-    Masker::with_values(known.iter().map(|secret| secret.expose_secret().to_owned()).collect())
 }
 
 /// The path of a SQLite store that is not there yet.

@@ -6,9 +6,10 @@ use dynowatch_domain::mask::Masker;
 use dynowatch_store::deliveries::{Attempt, Delivery, DeliveryFilter};
 use serde_json::{Value, json};
 
-use super::context::{Context, masker};
+use super::context::Context;
 use super::failure::Failure;
 use super::out::{when, when_any};
+use crate::server::masker;
 
 #[derive(Debug, clap::Args)]
 #[command(args_conflicts_with_subcommands = true)]

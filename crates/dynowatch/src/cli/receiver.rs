@@ -11,7 +11,6 @@ use super::config::kind;
 use super::context::Context;
 use super::failure::Failure;
 use crate::config::Config;
-use crate::server::known_secrets;
 
 #[derive(Debug, clap::Subcommand)]
 pub(crate) enum Command {
@@ -57,7 +56,7 @@ async fn test(ctx: &mut Context, config: &Config, name: &str) -> Result<(), Fail
         let known = if known.is_empty() { "none".to_owned() } else { known.join(", ") };
         Failure::failed(format!("no receiver is named {name:?}; known are: {known}"))
     })?;
-    let receivers = Receivers::build(std::slice::from_ref(spec), &known_secrets(config))
+    let receivers = Receivers::build(std::slice::from_ref(spec), &config.known_secrets)
         .map_err(|error| Failure::wrong(error.to_string()))?;
     let now = ctx.now();
     let outgoing = Outgoing {

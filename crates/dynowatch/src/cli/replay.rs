@@ -9,8 +9,9 @@ use dynowatch_domain::rule::NAME_BYTES_MAX;
 use dynowatch_engine::replay::Replay;
 use tokio::time::Instant;
 
-use super::context::{Context, masker};
+use super::context::Context;
 use super::failure::Failure;
+use crate::server::masker;
 use input::{Input, Piece};
 use report::Report;
 

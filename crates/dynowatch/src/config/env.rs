@@ -68,6 +68,9 @@ pub(super) const PUBLIC_URL: &str = "DYNOWATCH_PUBLIC_URL";
 pub(super) const API_TOKEN: &str = "DYNOWATCH_API_TOKEN";
 pub(super) const CONFIG_FILE: &str = "DYNOWATCH_CONFIG";
 
+/// Secrets that often stand in the environment beside ours. They are not used, only masked wherever they turn up.
+pub(super) const SECRET_ELSEWHERE: &[&str] = &["HEROKU_API_KEY", "REDIS_URL", "REDIS_TLS_URL"];
+
 /// Every variable that is read whatever the file says.
 pub const VARIABLES: &[Variable] = &[
     variable(CONFIG_FILE, false, "path of the configuration file, when --config is not given"),

@@ -125,7 +125,7 @@ fn read_webhook(node: &Node<'_>, variables: &Variables<'_>) -> Option<ReceiverKi
 /// A URL that holds a credential is a secret as a whole, and is judged without being shown.
 fn read_url_by_name(node: &Node<'_>, variables: &Variables<'_>) -> Option<String> {
     let name = variable_name(node)?;
-    match variables.value(name) {
+    match variables.secret_url(name) {
         Some(url) if urls::is_http(&url) => Some(url),
         Some(_) => node.fail(format!("the environment variable {name} does not hold an http:// or https:// URL")),
         None => variables.missing(name, &|problem| node.fail(problem), "the URL to post to").map(|()| String::new()),

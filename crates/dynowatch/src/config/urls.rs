@@ -40,6 +40,44 @@ pub(super) fn base(text: &str) -> Result<String, String> {
     Ok(text.trim_end_matches('/').to_owned())
 }
 
+/// The passwords in a URL, as they are written and with their percent signs read.
+pub(super) fn passwords(url: &str) -> Vec<String> {
+    let Some((_, rest)) = url.split_once("://") else { return Vec::new() };
+    // Up to the last @: a password may hold an @ or a /, although it should not.
+    let user_info = rest.rsplit_once('@').map(|(info, _)| info);
+    // A password that is the user's name is no secret, and masking it would mask the word `postgres` everywhere.
+    let in_front = user_info.and_then(|info| info.split_once(':')).filter(|(user, password)| user != password);
+    let in_front = in_front.map(|(_, password)| password);
+    let query = rest.split_once('?').map_or("", |(_, query)| query);
+    let behind = query.split('&').filter_map(|pair| pair.strip_prefix("password="));
+    let mut passwords = Vec::new();
+    for written in in_front.into_iter().chain(behind) {
+        let meant = unescaped(written);
+        passwords.extend(Some(meant).filter(|meant| meant != written));
+        passwords.push(written.to_owned());
+    }
+    passwords
+}
+
+/// A text with its percent signs read, as far as they can be.
+fn unescaped(text: &str) -> String {
+    let mut parts = text.split('%');
+    let mut bytes = parts.next().unwrap_or_default().as_bytes().to_vec();
+    for part in parts {
+        match part.get(..2).and_then(|digits| u8::from_str_radix(digits, 16).ok()) {
+            Some(byte) => {
+                bytes.push(byte);
+                bytes.extend_from_slice(part.get(2..).unwrap_or_default().as_bytes());
+            }
+            None => {
+                bytes.push(b'%');
+                bytes.extend_from_slice(part.as_bytes());
+            }
+        }
+    }
+    String::from_utf8_lossy(&bytes).into_owned()
+}
+
 /// Where the store is. Prints without its password.
 #[derive(Clone, PartialEq, Eq)]
 pub struct DatabaseUrl(String);
@@ -140,6 +178,22 @@ mod tests {
                 text.is_empty() || !problem.contains(text) || "postgres://USER sqlite://FILE".contains(text),
                 "{problem}"
             );
+        }
+    }
+
+    #[test]
+    fn passwords_in_urls() {
+        let cases: [(&str, &[&str]); 7] = [
+            ("postgres://u:p%40ss%2@h:5432/db?sslmode=require", &["p@ss%2", "p%40ss%2"]),
+            ("postgres://u:p@/x@h/db", &["p@/x"]),
+            ("postgres://h/db?user=u&password=secret", &["secret"]),
+            ("redis://:key@h:6379", &["key"]),
+            ("sqlite://dynowatch.db", &[]),
+            ("no url", &[]),
+            ("postgres://postgres:postgres@localhost/postgres", &[]),
+        ];
+        for (url, want) in cases {
+            assert_eq!(passwords(url), want, "{url}");
         }
     }
 

@@ -1,16 +1,22 @@
 //! Reading the environment: one value at a time, each judged on the spot, none ever printed when it is a secret. Owns
 //! what counts as set and what happens when a secret is missing.
 
+use std::cell::RefCell;
+
 use secrecy::SecretString;
 
-use super::env::Env;
+use super::env::{self, Env, VARIABLES};
 use super::error::{ConfigError, ENVIRONMENT};
 use super::reader::Report;
+use super::urls;
 
 /// The most secrets or tokens in one variable. Each request may be compared with all of them.
 const SECRETS_MAX: usize = 10;
 /// Secrets shorter than this can be guessed.
 const SECRET_BYTES_GOOD: usize = 16;
+
+/// A shorter part of a secret URL is rather a word than a token.
+const URL_PART_BYTES_MIN: usize = 16;
 
 /// What to do when a secret that the file asks for is not in the environment.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -25,11 +31,41 @@ pub(super) struct Variables<'a> {
     env: &'a dyn Env,
     report: &'a Report<'a>,
     missing: MissingSecrets,
+    /// Every secret that was read, whatever it is for, so that it can be masked wherever it turns up.
+    known: RefCell<Vec<SecretString>>,
 }
 
 impl<'a> Variables<'a> {
     pub(super) fn new(env: &'a dyn Env, report: &'a Report<'a>, missing: MissingSecrets) -> Self {
-        Self { env, report, missing }
+        let variables = Self { env, report, missing, known: RefCell::default() };
+        let secret = VARIABLES.iter().filter(|variable| variable.secret).map(|variable| variable.name);
+        for name in secret.chain(env::SECRET_ELSEWHERE.iter().copied()) {
+            match variables.value(name) {
+                // Only a part of it is secret, and the rest is a host that people look for.
+                Some(url) if url.contains("://") => variables.know_url(&url),
+                Some(value) => variables.know(&value),
+                None => {}
+            }
+        }
+        variables
+    }
+
+    /// Every secret that was read so far.
+    pub(super) fn known(&self) -> Vec<SecretString> {
+        self.known.borrow().clone()
+    }
+
+    /// Remembers a secret, and the parts of one that is a list.
+    fn know(&self, value: &str) {
+        let parts = value.split(',').map(str::trim).filter(|part| *part != value);
+        self.known.borrow_mut().extend(parts.chain([value]).map(SecretString::from));
+    }
+
+    /// Remembers what is secret in a URL: its password, as it is written and as it is meant.
+    fn know_url(&self, url: &str) {
+        for password in urls::passwords(url) {
+            self.know(&password);
+        }
     }
 
     /// The value without blanks around it. Set to nothing is not set, as on Heroku, where nothing is how one unsets.
@@ -87,13 +123,27 @@ impl<'a> Variables<'a> {
         what: &str,
     ) -> Option<SecretString> {
         match self.value(name) {
-            Some(value) if is_plain(&value) => Some(value.into()),
+            Some(value) if is_plain(&value) => {
+                self.know(&value);
+                Some(value.into())
+            }
             Some(_) => {
                 fail(format!("the environment variable {name} holds a blank or a character that is not visible ASCII"));
                 None
             }
             None => self.missing(name, fail, what).map(|()| SecretString::default()),
         }
+    }
+
+    /// A URL that is secret as a whole, since tokens live in its path as well as in its user and password.
+    pub(super) fn secret_url(&self, name: &str) -> Option<String> {
+        let url = self.value(name)?;
+        self.know(&url);
+        self.know_url(&url);
+        for part in url.split(['/', '?', '&', '=']).skip(3).filter(|part| part.len() >= URL_PART_BYTES_MIN) {
+            self.know(part);
+        }
+        Some(url)
     }
 
     /// Says that a variable is missing; `Some` when that is no error here.

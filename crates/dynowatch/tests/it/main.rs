@@ -2,6 +2,7 @@
 
 #![cfg(test)]
 
+mod canary;
 mod cli;
 mod config;
 mod crash;
