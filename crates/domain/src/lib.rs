@@ -15,6 +15,7 @@ pub mod alert;
 pub mod app_name;
 pub mod blind;
 pub mod delivery;
+pub mod drain_rotation;
 pub mod evidence;
 pub mod ids;
 pub mod key;

@@ -54,18 +54,35 @@ pub struct Release {
     pub actor: Option<String>,
     /// The cause as Heroku said it, as in `Deploy 0a1b2c3d` or `Set LOG_LEVEL config vars`.
     pub what: Option<String>,
+    /// What Heroku's API says of it, once asked. Its author and cause then stand above, in place of the log's.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub from_api: Option<FromApi>,
+}
+
+/// What only Heroku's API says of a release.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct FromApi {
+    /// Whether it runs other code (another slug or image) than the release before; `None` when that is not known.
+    pub code_changed: Option<bool>,
+    /// The commit its code was built from.
+    pub commit: Option<String>,
+    /// `pending`, `succeeded`, `failed`; old releases have none.
+    pub status: Option<String>,
 }
 
 impl Release {
-    /// Adds what another line with the same stamp said.
+    /// Adds what another source with the same stamp said. The API has the last word over log lines.
     #[must_use]
     pub fn merge(self, other: Self) -> Self {
+        let api_is_second = self.from_api.is_none() && other.from_api.is_some();
+        let (first, second) = if api_is_second { (other, self) } else { (self, other) };
         Self {
-            at: self.at,
-            version: self.version.or(other.version),
-            kind: if self.kind == ReleaseKind::Unknown { other.kind } else { self.kind },
-            actor: self.actor.or(other.actor),
-            what: self.what.or(other.what),
+            at: first.at,
+            version: first.version.or(second.version),
+            kind: if first.kind == ReleaseKind::Unknown { second.kind } else { first.kind },
+            actor: first.actor.or(second.actor),
+            what: first.what.or(second.what),
+            from_api: first.from_api.or(second.from_api),
         }
     }
 
@@ -101,6 +118,16 @@ mod tests {
             kind: ReleaseKind::Code,
             actor: Some("dev@example.com".into()),
             what: Some("Deploy 0a1b2c3d".into()),
+            from_api: None,
+        }
+    }
+
+    #[test]
+    fn the_api_has_the_last_word_in_either_order() {
+        let told = FromApi { code_changed: Some(true), commit: Some("0a1b2c3d4e5f".into()), status: None };
+        let api = Release { actor: Some("true@example.com".into()), from_api: Some(told), ..release() };
+        for merged in [release().merge(api.clone()), api.clone().merge(release())] {
+            assert_eq!((merged.actor.as_deref(), &merged.from_api), (Some("true@example.com"), &api.from_api));
         }
     }
 

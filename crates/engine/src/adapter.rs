@@ -98,7 +98,7 @@ pub(crate) fn release(record: &Record<'_>, at: Timestamp) -> Option<Release> {
         ApiEvent::AddonUpdated { name } => (ReleaseKind::AddOn, None, Some(format!("Update {}", text(name)))),
         _ => return None,
     };
-    Some(Release { at, version, kind, actor: line.actor.map(|actor| clean(actor, 120)), what })
+    Some(Release { at, version, kind, actor: line.actor.map(|actor| clean(actor, 120)), what, from_api: None })
 }
 
 /// The time in which the log router lost lines, as its own message says.

@@ -1,5 +1,5 @@
 //! Apps and the drain tokens that stand for them. An app comes from the file, from the first delivery of an unknown token
-//! (adopted), or from the name in a drain's URL; it keeps its id whatever it is called.
+//! (adopted), from the name in a drain's URL, or from the Heroku account; it keeps its id whatever it is called.
 
 use dynowatch_domain::{AppId, Timestamp};
 use sqlx::QueryBuilder;
@@ -21,6 +21,8 @@ pub enum AppOrigin {
     Adopted,
     /// A drain's URL names it.
     Url,
+    /// The Heroku account has it.
+    Heroku,
 }
 
 impl AppOrigin {
@@ -31,12 +33,13 @@ impl AppOrigin {
             Self::File => "file",
             Self::Adopted => "adopted",
             Self::Url => "url",
+            Self::Heroku => "heroku",
         }
     }
 
     fn read(text: &str) -> Result<Self> {
         word("an origin", text, |name| {
-            [Self::File, Self::Adopted, Self::Url].into_iter().find(|origin| origin.as_str() == name)
+            [Self::File, Self::Adopted, Self::Url, Self::Heroku].into_iter().find(|origin| origin.as_str() == name)
         })
     }
 }
@@ -69,6 +72,8 @@ pub struct DrainToken {
     pub origin: AppOrigin,
     /// Since when it is known.
     pub created_at: Timestamp,
+    /// The name in the path of the drain's URL, where the Heroku account told it. It stays when the app is renamed.
+    pub url_name: Option<String>,
 }
 
 type Row = (Uuid, String, String, Option<String>, i64, Option<i64>);
@@ -243,13 +248,14 @@ impl Store {
     /// # Errors
     /// When the store is away.
     pub async fn drain_tokens(&self, app: Option<AppId>) -> Result<Vec<DrainToken>> {
-        type Row = (String, Uuid, String, i64);
-        let sql = "SELECT token, app_id, origin, created_at FROM drain_tokens ORDER BY created_at, token";
+        type Row = (String, Uuid, String, i64, Option<String>);
+        let sql = "SELECT token, app_id, origin, created_at, url_name FROM drain_tokens ORDER BY created_at, token";
         let rows: Vec<Row> = read!(&self.state, |pool| sqlx::query_as(sql).fetch_all(pool))?;
         let tokens = rows.into_iter().filter(|(_, of, ..)| app.is_none_or(|app| app.0 == *of));
         tokens
-            .map(|(token, app, origin, at)| {
-                Ok(DrainToken { token, app: AppId(app), origin: AppOrigin::read(&origin)?, created_at: time(at) })
+            .map(|(token, app, origin, at, url_name)| {
+                let origin = AppOrigin::read(&origin)?;
+                Ok(DrainToken { token, app: AppId(app), origin, created_at: time(at), url_name })
             })
             .collect()
     }
@@ -265,6 +271,23 @@ impl Store {
         let _done = change!(
             &self.state,
             sqlx::query(sql).bind(token.as_ref()).bind(app.0).bind(origin.as_str()).bind(now.as_micros())
+        )?;
+        Ok(())
+    }
+
+    /// Lets a token stand for an app as the Heroku account says. The file keeps the last word.
+    ///
+    /// # Errors
+    /// When the store is away or full.
+    pub async fn learn_token(&self, token: &str, app: AppId, url_name: Option<&str>, now: Timestamp) -> Result<()> {
+        let sql = "INSERT INTO drain_tokens (token, app_id, origin, created_at, url_name) VALUES ($1, $2, 'heroku', $3, $4) \
+                   ON CONFLICT (token) DO UPDATE SET app_id = CASE WHEN drain_tokens.origin = 'file' THEN drain_tokens.app_id \
+                   ELSE excluded.app_id END, url_name = excluded.url_name";
+        let token = clean(token);
+        let url_name = url_name.map(clean);
+        let _done = change!(
+            &self.state,
+            sqlx::query(sql).bind(token.as_ref()).bind(app.0).bind(now.as_micros()).bind(url_name.as_deref())
         )?;
         Ok(())
     }

@@ -90,6 +90,10 @@ impl Store {
             .await?;
         let old_overrides = "DELETE FROM rule_overrides WHERE rule IN (SELECT rule FROM rule_overrides WHERE disabled_until < $1 LIMIT $2)";
         swept.others += self.slices(old_overrides, before(HOUR)).await?;
+        // One that was left has a drain that must not count for as long as it delivers.
+        let old_rotations = "DELETE FROM drain_rotations WHERE id IN (SELECT id FROM drain_rotations \
+                             WHERE next_at IS NULL AND state <> 'left' AND changed_at < $1 LIMIT $2)";
+        swept.others += self.slices(old_rotations, month).await?;
         if let Db::Lite { .. } = &self.state {
             let _done = change!(&self.state, sqlx::query("PRAGMA optimize"))?;
         }

@@ -21,9 +21,15 @@ impl Set {
     /// Version, what it does, SQL.
     fn steps(self) -> &'static [(i64, &'static str, &'static str)] {
         match self {
-            Self::SqliteState => &[(1, "state", include_str!("../migrations/sqlite/0001_state.sql"))],
+            Self::SqliteState => &[
+                (1, "state", include_str!("../migrations/sqlite/0001_state.sql")),
+                (3, "heroku", include_str!("../migrations/sqlite/0003_heroku.sql")),
+            ],
             Self::SqliteMetrics => &[(1, "metrics", include_str!("../migrations/sqlite_metrics/0001_metrics.sql"))],
-            Self::Postgres => &[(1, "state", include_str!("../migrations/postgres/0001_state.sql"))],
+            Self::Postgres => &[
+                (1, "state", include_str!("../migrations/postgres/0001_state.sql")),
+                (3, "heroku", include_str!("../migrations/postgres/0003_heroku.sql")),
+            ],
         }
     }
 
@@ -151,7 +157,7 @@ pub(crate) const STATE_TABLES: &[Table] = &[
     },
     Table {
         name: "drain_tokens",
-        columns: &[("token", Text), ("app_id", Uuid), ("origin", Text), ("created_at", Int)],
+        columns: &[("token", Text), ("app_id", Uuid), ("origin", Text), ("created_at", Int), ("url_name", Text)],
     },
     Table { name: "frames", columns: &[("app_id", Uuid), ("frame_id", Text), ("seen_at", Int)] },
     Table {
@@ -237,7 +243,18 @@ pub(crate) const STATE_TABLES: &[Table] = &[
     },
     Table {
         name: "releases",
-        columns: &[("app_id", Uuid), ("at", Int), ("version", Int), ("kind", Text), ("actor", Text), ("what", Text)],
+        columns: &[
+            ("app_id", Uuid),
+            ("at", Int),
+            ("version", Int),
+            ("kind", Text),
+            ("actor", Text),
+            ("what", Text),
+            ("release_id", Uuid),
+            ("code_changed", Bool),
+            ("commit_hash", Text),
+            ("status", Text),
+        ],
     },
     Table {
         name: "blinds",
@@ -267,6 +284,51 @@ pub(crate) const STATE_TABLES: &[Table] = &[
     },
     Table { name: "leases", columns: &[("name", Text), ("holder", Text), ("until_at", Int), ("fence", Int)] },
     Table { name: "processes", columns: &[("id", Uuid), ("started_at", Int), ("seen_at", Int)] },
+    Table {
+        name: "heroku_apps",
+        columns: &[
+            ("app_id", Uuid),
+            ("heroku_id", Uuid),
+            ("heroku_name", Text),
+            ("facts", Json),
+            ("formation", Json),
+            ("dynos", Json),
+            ("addons", Json),
+            ("drains", Json),
+            ("seen_at", Int),
+            ("gone_at", Int),
+            ("dynos_at", Int),
+            ("drains_at", Int),
+            ("releases_at", Int),
+            ("next_dynos_at", Int),
+            ("next_drains_at", Int),
+            ("problem", Text),
+        ],
+    },
+    Table { name: "heroku_sync", columns: &[("name", Text), ("next_at", Int), ("done_at", Int), ("problem", Text)] },
+    Table {
+        name: "drain_rotations",
+        columns: &[
+            ("id", Uuid),
+            ("app_id", Uuid),
+            ("version", Int),
+            ("state", Text),
+            ("mark", Text),
+            ("old_drain", Uuid),
+            ("old_token", Text),
+            ("new_drain", Uuid),
+            ("new_token", Text),
+            ("old_delivered_at", Int),
+            ("new_delivered_at", Int),
+            ("cutover_at", Int),
+            ("next_at", Int),
+            ("attempts", Int),
+            ("problem", Text),
+            ("by_whom", Text),
+            ("created_at", Int),
+            ("changed_at", Int),
+        ],
+    },
 ];
 
 /// The metrics tables.

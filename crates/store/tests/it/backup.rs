@@ -79,7 +79,7 @@ pub(crate) async fn broken_backups_change_nothing(bed: &Bed) {
         (String::new(), "no dynowatch backup"),
         ("hello\n".to_owned(), "no dynowatch backup"),
         (text.replacen("\"dynowatch_backup\":1", "\"dynowatch_backup\":7", 1), "format 7"),
-        (text.replacen("\"schema\":1", "\"schema\":9", 1), "newer"),
+        (text.replacen("\"schema\":", "\"schema\":9", 1), "newer"),
         (without_end, "cut off"),
         (without_a_row, "rows were written"),
         (text.replacen("\"table\":\"matches\"", "\"table\":\"cats\"", 1), "cats"),

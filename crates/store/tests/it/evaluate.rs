@@ -155,6 +155,7 @@ pub(crate) async fn lines_of_one_release_merge(bed: &Bed) {
         kind: ReleaseKind::AddOn,
         actor: Some("dev@example.com\0".into()),
         what: Some("Attach DATABASE".into()),
+        from_api: None,
     };
     let created = Release { version: Some(124), kind: ReleaseKind::Unknown, actor: None, what: None, ..cause.clone() };
     let older = Release { at: t(1), version: Some(123), ..created.clone() };

@@ -14,7 +14,7 @@ pub(crate) async fn answers_and_reopens(bed: &Bed) {
     assert_eq!(bed.store.engine(), engine);
     let app = bed.app("shop").await;
     let again = bed.again().await;
-    assert_eq!(again.schema_version().await.unwrap(), 1);
+    assert!(again.schema_version().await.unwrap() >= 3);
     assert_eq!(again.app_by_name("shop").await.unwrap().unwrap().id, app);
     again.close().await;
     bed.store.ping().await.unwrap();
@@ -22,7 +22,7 @@ pub(crate) async fn answers_and_reopens(bed: &Bed) {
 
 pub(crate) async fn a_newer_schema_is_refused(bed: &Bed) {
     bed.store.close().await;
-    let newer = "UPDATE _sqlx_migrations SET version = 999";
+    let newer = "UPDATE _sqlx_migrations SET version = 999 WHERE version = (SELECT MAX(version) FROM _sqlx_migrations)";
     if bed.store.engine() == Engine::Sqlite {
         let mut conn = SqliteConnection::connect(&bed.options.url).await.unwrap();
         sqlx::query(newer).execute(&mut conn).await.unwrap();
@@ -33,7 +33,7 @@ pub(crate) async fn a_newer_schema_is_refused(bed: &Bed) {
         conn.close().await.unwrap();
     }
     let error = Store::open(&bed.options).await.unwrap_err();
-    assert!(matches!(error, StoreError::NewerSchema { found: 999, known: 1 }), "{error}");
+    assert!(matches!(error, StoreError::NewerSchema { found: 999, .. }), "{error}");
     assert!(error.to_string().contains("999"));
 }
 
