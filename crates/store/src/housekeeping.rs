@@ -136,3 +136,7 @@ impl Store {
         Ok(removed)
     }
 }
+
+#[cfg(test)]
+#[path = "housekeeping_tests.rs"]
+mod tests;

@@ -42,3 +42,6 @@ pub use evaluate::{
     ResolvedAlert, TrackChange,
 };
 pub use open::{Store, StoreOptions};
+
+#[cfg(test)]
+mod statement_tests;

@@ -340,3 +340,7 @@ pub(crate) const METRICS_TABLES: &[Table] = &[Table {
 #[cfg(test)]
 #[path = "schema_tests.rs"]
 mod tests;
+
+#[cfg(test)]
+#[path = "migration_tests.rs"]
+mod migration_tests;

@@ -7,16 +7,16 @@ use crate::db::change;
 use crate::{Store, StoreOptions};
 
 /// Table, column, type, whether it may be empty, whether it is part of the key.
-type Shape = Vec<(String, String, String, bool, bool)>;
+pub(super) type Shape = Vec<(String, String, String, bool, bool)>;
 
-async fn sqlite_shape(db: &Db) -> Shape {
+pub(super) async fn sqlite_shape(db: &Db) -> Shape {
     let sql = "SELECT m.name, c.name, c.type, c.\"notnull\" = 0 AND c.pk = 0, c.pk > 0 FROM sqlite_master AS m, pragma_table_info(m.name) AS c \
                WHERE m.type = 'table' AND m.name NOT LIKE '\\_%' ESCAPE '\\' AND m.name NOT LIKE 'sqlite\\_%' ESCAPE '\\'";
     let Db::Lite { r, .. } = db else { panic!("not SQLite") };
     sqlx::query_as(sql).fetch_all(r).await.unwrap()
 }
 
-async fn postgres_shape(db: &Db) -> Shape {
+pub(super) async fn postgres_shape(db: &Db) -> Shape {
     let sql = "SELECT c.table_name::text, c.column_name::text, c.data_type::text, c.is_nullable = 'YES', EXISTS (SELECT 1 \
                FROM information_schema.key_column_usage AS k JOIN information_schema.table_constraints AS t USING (constraint_name) \
                WHERE t.constraint_type = 'PRIMARY KEY' AND k.table_name = c.table_name AND k.column_name = c.column_name) \
@@ -42,7 +42,7 @@ async fn indexes(db: &Db) -> Vec<String> {
 }
 
 /// The one word both engines' types stand for.
-fn neutral(shape: Shape) -> Shape {
+pub(super) fn neutral(shape: Shape) -> Shape {
     let word = |kind: String| {
         let word = match kind.as_str() {
             "INTEGER" | "bigint" | "boolean" => "integer",
