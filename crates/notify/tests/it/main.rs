@@ -3,4 +3,5 @@
 
 mod deliver;
 mod support;
+mod tls;
 mod wrong;
