@@ -15,6 +15,7 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 
 use crate::rule::{Condition, Rule};
+use crate::threshold::Level;
 use crate::{AlertId, NewId, Timestamp};
 
 /// What a look at a share or a silence says is taken to hold for this long. Looks come every ten seconds; one may be
@@ -79,6 +80,9 @@ pub struct Facts {
     pub count: u64,
     /// For a ratio, all requests of the window.
     pub of: Option<u64>,
+    /// For a threshold, what was measured; `None` when it fired for want of data.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub level: Option<Level>,
     /// The count may be too low: lines were lost or no longer kept.
     pub lower_bound: bool,
     /// The stamp of the line that made it true, or the end of the window that did.
@@ -381,8 +385,8 @@ impl Track {
                 firing.holds_until = firing.holds_until.max(until).max(now);
                 firing.join(facts);
                 if fresh {
-                    // A share is looked at again and again: those looks are no matches.
-                    let matches = u64::from(firing.facts.of.is_none());
+                    // A share or a level is looked at again and again: those looks are no matches.
+                    let matches = u64::from(is_count(rule));
                     firing.suppressed += matches;
                     match self.cooldown_until.filter(|until| now < *until) {
                         Some(until) if !firing.noted.cooldown => {

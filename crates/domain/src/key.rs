@@ -8,6 +8,7 @@ use serde::{Deserialize, Serialize};
 use crate::AppId;
 use crate::rule::GroupBy;
 use crate::signal::Signal;
+use crate::threshold::process_type;
 
 /// The longest value of a group; longer ones are cut.
 pub const GROUP_VALUE_BYTES_MAX: usize = 120;
@@ -47,7 +48,29 @@ impl Group {
                 GroupBy::PathPrefix => clean(&mut text, first_segment(signal.path.unwrap_or(b""))),
                 GroupBy::Code => text.push_str(&signal.code.map(|code| code.to_string()).unwrap_or_default()),
                 GroupBy::Status => text.push_str(&signal.status.map(|status| status.to_string()).unwrap_or_default()),
+                // Of series alone; rules about lines cannot ask for it.
+                GroupBy::Source | GroupBy::Label => {}
             }
+        }
+        Self(text)
+    }
+
+    /// The group of a metric's series under `group_by`, made as [`Group::of`] makes it.
+    #[must_use]
+    pub fn of_series(group_by: &[GroupBy], source: &str, label: &str) -> Self {
+        let mut text = String::new();
+        for &by in group_by.iter().filter(|by| by.is_of_series() && **by != GroupBy::App) {
+            let value = match by {
+                GroupBy::ProcessType => process_type(source),
+                GroupBy::Label => label,
+                _ => source,
+            };
+            if !text.is_empty() {
+                text.push(',');
+            }
+            text.push_str(by.as_str());
+            text.push('=');
+            clean(&mut text, value.as_bytes());
         }
         Self(text)
     }
@@ -122,6 +145,20 @@ mod tests {
             status: Some(503),
             path: Some(path),
             text: b"",
+        }
+    }
+
+    #[test]
+    fn groups_of_series() {
+        let cases: [(&[GroupBy], &str, &str, &str); 5] = [
+            (&[], "web.1", "", ""),
+            (&[GroupBy::ProcessType], "web.1", "", "process_type=web"),
+            (&[GroupBy::Dyno], "web.1", "", "dyno=web.1"),
+            (&[GroupBy::Source], "DATABASE", "", "source=DATABASE"),
+            (&[GroupBy::Source, GroupBy::Label], "a,b=c", "503", "source=a?b?c,label=503"),
+        ];
+        for (by, source, label, want) in cases {
+            assert_eq!(Group::of_series(by, source, label).0, want);
         }
     }
 

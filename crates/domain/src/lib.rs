@@ -6,9 +6,9 @@
 //! nothing of Logplex either: `engine` turns a log record into a [`signal::Signal`].
 //!
 //! Where to look: a rule's meaning is in [`rule`], which lines it takes in [`matcher`], its window in [`window`], the
-//! life of its alert in [`alert`], shares and silences over ten-second buckets in [`rollup`], the message in
-//! [`notice`], series and their slots in [`metric`], what may not leave the house in [`mask`], attempts and retries in
-//! [`delivery`], people in [`account`].
+//! life of its alert in [`alert`], shares and silences over ten-second buckets in [`rollup`], limits of metrics in
+//! [`threshold`], the message in [`notice`], series and their slots in [`metric`], what may not leave the house in
+//! [`mask`], attempts and retries in [`delivery`], people in [`account`].
 
 pub mod account;
 pub mod alert;
@@ -29,6 +29,7 @@ pub mod rollup;
 pub mod rule;
 pub mod rule_pack;
 pub mod signal;
+pub mod threshold;
 pub mod time;
 pub mod window;
 

@@ -252,7 +252,7 @@ impl Matcher {
         for rule in &rules {
             lines.push(Arc::new(match rule.condition {
                 Condition::Ratio { .. } => Lines::of_requests(rule)?,
-                Condition::Count { .. } | Condition::Absence { .. } => Lines::new(rule)?,
+                Condition::Count { .. } | Condition::Absence { .. } | Condition::Threshold(_) => Lines::new(rule)?,
             }));
         }
         let mut matcher = Self {
@@ -346,7 +346,8 @@ impl Matcher {
 
     fn level(&self, at: RuleIndex, rule: &Rule) -> Option<LevelRule> {
         let share = match rule.condition {
-            Condition::Count { .. } => return None,
+            // A threshold takes no line: metrics are recorded whatever rules there are.
+            Condition::Count { .. } | Condition::Threshold(_) => return None,
             Condition::Ratio { .. } => Some(Arc::new(Lines::share(&rule.matches))),
             Condition::Absence { .. } => None,
         };

@@ -96,7 +96,7 @@ impl Comparison {
     }
 
     /// Splits `> 3` into its sign and the rest.
-    fn split(text: &str) -> Option<(Self, &str)> {
+    pub(crate) fn split(text: &str) -> Option<(Self, &str)> {
         let text = text.trim();
         [(">=", Self::AtLeast), ("<=", Self::AtMost), (">", Self::Above), ("<", Self::Below)]
             .into_iter()

@@ -25,7 +25,8 @@ pub struct Bucket {
 
 /// Judges a ratio or an absence at `now` from the buckets of one key, those of its whole past that may matter.
 /// `armed_at` is when the rule began to look (its start, or ours); `firing` says that its alert is open, for then the
-/// silence alone decides: the life before it fades from view. A count rule is judged by its window, not here.
+/// silence alone decides: the life before it fades from view. A count is judged by its window and a threshold by its
+/// reading, not here.
 #[must_use]
 pub fn judge(
     rule: &Rule,
@@ -36,7 +37,7 @@ pub fn judge(
     now: Timestamp,
 ) -> Verdict {
     match &rule.condition {
-        Condition::Count { .. } => Verdict::Unknown,
+        Condition::Count { .. } | Condition::Threshold(_) => Verdict::Unknown,
         Condition::Ratio { threshold, requests_min, window } => {
             let from = now - *window;
             let (matched, total) = sum(buckets, from);
@@ -100,7 +101,7 @@ fn sum(buckets: &[Bucket], from: Timestamp) -> (u64, u64) {
 }
 
 fn facts(count: u64, of: Option<u64>, from: Timestamp, now: Timestamp) -> Facts {
-    Facts { count, of, lower_bound: false, at: now, first_at: from, last_at: now }
+    Facts { count, of, level: None, lower_bound: false, at: now, first_at: from, last_at: now }
 }
 
 #[cfg(test)]

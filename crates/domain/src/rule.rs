@@ -8,6 +8,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::parse::{CountThreshold, Glob, Invalid, ShareThreshold, show_duration};
 use crate::signal::{Code, Kind, Source};
+use crate::threshold::Threshold;
 
 /// The longest window of a rule.
 pub const WINDOW_MAX: Duration = Duration::from_secs(86_400);
@@ -196,6 +197,8 @@ pub enum Condition {
         /// Only where there was life before; without it, from the moment the rule is enabled.
         lively: Option<Lively>,
     },
+    /// A metric is beyond a limit. Takes no lines: read from what they have told.
+    Threshold(Threshold),
 }
 
 impl Condition {
@@ -204,16 +207,24 @@ impl Condition {
     pub fn window(&self) -> Duration {
         match self {
             Self::Count { window, .. } | Self::Ratio { window, .. } | Self::Absence { window, .. } => *window,
+            Self::Threshold(threshold) => threshold.window,
         }
     }
 
-    /// `count`, `ratio` or `absence`.
+    /// Whether it is judged from the ten-second buckets of [`crate::rollup`].
+    #[must_use]
+    pub fn reads_buckets(&self) -> bool {
+        matches!(self, Self::Ratio { .. } | Self::Absence { .. })
+    }
+
+    /// `count`, `ratio`, `absence` or `threshold`.
     #[must_use]
     pub fn name(&self) -> &'static str {
         match self {
             Self::Count { .. } => "count",
             Self::Ratio { .. } => "ratio",
             Self::Absence { .. } => "absence",
+            Self::Threshold(_) => "threshold",
         }
     }
 
@@ -224,6 +235,7 @@ impl Condition {
             Self::Count { threshold, .. } => threshold.to_string(),
             Self::Ratio { threshold, requests_min, .. } => format!("{threshold} of at least {requests_min} requests"),
             Self::Absence { fewer_than, .. } => format!("< {fewer_than}"),
+            Self::Threshold(threshold) => threshold.to_string(),
         }
     }
 }
@@ -251,11 +263,36 @@ pub enum GroupBy {
     Code,
     /// The answer's status.
     Status,
+    /// What a metric is about: a dyno, a database. For thresholds.
+    Source,
+    /// What a metric counts apart: a status, a code. For thresholds.
+    Label,
 }
 
 impl GroupBy {
     /// Every way to group.
-    pub const ALL: [Self; 6] = [Self::App, Self::ProcessType, Self::Dyno, Self::PathPrefix, Self::Code, Self::Status];
+    pub const ALL: [Self; 8] = [
+        Self::App,
+        Self::ProcessType,
+        Self::Dyno,
+        Self::PathPrefix,
+        Self::Code,
+        Self::Status,
+        Self::Source,
+        Self::Label,
+    ];
+
+    /// Whether the series of a metric can be told apart by it.
+    #[must_use]
+    pub fn is_of_series(self) -> bool {
+        matches!(self, Self::App | Self::ProcessType | Self::Dyno | Self::Source | Self::Label)
+    }
+
+    /// Whether lines can be told apart by it.
+    #[must_use]
+    pub fn is_of_lines(self) -> bool {
+        !matches!(self, Self::Source | Self::Label)
+    }
 
     /// The name used in rules and keys.
     #[must_use]
@@ -267,6 +304,8 @@ impl GroupBy {
             Self::PathPrefix => "path_prefix",
             Self::Code => "code",
             Self::Status => "status",
+            Self::Source => "source",
+            Self::Label => "label",
         }
     }
 }
@@ -355,6 +394,16 @@ impl Rule {
         if window.is_zero() || window > WINDOW_MAX {
             problem("window", format!("a window lasts between 1s and {}", show_duration(WINDOW_MAX)));
         }
+        let is_threshold = matches!(self.condition, Condition::Threshold(_));
+        for by in self.group_by.iter().filter(|by| if is_threshold { !by.is_of_series() } else { !by.is_of_lines() }) {
+            let (of, known) = if is_threshold {
+                ("lines", GroupBy::ALL.into_iter().filter(|by| by.is_of_series()).collect::<Vec<_>>())
+            } else {
+                ("metrics", GroupBy::ALL.into_iter().filter(|by| by.is_of_lines()).collect())
+            };
+            let known: Vec<&str> = known.into_iter().map(GroupBy::as_str).collect();
+            problem("group_by", format!("`{}` is of {of}: here one groups by {}", by.as_str(), known.join(", ")));
+        }
         let m = &self.matches;
         if m.reads_text() && m.requests_only() {
             problem("match", "`status` and `path_prefix` are of requests, `text` and `regex` of other lines: one rule cannot ask both".into());
@@ -374,6 +423,13 @@ impl Rule {
             }
             Condition::Ratio { .. } if m.reads_text() => {
                 problem("match", "a ratio is of requests: `text` and `regex` do not apply".into())
+            }
+            Condition::Threshold(_) if *m != MatchSpec::default() => problem(
+                "match",
+                "a threshold takes no lines: choose what it reads by `sources`, `labels` and `apps`".into(),
+            ),
+            Condition::Threshold(threshold) => {
+                threshold.problems().into_iter().for_each(|(key, text)| problem(key, text));
             }
             Condition::Absence { fewer_than: 0, .. } => {
                 problem("absence", "fewer than 0 lines cannot be: write \"< 1\"".into())

@@ -5,9 +5,11 @@
 //! How thresholds were chosen: what users see as failing requests pages at more than a few in five minutes; what
 //! happens once per dyno and always matters (`R15`, a damaged slug) pages at the first line; what is the client's doing,
 //! an intended state, or part of every deploy is in the pack but switched off, and its meaning says why. Rules about
-//! dynos group by process type: a leak in every `web` dyno is one problem, told once.
+//! dynos group by process type: a leak in every `web` dyno is one problem, told once. Limits of metrics fire before the
+//! codes do, after minutes without a break: where there is time, there is time to be sure.
 
 mod app;
+mod data;
 mod drain;
 mod dyno;
 mod router;
@@ -117,6 +119,7 @@ fn chapters() -> Vec<Chapter> {
         },
         Chapter { title: "Dynos: what the dyno manager saw", rules: of(dyno::ROWS) },
         Chapter { title: "The app's own words", rules: of(app::ROWS) },
+        Chapter { title: "Limits: memory, load, databases", rules: data::rules() },
         Chapter { title: "Logs and the drain itself", rules: [of(drain::ROWS), vec![drain::silent()]].concat() },
     ]
 }
@@ -172,7 +175,15 @@ A code that has no rule is counted in `dynowatch_platform_errors_total` all the 
 ";
 
 fn row(page: &mut String, rule: &Rule) {
-    let mut fires = format!("{}: {}", takes(&rule.matches), rule.condition);
+    let mut fires = match &rule.condition {
+        Condition::Threshold(threshold) => {
+            format!("`metric`: {threshold}, seen over {}", show_duration(threshold.window))
+        }
+        condition => format!("{}: {condition}", takes(&rule.matches)),
+    };
+    if !rule.pending_for.is_zero() {
+        let _ = write!(fires, ", for {}", show_duration(rule.pending_for));
+    }
     if let Condition::Absence { lively: Some(lively), .. } = &rule.condition {
         let _ = write!(fires, ", after at least {} lines in {}", lively.lines_min, show_duration(lively.within));
     }
@@ -257,6 +268,14 @@ mod tests {
             "postgres-connections",
             "drain-silent",
             "drain-rejected",
+            "memory-high",
+            "load-high",
+            "postgres-conns-high",
+            "table-cache-low",
+            "index-cache-low",
+            "postgres-wal-high",
+            "redis-memory-high",
+            "redis-evictions",
             "api-limited",
         ];
         let want: BTreeSet<String> = h.into_iter().chain(r).chain(l).chain(other.map(str::to_owned)).collect();

@@ -18,6 +18,7 @@ mod receivers;
 mod rule;
 mod rules;
 mod settings;
+mod threshold;
 mod urls;
 mod variables;
 

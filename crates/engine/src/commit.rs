@@ -431,7 +431,7 @@ fn restore(
 ) -> Held {
     let needed = match &rule.condition {
         Condition::Count { threshold, .. } => threshold.needed(),
-        Condition::Ratio { .. } | Condition::Absence { .. } => 1,
+        Condition::Ratio { .. } | Condition::Absence { .. } | Condition::Threshold(_) => 1,
     };
     Held { version, track, window: Window::restore(events, needed), lines: lines.into() }
 }

@@ -195,6 +195,7 @@ fn observe_matches(
         let facts = Facts {
             count: reading.count as u64,
             of: None,
+            level: None,
             lower_bound: reading.lower_bound || !scene.blinds(key.app, from, event.at).is_empty(),
             at: event.at,
             first_at: held.window.first_after(from).unwrap_or(event.at),

@@ -91,6 +91,9 @@ pub(crate) fn measured(condition: &Condition, facts: &Facts) -> String {
             let share = facts.count.saturating_mul(1_000_000).checked_div(all).unwrap_or(0);
             format!("{} of {all} requests ({})", facts.count, show_ppm(share / 1_000 * 1_000))
         }
+        (Condition::Threshold(_), _) => {
+            facts.level.as_ref().map_or_else(|| "no data".to_owned(), |level| format!("{at_least}{level}"))
+        }
         (Condition::Absence { .. }, _) => plural(facts.count, "line"),
         (Condition::Count { .. } | Condition::Ratio { .. }, _) => plural(facts.count, "event"),
     }

@@ -12,7 +12,7 @@ use dynowatch_domain::mask::Masker;
 use dynowatch_domain::matcher::{AppRules, MatcherError};
 use dynowatch_domain::release::Release;
 use dynowatch_domain::rollup::{self, BUCKET, Bucket};
-use dynowatch_domain::rule::{Condition, Rule};
+use dynowatch_domain::rule::Rule;
 use dynowatch_domain::{AlertId, AppId, NewId, Timestamp};
 use dynowatch_logplex::{Format, Frame, Malformed, StampCache, entries, message};
 use dynowatch_store::{Changes, FiredAlert};
@@ -244,9 +244,7 @@ impl Replay {
         let levels: Vec<Arc<Rule>> = self
             .book
             .iter()
-            .filter(|rule| {
-                rule.enabled && rule.wants_app(&self.app_name) && !matches!(rule.condition, Condition::Count { .. })
-            })
+            .filter(|rule| rule.enabled && rule.wants_app(&self.app_name) && rule.condition.reads_buckets())
             .cloned()
             .collect();
         let blinds: Vec<Blind> = self.blinds.iter().map(|(_, blind)| blind.clone()).collect();

@@ -288,7 +288,7 @@ async fn judge(shared: &Shared, now: Timestamp) -> Result<(), StoreError> {
     let book = shared.book.load_full();
     let levels: Vec<Arc<Rule>> = book
         .iter()
-        .filter(|rule| book.active(&rule.name).is_some() && !matches!(rule.condition, Condition::Count { .. }))
+        .filter(|rule| book.active(&rule.name).is_some() && rule.condition.reads_buckets())
         .cloned()
         .collect();
     let Some(horizon) = levels.iter().map(|rule| rollup::horizon(&rule.condition)).max() else { return Ok(()) };

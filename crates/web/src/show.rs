@@ -63,8 +63,15 @@ pub(crate) fn measured(condition: &str, facts: &Facts) -> String {
             format!("{at_least}{} of {all} requests ({})", facts.count, show_ppm(share / 1_000 * 1_000))
         }
         ("absence", None) => plural("line"),
+        ("threshold", None) => level(facts),
         _ => plural("event"),
     }
+}
+
+/// The measured value of a threshold.
+fn level(facts: &Facts) -> String {
+    let at_least = if facts.lower_bound { "at least " } else { "" };
+    facts.level.as_ref().map_or_else(|| "no data".to_owned(), |level| format!("{at_least}{level}"))
 }
 
 /// Why an alert is over.
@@ -132,7 +139,8 @@ pub(crate) fn decision(effect: &Effect, condition: &str, receivers: &[String]) -
             "A match joined this alert although the condition no longer held; it sends nothing of its own.".to_owned()
         }
         Effect::HeldUnknown { .. } => {
-            "The condition could not be judged because lines are missing; the alert stays as it is.".to_owned()
+            "The condition could not be judged because lines or values are missing; the alert stays as it is."
+                .to_owned()
         }
         Effect::Resolved { reason, facts, told, .. } => {
             let nobody = if *told { "" } else { " Nobody had been told of it." };
@@ -242,7 +250,7 @@ mod tests {
     fn decisions_say_why() {
         let alert = AlertId("019e0178-2a00-7000-8000-0000000000aa".parse().unwrap());
         let t = Timestamp::parse("2026-05-07T08:06:12Z").unwrap();
-        let facts = Facts { count: 4, of: None, lower_bound: true, at: t, first_at: t, last_at: t };
+        let facts = Facts { count: 4, of: None, level: None, lower_bound: true, at: t, first_at: t, last_at: t };
         let notify = Effect::Notify {
             alert,
             kind: NoticeKind::StillFiring,

@@ -14,9 +14,13 @@ use dynowatch_domain::signal::{Code, Kind, Source};
 use super::keys;
 use super::names::{did_you_mean, is_name};
 use super::reader::{Node, Table, shortened};
+use super::threshold::{self, ThresholdDraft};
 
 /// The most values in one list of a match.
 const VALUES_MAX: usize = 1_000;
+/// The keys that say what a rule asks; it has one of them.
+const CONDITIONS: [&str; 4] = ["count", "ratio", "absence", METRIC];
+const METRIC: &str = "metric";
 const COUNT_WANTED: &str = "a text such as \"> 3\" or \">= 4\"";
 
 /// What rules may refer to, and what they get where they say nothing.
@@ -45,6 +49,7 @@ pub(super) struct Draft<'a> {
     count: Option<CountThreshold>,
     ratio: Option<ShareThreshold>,
     absence: Option<u64>,
+    threshold: Option<ThresholdDraft>,
     window: Option<Duration>,
     requests_min: Option<u64>,
     lively: Option<Lively>,
@@ -74,6 +79,7 @@ impl<'a> Draft<'a> {
             count: get("count").and_then(|node| node.parsed(COUNT_WANTED)),
             ratio: get("ratio").and_then(|node| node.parsed("a text such as \"> 5%\"")),
             absence: get("absence").and_then(|node| read_absence(&node)),
+            threshold: Some(ThresholdDraft::read(table)),
             window: duration("window"),
             requests_min: get("requests_min").and_then(|node| node.number(1..=1_000_000, "requests")),
             lively: get("lively").and_then(|node| read_lively(&node)),
@@ -94,7 +100,7 @@ impl<'a> Draft<'a> {
     }
 
     /// The rule that the table writes, with the defaults filled in.
-    pub(super) fn into_rule(self, name: &str, context: &Context<'_>) -> Option<Rule> {
+    pub(super) fn into_rule(mut self, name: &str, context: &Context<'_>) -> Option<Rule> {
         let condition = self.condition();
         let mut rule = Rule::new(name, self.matches.clone().unwrap_or_default(), condition?);
         rule.origin = Origin::File;
@@ -108,7 +114,7 @@ impl<'a> Draft<'a> {
     }
 
     /// The built-in rule with the written keys in place of its own.
-    pub(super) fn over(self, mut rule: Rule) -> Option<Rule> {
+    pub(super) fn over(mut self, mut rule: Rule) -> Option<Rule> {
         if let Some(matches) = &self.matches {
             rule.matches = matches.clone();
         }
@@ -141,15 +147,14 @@ impl<'a> Draft<'a> {
         problems.is_empty().then_some(rule)
     }
 
-    /// The condition of a rule that stands for itself: exactly one of three, with all it needs.
-    fn condition(&self) -> Option<Condition> {
-        let written: Vec<Node<'_>> =
-            ["count", "ratio", "absence"].iter().filter_map(|key| self.table.get(key)).collect();
+    /// The condition of a rule that stands for itself: exactly one of four, with all it needs.
+    fn condition(&mut self) -> Option<Condition> {
+        let written: Vec<Node<'_>> = CONDITIONS.iter().filter_map(|key| self.table.get(key)).collect();
         let kind = match written.as_slice() {
             [] => {
                 return self.table.fail(
                     "",
-                    "nothing to fire on: write one of count = \"> 3\", ratio = \"> 5%\" or absence = \"< 1\"",
+                    "nothing to fire on: write one of count = \"> 3\", ratio = \"> 5%\", absence = \"< 1\" or metric = \"dyno.memory_percent\"",
                 );
             }
             [only] => only.key.rsplit('.').next().unwrap_or_default().to_owned(),
@@ -162,6 +167,10 @@ impl<'a> Draft<'a> {
             }
         };
         self.refuse_foreign(&kind);
+        if kind == METRIC {
+            let draft = self.threshold.take()?;
+            return draft.threshold(&self.table, self.window).map(Condition::Threshold);
+        }
         if !self.table.has("window") {
             self.table.fail::<()>("window", "missing: write how long to look back, as in window = \"5m\"");
         }
@@ -184,15 +193,19 @@ impl<'a> Draft<'a> {
 
     /// A built-in condition with the written parts in place of its own. It stays of its kind: another kind is another
     /// rule, and is written as one.
-    fn changed_condition(&self, base: &Condition) -> Option<Condition> {
-        let foreign = ["count", "ratio", "absence"].into_iter().filter(|key| *key != base.name());
+    fn changed_condition(&mut self, base: &Condition) -> Option<Condition> {
+        let own = match base {
+            Condition::Threshold(_) => METRIC,
+            _ => base.name(),
+        };
+        let foreign = CONDITIONS.into_iter().filter(|key| *key != own);
         for node in foreign.filter_map(|key| self.table.get(key)) {
             node.fail::<()>(format!(
                 "this built-in rule is made of `{}`: change that, or write a rule of its name under [[rules]], which replaces it",
-                base.name()
+                own
             ));
         }
-        self.refuse_foreign(base.name());
+        self.refuse_foreign(own);
         let mut changed = base.clone();
         match &mut changed {
             Condition::Count { threshold, window } => {
@@ -211,13 +224,15 @@ impl<'a> Draft<'a> {
                     *lively = self.lively;
                 }
             }
+            Condition::Threshold(threshold) => self.threshold.take()?.over(threshold, self.window),
         }
         Some(changed)
     }
 
     /// Keys that belong to another kind of condition.
     fn refuse_foreign(&self, kind: &str) {
-        for (key, owner) in [("requests_min", "ratio"), ("lively", "absence")] {
+        let of_metrics = threshold::KEYS.iter().map(|key| (*key, METRIC));
+        for (key, owner) in [("requests_min", "ratio"), ("lively", "absence")].into_iter().chain(of_metrics) {
             if let Some(node) = self.table.get(key).filter(|_| kind != owner) {
                 node.fail::<()>(format!("belongs to `{owner}`, and this rule has `{kind}`: leave it out"));
             }
@@ -236,7 +251,7 @@ pub(super) fn fail_at(table: &Table<'_>, key: &str, problem: &str) {
     };
 }
 
-fn set<T>(place: &mut T, value: Option<T>) {
+pub(super) fn set<T>(place: &mut T, value: Option<T>) {
     if let Some(value) = value {
         *place = value;
     }
@@ -313,7 +328,7 @@ fn read_regex(node: &Node<'_>) -> Option<String> {
     }
 }
 
-fn read_globs(node: &Node<'_>, wanted: &str) -> Vec<Glob> {
+pub(super) fn read_globs(node: &Node<'_>, wanted: &str) -> Vec<Glob> {
     node.one_or_more().iter().filter_map(|node| node.parsed(wanted)).collect()
 }
 

@@ -119,7 +119,7 @@ pub(crate) fn line(text: &[u8]) -> EvidenceLine {
 }
 
 pub(crate) fn facts(count: u64) -> Facts {
-    Facts { count, of: None, lower_bound: false, at: t(3), first_at: t(0), last_at: t(3) }
+    Facts { count, of: None, level: None, lower_bound: false, at: t(3), first_at: t(0), last_at: t(3) }
 }
 
 pub(crate) fn firing(alert: AlertId, at: Timestamp) -> Track {

@@ -42,7 +42,7 @@ async fn config_check_says_everything() {
     DYNO                                 unset                  default
     SLACK_BOT_TOKEN                      unset                  default
 
-    rules: 1 on, 50 off; 1 of those on tell somebody
+    rules: 1 on, 58 off; 1 of those on tell somebody
     apps: shop
     receivers: file (log alerts.log)
     WARNING: environment: HEROKU_LOG_DRAIN_HMAC_SECRET: a secret of fewer than 16 bytes can be guessed: make one with `openssl rand -hex 32`
@@ -57,7 +57,7 @@ async fn config_check_says_everything() {
     insta::assert_snapshot!(done.stdout, @r#"
     2 errors:
     dynowatch.toml:2: server.listen: 5 is an integer: write an address such as "127.0.0.1:8080"
-    dynowatch.toml:3: rules[0]: nothing to fire on: write one of count = "> 3", ratio = "> 5%" or absence = "< 1"
+    dynowatch.toml:3: rules[0]: nothing to fire on: write one of count = "> 3", ratio = "> 5%", absence = "< 1" or metric = "dyno.memory_percent"
     "#);
 
     let unreachable = program_in(folder.path()).env("DATABASE_URL", "postgres://u:secret-word@127.0.0.1:1/x");

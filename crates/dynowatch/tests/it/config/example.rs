@@ -35,7 +35,7 @@ fn the_example_is_a_good_file() {
 #[test]
 fn the_example_is_good_with_everything_uncommented() {
     let config = good(&whole_example());
-    assert_eq!(config.rules.iter().filter(|rule| rule.origin == Origin::File).count(), 6);
+    assert_eq!(config.rules.iter().filter(|rule| rule.origin == Origin::File).count(), 9);
     assert_eq!((config.receivers.len(), config.rules[0].receivers.as_slice()), (5, ["operator".to_owned()].as_slice()));
 }
 

@@ -6,6 +6,7 @@ use dynowatch::config::{DrainConfig, FILE_DEFAULT, Provenance};
 use dynowatch_domain::rule::{Condition, GroupBy, Lively, MatchSpec, Origin, Rule, Severity, StatusPattern};
 use dynowatch_domain::rule_pack;
 use dynowatch_domain::signal::{Code, Kind, Source};
+use dynowatch_domain::threshold::{Aggregate, NoData, PercentOf, Threshold};
 use dynowatch_notify::ReceiverKind;
 use secrecy::ExposeSecret;
 
@@ -84,6 +85,62 @@ fn without_a_file_there_are_defaults_and_the_pack() {
         "environment: HEROKU_LOG_DRAIN_HMAC_SECRET: not set: every delivery is answered 501"
     );
     assert!(config.warnings[1].contains("sent to nobody"), "{:?}", config.warnings);
+}
+
+#[test]
+fn every_key_of_a_threshold_is_read() {
+    let config = good(
+        r#"
+        [[rules]]
+        name = "whole"
+        metric = "postgres.connections_active"
+        value = ">= 80"
+        clear = "< 70.5"
+        aggregation = "max"
+        percent_of = "postgres.connections_max"
+        rate_per = "1m"
+        no_data = "fire"
+        sources = ["DATABASE", "HEROKU_*"]
+        labels = "x"
+        window = "10m"
+        group_by = ["source", "label"]
+        [[rules]]
+        name = "short"
+        metric = "custom.queue.depth"
+        value = "< 5"
+        percent_of = 20
+        [rule_pack.rules.memory-high]
+        value = "> 95"
+        for = "10m"
+        "#,
+    );
+    let Condition::Threshold(whole) = &rule(&config, "whole").condition else { panic!("not a threshold") };
+    let want = Threshold {
+        metric: "postgres.connections_active".into(),
+        sources: vec!["DATABASE".parse().unwrap(), "HEROKU_*".parse().unwrap()],
+        labels: vec!["x".parse().unwrap()],
+        aggregation: Some(Aggregate::Max),
+        percent_of: Some(PercentOf::Metric("postgres.connections_max".into())),
+        rate_per: Some(MINUTE),
+        fires: ">= 80".parse().unwrap(),
+        clears: Some("< 70.5".parse().unwrap()),
+        window: MINUTE * 10,
+        no_data: NoData::Fire,
+    };
+    assert_eq!(
+        (whole, rule(&config, "whole").group_by.as_slice()),
+        (&want, [GroupBy::Source, GroupBy::Label].as_slice())
+    );
+    let short = Condition::Threshold(Threshold {
+        percent_of: Some(PercentOf::Number("20".parse().unwrap())),
+        ..Threshold::new("custom.queue.depth", "< 5".parse().unwrap())
+    });
+    let Condition::Threshold(found) = &rule(&config, "short").condition else { panic!("not a threshold") };
+    assert_eq!(Condition::Threshold(Threshold { window: MINUTE, ..found.clone() }), short);
+    assert_eq!(found.window, MINUTE * 3, "three times as long as such values are apart");
+    let (memory, before) = (rule(&config, "memory-high"), built_in("memory-high"));
+    assert_eq!(memory.condition.threshold(), before.condition.threshold().replace("> 90", "> 95"));
+    assert_eq!((memory.pending_for, memory.group_by.clone()), (MINUTE * 10, before.group_by));
 }
 
 #[test]
