@@ -58,6 +58,8 @@ pub struct Config {
     pub listen: SocketAddr,
     /// Where people reach this instance, without a trailing `/`. Without it messages hold no link.
     pub public_url: Option<String>,
+    /// What this instance is to its team: `production`, `staging`, `demo`.
+    pub environment: Option<String>,
     /// Where the store is.
     pub database_url: DatabaseUrl,
     /// The most bytes of metrics that are kept.
@@ -218,6 +220,7 @@ fn read_all(name: Option<&str>, root: &Table<'_>, env: &dyn Env, missing: Missin
         file: name.map(str::to_owned),
         listen: settings.listen,
         public_url: settings.public_url,
+        environment: settings.environment,
         database_url: settings.database_url,
         metrics_bytes_max: settings.metrics_bytes_max,
         drain: settings.drain,

@@ -60,18 +60,20 @@ impl Server {
         let (engine, mut loops) = Engine::start(options).await.context("the engine did not start")?;
         let drain = Arc::new(Drain::new(engine.clone(), drain_settings(config)));
         let (reload, reloads) = mpsc::channel(1);
+        let (stop, stopped) = watch::channel(false);
         let router = dynowatch_web::router(WebOptions {
             engine: engine.clone(),
             drain: Arc::clone(&drain),
             api_tokens: config.api_tokens.clone(),
             api_limits: api_limits(config),
             reload,
+            environment: config.environment.clone(),
+            stop: stopped.clone(),
         });
         let listener = std::net::TcpListener::bind(config.listen)
             .with_context(|| format!("cannot listen on {}", config.listen))?;
         listener.set_nonblocking(true)?;
         let address = listener.local_addr()?;
-        let (stop, stopped) = watch::channel(false);
         let (release, released) = oneshot::channel();
         let (served, serving) = oneshot::channel();
         let ingest = ingest_thread(

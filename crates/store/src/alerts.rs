@@ -112,6 +112,10 @@ pub struct AlertFilter {
     pub app: Option<AppId>,
     /// Only of this rule.
     pub rule: Option<String>,
+    /// Only of this severity; leaves out those that are pending, whose severity is not known.
+    pub severity: Option<Severity>,
+    /// Only those that fired at this moment or later, or are pending.
+    pub since: Option<Timestamp>,
     /// Only those before this.
     pub before: Option<AlertCursor>,
     /// How many at most.
@@ -180,7 +184,9 @@ impl Store {
     /// When the store is away.
     pub async fn alerts(&self, filter: &AlertFilter) -> Result<Vec<AlertRow>> {
         let mut alerts = match (filter.state, filter.before) {
-            (None | Some(AlertState::Pending), None) => self.pending_alerts(filter).await?,
+            (None | Some(AlertState::Pending), None) if filter.severity.is_none() => {
+                self.pending_alerts(filter).await?
+            }
             _ => Vec::new(),
         };
         if filter.state == Some(AlertState::Pending) {
@@ -200,6 +206,12 @@ impl Store {
                 }
                 if let Some(rule) = &filter.rule {
                     query.push(" AND a.rule = ").push_bind(rule.as_str());
+                }
+                if let Some(severity) = filter.severity {
+                    query.push(" AND a.severity = ").push_bind(severity.as_str());
+                }
+                if let Some(since) = filter.since {
+                    query.push(" AND a.fired_at >= ").push_bind(since.as_micros());
                 }
                 if let Some(before) = filter.before {
                     query

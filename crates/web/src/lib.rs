@@ -3,13 +3,15 @@
 //!
 //! [`server`] owns the port and sends each request its way: deliveries to [`drain`], all else to the axum router made by
 //! [`router()`], whose whole URL surface stands in `router.rs`. `auth` decides who may ask and `flood` how often, `viewer`
-//! is who looks at a page, `api` is the JSON API with a
-//! module per resource, `pages` the HTML, `health` and `metrics` what machines look at. `show` turns decisions and
+//! is who looks at a page, `api` is the JSON API with a module per resource, `pages` the HTML, `events` the stream that
+//! keeps open pages true, `compress` and `zone` what both need, `health` and `metrics` what machines look at. `show` turns decisions and
 //! other people's bytes into what may be shown.
 
 mod api;
 mod auth;
+mod compress;
 pub mod drain;
+mod events;
 mod flood;
 mod health;
 mod metrics;
@@ -20,6 +22,7 @@ pub mod server;
 mod show;
 #[allow(dead_code, reason = "the pages that change things and the sign-in that makes viewers build on this")]
 mod viewer;
+mod zone;
 
 pub use axum::Router;
 

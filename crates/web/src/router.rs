@@ -11,16 +11,18 @@ use axum::response::{IntoResponse, Response};
 use axum::routing::{MethodRouter, get, patch, post};
 use dynowatch_engine::Engine;
 use secrecy::SecretString;
-use tokio::sync::{mpsc, oneshot};
+use tokio::sync::{mpsc, oneshot, watch};
 
 use crate::api::error::ApiError;
 use crate::api::{alerts, apps, config, deliveries, drain, openapi, receivers, rules};
 use crate::auth::{Tokens, reader_required, scraper_required, token_required};
+use crate::compress::compressed;
 use crate::drain::Drain;
+use crate::events::Hub;
 use crate::flood::{ApiLimits, Flood, address_limited};
 use crate::health::{Outbox, Recent};
 use crate::viewer::forms_guarded;
-use crate::{health, metrics, pages};
+use crate::{events, health, metrics, pages};
 
 /// The longest body of a request to the API.
 const BODY_BYTES_MAX: usize = 64 * 1024;
@@ -37,6 +39,10 @@ pub struct WebOptions {
     pub api_limits: ApiLimits,
     /// Where to ask for the configuration to be read again.
     pub reload: mpsc::Sender<ReloadRequest>,
+    /// What this instance is to its team (`production`, `staging`, `demo`): the banner of every page.
+    pub environment: Option<String>,
+    /// Becomes true when the process stops: then what never ends by itself ends.
+    pub stop: watch::Receiver<bool>,
 }
 
 /// Someone asked for the configuration to be read again.
@@ -53,6 +59,8 @@ pub(crate) struct Web {
     pub(crate) flood: Flood,
     pub(crate) outbox: Recent<Outbox>,
     pub(crate) reload: mpsc::Sender<ReloadRequest>,
+    pub(crate) environment: Option<String>,
+    pub(crate) events: Hub,
 }
 
 type Route = (&'static str, &'static str, MethodRouter<Arc<Web>>);
@@ -88,6 +96,7 @@ pub(crate) fn open_routes() -> Vec<Route> {
         ("GET", "/healthz",             get(health::healthz)),
         ("GET", "/readyz",              get(health::readyz)),
         ("GET", "/assets/{file}",       get(pages::assets::file)),
+        ("POST", "/preferences",        post(pages::look::save)),
     ]
 }
 
@@ -95,9 +104,12 @@ pub(crate) fn open_routes() -> Vec<Route> {
 #[rustfmt::skip]
 fn page_routes() -> Vec<Route> {
     vec![
-        ("GET", "/",            get(pages::overview::show)),
-        ("GET", "/alerts/{id}", get(pages::alert::show)),
-        ("GET", "/deliveries",  get(pages::deliveries::show)),
+        ("GET",  "/",            get(pages::overview::show)),
+        ("GET",  "/alerts",      get(pages::alerts::show)),
+        ("GET",  "/alerts/{id}", get(pages::alert::show)),
+        ("GET",  "/deliveries",  get(pages::deliveries::show)),
+        ("GET",  "/events",      get(events::stream)),
+        ("GET",  "/palette",     get(pages::palette::list)),
     ]
 }
 
@@ -107,15 +119,17 @@ fn table(routes: Vec<Route>) -> Router<Arc<Web>> {
 
 /// Everything but the drain endpoint.
 pub fn router(options: WebOptions) -> Router {
-    let WebOptions { engine, drain, api_tokens, api_limits, reload } = options;
+    let WebOptions { engine, drain, api_tokens, api_limits, reload, environment, stop } = options;
     let (tokens, flood) = (Tokens::new(&api_tokens), Flood::new(api_limits));
-    let web = Arc::new(Web { engine, drain, tokens, flood, outbox: Recent::default(), reload });
+    let (outbox, events) = (Recent::default(), Hub::new(stop));
+    let web = Arc::new(Web { engine, drain, tokens, flood, outbox, reload, environment, events });
     let metrics = Router::new().route("/metrics", get(metrics::show));
     Router::new()
         .merge(table(api_routes()).route_layer(from_fn_with_state(Arc::clone(&web), token_required)))
         .merge(
             table(page_routes())
                 .route_layer(from_fn(forms_guarded))
+                .route_layer(from_fn(pages::error::dressed))
                 .route_layer(from_fn_with_state(Arc::clone(&web), reader_required)),
         )
         .merge(metrics.route_layer(from_fn_with_state(Arc::clone(&web), scraper_required)))
@@ -125,6 +139,7 @@ pub fn router(options: WebOptions) -> Router {
         .layer(DefaultBodyLimit::max(BODY_BYTES_MAX))
         .layer(from_fn_with_state(Arc::clone(&web), address_limited))
         .layer(map_response(guarded))
+        .layer(from_fn(compressed))
         .with_state(web)
 }
 

@@ -55,7 +55,7 @@ pub(crate) async fn run(ctx: &mut Context, command: Command) -> Result<(), Failu
                 None => None,
             };
             let state = state.as_deref().and_then(AlertState::named);
-            let alerts = store.alerts(&AlertFilter { state, app, rule, before: None, limit }).await?;
+            let alerts = store.alerts(&AlertFilter { state, app, rule, limit, ..AlertFilter::default() }).await?;
             list(ctx, &masker, &alerts)
         }
         Command::Show { id } => {

@@ -105,7 +105,7 @@ fn configuration(
 ) -> Result<Config, Failure> {
     let path = |name: &str| folder.join(name).display().to_string();
     let mut text = format!(
-        "[defaults]\nreceivers = [\"file\", \"terminal\"]\nsend_resolved = true\n\
+        "[server]\nenvironment = \"demo\"\n[defaults]\nreceivers = [\"file\", \"terminal\"]\nsend_resolved = true\n\
          [[receivers]]\nname = \"file\"\nlog = {{ path = {} }}\n[[receivers]]\nname = \"terminal\"\nlog = {{}}\n",
         toml::Value::from(path("alerts.log"))
     );

@@ -39,6 +39,7 @@ pub(crate) fn needs_restart(old: &Config, new: &Config) -> Vec<String> {
     let values = |config: &Config| {
         [
             ("server.listen", config.listen.to_string()),
+            ("server.environment", config.environment.clone().unwrap_or_else(|| "unset".to_owned())),
             ("store.url", config.database_url.to_string()),
             ("store.metrics_bytes_max", config.metrics_bytes_max.to_string()),
             ("limits.apps", config.limits.apps.to_string()),
@@ -55,6 +56,7 @@ pub(crate) fn needs_restart(old: &Config, new: &Config) -> Vec<String> {
 /// The new configuration with the old values of what is fixed.
 pub(crate) fn in_force(old: &Config, mut new: Config) -> Config {
     new.listen = old.listen;
+    new.environment.clone_from(&old.environment);
     new.database_url = old.database_url.clone();
     new.metrics_bytes_max = old.metrics_bytes_max;
     new.limits = old.limits;

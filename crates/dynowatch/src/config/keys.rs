@@ -3,7 +3,7 @@
 
 pub(super) const FILE: &[&str] =
     &["server", "store", "drain", "defaults", "rule_pack", "limits", "apps", "receivers", "rules"];
-pub(super) const SERVER: &[&str] = &["listen", "public_url"];
+pub(super) const SERVER: &[&str] = &["listen", "public_url", "environment"];
 pub(super) const STORE: &[&str] = &["url", "metrics_bytes_max"];
 pub(super) const DRAIN: &[&str] = &["enabled", "body_bytes_max"];
 pub(super) const DEFAULTS: &[&str] = &["receivers", "cooldown", "resolve_after", "severity", "send_resolved"];

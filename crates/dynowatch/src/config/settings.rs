@@ -10,6 +10,7 @@ use serde::Serialize;
 
 use super::env;
 use super::keys;
+use super::names::is_name;
 use super::reader::{Node, Table, shortened};
 use super::urls::{self, DatabaseUrl};
 use super::variables::Variables;
@@ -18,6 +19,8 @@ use super::variables::Variables;
 pub const BODY_BYTES_MAX_DEFAULT: u64 = 8 << 20;
 /// `store.metrics_bytes_max` without a file.
 pub const METRICS_BYTES_MAX_DEFAULT: u64 = 1 << 30;
+/// The longest name of an environment: it stands in a narrow banner.
+const ENVIRONMENT_BYTES_MAX: usize = 32;
 const LISTEN_DEFAULT: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 8080);
 const DATABASE_URL_DEFAULT: &str = "sqlite://dynowatch.db";
 
@@ -95,6 +98,7 @@ pub struct Limits {
 pub(super) struct Settings {
     pub(super) listen: SocketAddr,
     pub(super) public_url: Option<String>,
+    pub(super) environment: Option<String>,
     pub(super) database_url: DatabaseUrl,
     pub(super) metrics_bytes_max: u64,
     pub(super) drain: DrainConfig,
@@ -110,7 +114,7 @@ impl Settings {
     /// is never used, since the error ends the start.
     pub(super) fn read(root: &Table<'_>, variables: &Variables<'_>) -> Option<Self> {
         let mut picker = Picker { variables, file: root.report.file().to_owned(), list: Vec::new() };
-        let (listen, public_url) = server(root, &mut picker);
+        let Server { listen, public_url, environment } = server(root, &mut picker);
         let (database_url, metrics_bytes_max) = store(root, &mut picker);
         let drain = drain(root, &mut picker);
         let limits = limits(root, &mut picker);
@@ -128,6 +132,7 @@ impl Settings {
         Some(Self {
             listen,
             public_url,
+            environment,
             database_url: database_url?,
             metrics_bytes_max,
             drain,
@@ -199,7 +204,14 @@ fn at_line<'a, T>(table: Option<&Table<'a>>, key: &str, read: impl FnOnce(&Node<
     Some((value, node.line()))
 }
 
-fn server(root: &Table<'_>, picker: &mut Picker<'_>) -> (SocketAddr, Option<String>) {
+/// `[server]`.
+struct Server {
+    listen: SocketAddr,
+    public_url: Option<String>,
+    environment: Option<String>,
+}
+
+fn server(root: &Table<'_>, picker: &mut Picker<'_>) -> Server {
     let table = root.table("server", keys::SERVER);
     let port = picker.variables.read(env::PORT, |text| {
         text.parse::<u16>().map_err(|_| {
@@ -227,7 +239,25 @@ fn server(root: &Table<'_>, picker: &mut Picker<'_>) -> (SocketAddr, Option<Stri
     });
     let none = "unset".to_owned();
     let public_url = picker.pick("server.public_url", from_env, Some(env::PUBLIC_URL), from_file, none.clone());
-    (listen, Some(public_url).filter(|url| *url != none))
+    let from_env = picker.variables.read(env::ENVIRONMENT_NAME, environment);
+    let from_file =
+        at_line(table.as_ref(), "environment", |node| match environment(node.text("a word such as \"production\"")?) {
+            Ok(name) => Some(name),
+            Err(problem) => node.fail(problem),
+        });
+    let named = picker.pick("server.environment", from_env, Some(env::ENVIRONMENT_NAME), from_file, none.clone());
+    let set = |value: String| Some(value).filter(|value| *value != none);
+    Server { listen, public_url: set(public_url), environment: set(named) }
+}
+
+fn environment(text: &str) -> Result<String, String> {
+    if is_name(text) && text.len() <= ENVIRONMENT_BYTES_MAX {
+        return Ok(text.to_owned());
+    }
+    Err(format!(
+        "{:?} is not a name for an environment: write 1 to {ENVIRONMENT_BYTES_MAX} of a-z, 0-9, - _ and ., as in \"production\"",
+        shortened(text)
+    ))
 }
 
 fn store(root: &Table<'_>, picker: &mut Picker<'_>) -> (Option<DatabaseUrl>, u64) {

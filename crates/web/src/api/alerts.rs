@@ -190,8 +190,11 @@ pub(crate) async fn list(
     };
     let before = time_and_id(query.cursor.as_deref())?.map(|(fired_at, id)| AlertCursor { fired_at, id: AlertId(id) });
     // One more than asked for tells whether there is a next page.
-    let mut rows =
-        web.engine.store().alerts(&AlertFilter { state, app, rule: query.rule, before, limit: limit + 1 }).await?;
+    let mut rows = web
+        .engine
+        .store()
+        .alerts(&AlertFilter { state, app, rule: query.rule, before, limit: limit + 1, ..AlertFilter::default() })
+        .await?;
     let pending = rows.iter().filter(|row| row.id.is_none()).count();
     let more = rows.len() - pending > limit as usize;
     rows.truncate(pending + limit as usize);

@@ -307,6 +307,13 @@ pub(crate) fn seen(web: &Web, stored: &Stored) -> (u64, u64, Option<Timestamp>) 
     (lines, errors, newest.max(stored.last_line_at))
 }
 
+/// The newest stamp of any line in this process.
+pub(crate) fn newest_line_at(web: &Web) -> Option<Timestamp> {
+    let apps = web.engine.apps();
+    let newest = apps.iter().map(|app| web.engine.totals(app, |totals| totals.newest_at)).max();
+    newest.filter(|at| *at > Timestamp::UNIX_EPOCH)
+}
+
 fn summary(web: &Web, stored: &Stored) -> AppSummary {
     let (lines, platform_errors, last_line_at) = seen(web, stored);
     AppSummary {

@@ -1,146 +1,219 @@
-//! The page that a message links to. Made for a phone at night: what is wrong and how badly, since when, the proof, what
-//! changed, what to type first; then why it fired, and why it was or was not sent.
+//! The page that a message links to. Made for a phone at night: what is wrong and how badly, since when, what to do, the
+//! proof, what changed; then why it fired, why it was or was not sent, and what became of each message.
 
 use std::sync::Arc;
 
 use axum::extract::rejection::PathRejection;
-use axum::extract::{Path, State};
+use axum::extract::{Path, State as Shared};
 use axum::response::Html;
+use dynowatch_domain::AlertId;
 use dynowatch_domain::evidence::{EvidenceLine, Role};
-use dynowatch_domain::{AlertId, Timestamp};
+use dynowatch_domain::rule::Severity;
 use dynowatch_store::alerts::{Alert, AlertRow, AlertState};
 use maud::{Markup, html};
 
+use super::alerts::state_of;
 use super::deliveries::{Message, message_card, with_attempts};
 use super::error::PageError;
-use super::{alert_name, command, layout, moment, moment_ago, outside, prose, reference};
+use super::palette::encoded;
+use super::partial;
+use super::parts::{copyable, is_link, prose, reference, verdict};
+use super::shell::Head;
+use super::view::View;
+use crate::events::Topic;
 use crate::router::Web;
 use crate::show::{decision, measured, resolved_because, shell_word, visible};
 
 /// Messages whose attempts are shown; a long storm has many.
 const MESSAGES_MAX: usize = 20;
+/// Lines around the matches that are shown at once; the others are one tap away.
+const AROUND_SHOWN: usize = 6;
 
 /// The page.
 pub(crate) async fn show(
-    State(web): State<Arc<Web>>,
+    Shared(web): Shared<Arc<Web>>,
+    view: View,
     id: Result<Path<String>, PathRejection>,
 ) -> Result<Html<String>, PageError> {
     let id: Option<AlertId> = id.ok().and_then(|Path(id)| id.parse().ok());
     let id = id.ok_or_else(|| PageError::not_found("There is no such alert: the link is cut off or was changed."))?;
     let alert = web.engine.store().alert(id).await?;
     let messages = with_attempts(&web, &alert.deliveries, MESSAGES_MAX).await?;
-    let now = web.engine.now();
-    let title = outside(&web, &alert.row.key.show(&alert.row.app_name).to_string());
-    Ok(layout(
-        &format!("{} · {title}", alert.row.state.as_str()),
-        "",
-        Some(now),
-        &page(&web, &alert, &messages, &title, now),
+    let row = &alert.row;
+    let title = view.outside(&row.key.show(&row.app_name).to_string());
+    let page_title = format!("{} · {title}", row.state.as_str());
+    // What is over does not change; its messages may still.
+    let topics = [Topic::Alert(id)];
+    let head = Head::new(&page_title, "/alerts").below(&[("/alerts", "Alerts")]).live(&topics);
+    Ok(view.page(
+        &head,
+        &html! {
+            div #alert-head { (top(&view, row)) }
+            div.columns {
+                div.main-column {
+                    div #alert-evidence { (evidence(&view, &alert.evidence)) }
+                    div #alert-why { (why(&view, &alert)) }
+                    div #alert-messages { (messages_section(&view, &alert, &messages)) }
+                }
+                aside aria-label="About this alert" {
+                    div #alert-facts { (facts(&view, row)) }
+                    (guidance(row))
+                    (close_it(row, &title))
+                }
+            }
+        },
     ))
 }
 
-fn page(web: &Web, alert: &Alert, messages: &[Message], title: &str, now: Timestamp) -> Markup {
-    let row = &alert.row;
+/// What of it changes while people look.
+pub(crate) async fn live(view: &View, id: AlertId) -> Result<Markup, PageError> {
+    let alert = view.web.engine.store().alert(id).await?;
+    let messages = with_attempts(&view.web, &alert.deliveries, MESSAGES_MAX).await?;
+    Ok(html! {
+        (partial("alert-head", &top(view, &alert.row)))
+        (partial("alert-facts", &facts(view, &alert.row)))
+        (partial("alert-evidence", &evidence(view, &alert.evidence)))
+        (partial("alert-why", &why(view, &alert)))
+        (partial("alert-messages", &messages_section(view, &alert, &messages)))
+    })
+}
+
+/// The verdict, and below it what a thumb reaches for.
+fn top(view: &View, row: &AlertRow) -> Markup {
     let details = &row.details;
+    let severity = row.severity.map_or("unknown", Severity::as_str);
+    let below = html! {
+        p.measured { strong { (measured(&details.condition, &row.facts)) } " in " (details.window) " · limit " (details.threshold) }
+        p.quiet {
+            @match row.resolved_at {
+                Some(at) => { "over since " (view.moment_ago(at)) },
+                None => { "since " (view.moment_ago(row.since)) },
+            }
+        }
+        @if !details.meaning.is_empty() { p.meaning { (prose(&details.meaning)) } }
+    };
+    let sentence = html! { span.eyebrow { (row.state.as_str()) " · " (severity) } " " (view.alert_name(row)) };
     html! {
-        (headline(web, row, now))
-        @if !details.meaning.is_empty() { p.lead { (prose(&details.meaning)) } }
-        (facts(web, row, now))
-        @if !details.first_command.is_empty() { section { h2 { "First command" } (command(&details.first_command)) } }
-        @if !details.usual_causes.is_empty() { section { h2 { "Usual causes" } ul { @for cause in &details.usual_causes { li { (prose(cause)) } } } } }
-        (evidence(web, &alert.evidence))
-        section {
-            h2 { "Why" }
-            @if alert.decisions.is_empty() { p.quiet { "No decision is kept." } } @else {
-                ol.decisions {
-                    @for (at, effect) in &alert.decisions {
-                        li { p { (moment(*at)) } p { (outside(web, &decision(effect, &details.condition, &details.receivers))) } }
-                    }
-                }
-            }
-        }
-        section {
-            h2 { "Messages" }
-            @if messages.is_empty() { p { (unsent(row)) } }
-            @for message in messages { (message_card(web, message, now, false)) }
-            @if alert.deliveries.len() > messages.len() { p { "The newest " (messages.len()) " are shown; " a href="/deliveries" { "all messages" } "." } }
-        }
-        @if row.state == AlertState::Firing {
-            section {
-                h2 { "Close it" }
-                p { "It closes by itself when its condition has been false for long enough. To close it now:" }
-                (command(&format!("dynowatch alerts resolve {}", shell_word(title))))
-            }
+        (verdict(state_of(row), &sentence, &below))
+        nav.actions aria-label="What to do" {
+            @if let Some(runbook) = details.runbook.as_ref().filter(|runbook| is_link(runbook)) { a.button.primary href=(runbook) rel="noreferrer noopener" { "Runbook" } }
+            a.button href="#evidence" { "Evidence" }
+            a.button href="#why" { "Why" }
+            a.button href={ "/alerts?app=" (encoded(&row.app_name)) } { "This app" }
         }
     }
 }
 
-/// The verdict: state, what, how badly, since when.
-fn headline(web: &Web, row: &AlertRow, now: Timestamp) -> Markup {
-    let severity = row.severity.map_or("unknown", |severity| severity.as_str());
-    let class = if row.state == AlertState::Resolved { "good" } else { severity };
-    let details = &row.details;
-    html! {
-        div.verdict.(class) {
-            p { (row.state.as_str()) " · " (severity) }
-            h1 { (alert_name(web, row)) }
-            p.measured { (measured(&details.condition, &row.facts)) " in " (details.window) " (threshold " (details.threshold) ")" }
-            p.quiet {
-                @match row.resolved_at {
-                    Some(at) => { "over since " (moment_ago(at, now)) },
-                    None => { "since " (moment_ago(row.since, now)) },
-                }
-            }
-        }
-    }
-}
-
-fn facts(web: &Web, row: &AlertRow, now: Timestamp) -> Markup {
+fn facts(view: &View, row: &AlertRow) -> Markup {
     let details = &row.details;
     let measured = measured(&details.condition, &row.facts);
     let grew = row.state != AlertState::Resolved && !details.measured.is_empty() && details.measured != measured;
     html! {
-        dl.facts {
-            @if details.app_name != row.app_name { dt { "App" } dd { (outside(web, &row.app_name)) ", then named " (outside(web, &details.app_name)) } }
-            @if row.resolved_at.is_some() { dt { "Fired" } dd { (moment_ago(row.since, now)) } }
-            @if grew { dt { "Fired with" } dd { (details.measured) } }
-            dt { "First event" } dd { (moment_ago(row.facts.first_at, now)) }
-            dt { "Newest event" } dd { (moment_ago(row.facts.last_at, now)) }
-            @if let Some(at) = row.resolved_at { dt { "Over" } dd { (moment_ago(at, now)) @if let Some(reason) = &row.resolve_reason { ": " (visible(&resolved_because(reason))) } } }
-            @if !details.lower_bound.is_empty() { dt { "Lower bound" } dd { (details.lower_bound.join("; ")) } }
-            dt { "Release" } dd { (outside(web, &details.release_sentence)) }
-            @if let Some(runbook) = &details.runbook { dt { "Runbook" } dd { (reference(runbook)) } }
-            @if let Some(previous) = row.previous { dt { "Before it" } dd { a href={ "/alerts/" (previous) } { "the alert before" } } }
+        section.card {
+            h2 { "What changed" }
+            p.release { (view.outside(&details.release_sentence)) }
+            dl.facts {
+                @if details.app_name != row.app_name { dt { "App" } dd { (view.outside(&row.app_name)) ", then named " (view.outside(&details.app_name)) } }
+                @if row.resolved_at.is_some() { dt { "Fired" } dd { (view.moment_ago(row.since)) } }
+                @if grew { dt { "Fired with" } dd { (details.measured) } }
+                dt { "First event" } dd { (view.moment_ago(row.facts.first_at)) }
+                dt { "Newest event" } dd { (view.moment_ago(row.facts.last_at)) }
+                @if let Some(at) = row.resolved_at { dt { "Over" } dd { (view.moment_ago(at)) @if let Some(reason) = &row.resolve_reason { ": " (visible(&resolved_because(reason))) } } }
+                @if !details.lower_bound.is_empty() { dt { "Lower bound" } dd { (details.lower_bound.join("; ")) } }
+                @if let Some(runbook) = &details.runbook { dt { "Runbook" } dd { (reference(runbook)) } }
+                @if let Some(previous) = row.previous { dt { "Before it" } dd { a href={ "/alerts/" (previous) } { "the alert before" } } }
+                dt { "Alike" } dd { a href={ "/alerts?rule=" (encoded(&row.key.rule)) } { "alerts of this rule" } }
+            }
         }
     }
 }
 
-fn evidence(web: &Web, lines: &[EvidenceLine]) -> Markup {
+fn guidance(row: &AlertRow) -> Markup {
+    let details = &row.details;
+    html! {
+        @if !details.first_command.is_empty() || !details.usual_causes.is_empty() {
+            section.card {
+                @if !details.first_command.is_empty() { h2 { "First command" } (copyable(&details.first_command)) }
+                @if !details.usual_causes.is_empty() { h2 { "Usual causes" } ul { @for cause in &details.usual_causes { li { (prose(cause)) } } } }
+            }
+        }
+    }
+}
+
+fn close_it(row: &AlertRow, title: &str) -> Markup {
+    html! {
+        @if row.state == AlertState::Firing {
+            section.card {
+                h2 { "Close it" }
+                p { "It closes by itself when its condition has been false for long enough. To close it now:" }
+                (copyable(&format!("dynowatch alerts resolve {}", shell_word(title))))
+            }
+        }
+    }
+}
+
+fn evidence(view: &View, lines: &[EvidenceLine]) -> Markup {
     let (matches, around): (Vec<_>, Vec<_>) = lines.iter().partition(|line| line.role == Role::Match);
     html! {
-        section {
+        section #evidence {
             h2 { "Evidence" }
             @if lines.is_empty() { p { "No line: it is their absence or their share that counts." } }
-            @if !matches.is_empty() { ol.lines { @for line in matches { (log_line(web, line)) } } }
-            @if !around.is_empty() { h3 { "Around it" } ol.lines { @for line in around { (log_line(web, line)) } } }
+            @if !matches.is_empty() { ol.lines { @for line in matches { (log_line(view, line)) } } }
+            @if !around.is_empty() {
+                h3 { "Around it" }
+                ol.lines { @for line in around.iter().take(AROUND_SHOWN) { (log_line(view, line)) } }
+                @if around.len() > AROUND_SHOWN {
+                    details #around-more {
+                        summary { (around.len() - AROUND_SHOWN) " more lines around it" }
+                        ol.lines { @for line in around.iter().skip(AROUND_SHOWN) { (log_line(view, line)) } }
+                    }
+                }
+            }
         }
     }
 }
 
-fn log_line(web: &Web, line: &EvidenceLine) -> Markup {
+fn log_line(view: &View, line: &EvidenceLine) -> Markup {
     let process = String::from_utf8_lossy(&line.process);
     let text = String::from_utf8_lossy(&line.text);
     html! {
-        li {
+        li.matched[line.role == Role::Match] {
             div.from {
-                time datetime=(line.at) { (line.at) } " " span { (line.source.as_str()) "[" (outside(web, &process)) "]" }
+                time datetime=(line.at) title=(line.at) { (view.look.zone.clock(line.at)) } " " span { (line.source.as_str()) "[" (view.outside(&process)) "]" }
                 @match line.role {
                     Role::Match => {},
                     Role::SameDyno => { " · same dyno" },
-                    Role::SameRequest => { " " span.tag.same { "same request" } },
+                    Role::SameRequest => { " " span.tag.info { "same request" } },
                 }
             }
-            code { (outside(web, &text)) @if line.cut_bytes > 0 { " … [" (line.cut_bytes) " bytes cut]" } }
+            code { (view.outside(&text)) @if line.cut_bytes > 0 { " … [" (line.cut_bytes) " bytes cut]" } }
+        }
+    }
+}
+
+fn why(view: &View, alert: &Alert) -> Markup {
+    let details = &alert.row.details;
+    html! {
+        section #why {
+            h2 { "Why" }
+            @if alert.decisions.is_empty() { p.quiet { "No decision is kept." } } @else {
+                ol.timeline {
+                    @for (at, effect) in &alert.decisions {
+                        li { p.when { (view.moment(*at)) } p { (view.outside(&decision(effect, &details.condition, &details.receivers))) } }
+                    }
+                }
+            }
+        }
+    }
+}
+
+fn messages_section(view: &View, alert: &Alert, messages: &[Message]) -> Markup {
+    html! {
+        section {
+            h2 { "Deliveries" }
+            @if messages.is_empty() { p { (unsent(&alert.row)) } }
+            @for message in messages { (message_card(view, message, false)) }
+            @if alert.deliveries.len() > messages.len() { p { "The newest " (messages.len()) " are shown; " a href="/deliveries" { "all deliveries" } "." } }
         }
     }
 }

@@ -1,13 +1,10 @@
-//! The messages as they were sent, newest first: state, attempts, the provider's answers. In `demo` this is where
-//! messages are read.
+//! The deliveries, newest first: every message with its state, its attempts and the provider's answers. In `demo` this is
+//! where messages are read.
 
-use std::sync::Arc;
-
+use axum::extract::Query;
 use axum::extract::rejection::QueryRejection;
-use axum::extract::{Query, State};
 use axum::http::StatusCode;
 use axum::response::Html;
-use dynowatch_domain::Timestamp;
 use dynowatch_domain::delivery::DeliveryState;
 use dynowatch_store::StoreError;
 use dynowatch_store::deliveries::{Attempt, Delivery, DeliveryFilter};
@@ -15,20 +12,41 @@ use maud::{Markup, html};
 use serde::Deserialize;
 
 use super::error::PageError;
-use super::overview::{distinct, state_class};
-use super::{layout, moment, moment_ago, outside};
+use super::palette::encoded;
+use super::partial;
+use super::parts::{State, chips, empty, facet, filter_bar, glyph, older};
+use super::shell::Head;
+use super::view::View;
 use crate::api::deliveries::{cursor_of, page as page_of};
+use crate::events::Topic;
 use crate::router::Web;
 use crate::show::{ago, message, visible};
 
-/// Messages on one page.
+/// Deliveries on one page.
 const PAGE_MAX: u32 = 20;
 
 /// Which page.
 #[derive(Deserialize)]
-pub(crate) struct PageQuery {
+pub(crate) struct Asked {
     cursor: Option<String>,
-    state: Option<String>,
+    #[serde(default)]
+    state: String,
+    #[serde(default)]
+    receiver: String,
+}
+
+impl Asked {
+    fn href(&self, state: &str, cursor: Option<&str>) -> String {
+        let mut parts = Vec::new();
+        if !state.is_empty() {
+            parts.push(format!("state={state}"));
+        }
+        if !self.receiver.is_empty() {
+            parts.push(format!("receiver={}", encoded(&self.receiver)));
+        }
+        parts.extend(cursor.map(|cursor| format!("cursor={cursor}")));
+        if parts.is_empty() { "/deliveries".to_owned() } else { format!("/deliveries?{}", parts.join("&")) }
+    }
 }
 
 /// A message with its attempts.
@@ -38,44 +56,55 @@ pub(super) struct Message {
 }
 
 /// The page.
-pub(crate) async fn show(
-    State(web): State<Arc<Web>>,
-    query: Result<Query<PageQuery>, QueryRejection>,
-) -> Result<Html<String>, PageError> {
+pub(crate) async fn show(view: View, query: Result<Query<Asked>, QueryRejection>) -> Result<Html<String>, PageError> {
     let bad = |what| PageError::new(StatusCode::BAD_REQUEST, what);
-    let Query(query) = query.map_err(|_| bad("The link to this page is cut off or was changed."))?;
-    let state = query
-        .state
-        .as_deref()
-        .map(|name| DeliveryState::named(name).ok_or_else(|| bad("There is no such state of a message.")))
+    let Query(asked) = query.map_err(|_| bad("The link to this page is cut off or was changed."))?;
+    let state = Some(asked.state.as_str())
+        .filter(|name| !name.is_empty())
+        .map(|name| DeliveryState::named(name).ok_or_else(|| bad("There is no such state of a delivery.")))
         .transpose()?;
     let before =
-        cursor_of(query.cursor.as_deref()).map_err(|_| bad("The link to this page is cut off or was changed."))?;
-    let filter = DeliveryFilter { state, before, limit: PAGE_MAX + 1, ..DeliveryFilter::default() };
-    let (rows, next) = page_of(web.engine.store().deliveries(&filter).await?, PAGE_MAX);
-    let messages = with_attempts(&web, &rows, PAGE_MAX as usize).await?;
-    let now = web.engine.now();
-    let receivers = distinct(rows.iter().map(|row| row.receiver.as_str()));
-    Ok(layout(
-        "Messages",
-        "/deliveries",
-        Some(now),
+        cursor_of(asked.cursor.as_deref()).map_err(|_| bad("The link to this page is cut off or was changed."))?;
+    let receiver = Some(asked.receiver.clone()).filter(|name| !name.is_empty());
+    let is_live = state.is_none() && before.is_none() && receiver.is_none();
+    let filter = DeliveryFilter { state, before, receiver, limit: PAGE_MAX + 1, ..DeliveryFilter::default() };
+    let (rows, next) = page_of(view.web.engine.store().deliveries(&filter).await?, PAGE_MAX);
+    let messages = with_attempts(&view.web, &rows, PAGE_MAX as usize).await?;
+    let states = [("", "All"), ("pending", "Pending"), ("sent", "Sent"), ("failed", "Failed")]
+        .map(|(name, words)| (asked.href(name, None), words, asked.state == name));
+    let receivers: Vec<(String, String)> =
+        view.web.engine.receivers().names().map(|name| (name.to_owned(), visible(name))).collect();
+    let topics: &[Topic] = if is_live { &[Topic::Deliveries] } else { &[] };
+    Ok(view.page(
+        &Head::new("Deliveries", "/deliveries").live(topics),
         &html! {
-            h1 { "Messages" }
-            nav.filter aria-label="Filter" {
-                a href="/deliveries" aria-current=[state.is_none().then_some("page")] { "All" }
-                @for one in [DeliveryState::Pending, DeliveryState::Sent, DeliveryState::Failed] {
-                    a href={ "/deliveries?state=" (one.as_str()) } aria-current=[(state == Some(one)).then_some("page")] { (one.as_str()) }
-                }
-            }
-            @if messages.is_empty() { p { "No message here. An alert of a rule with a receiver sends one; " code { "dynowatch receiver test NAME" } " tries one out." } }
-            @else { p.quiet { "To " (receivers.join(", ")) ", newest first." } }
-            @for message in &messages { (message_card(&web, message, now, true)) }
-            @if let Some(next) = next {
-                p { a.next rel="next" href={ "/deliveries?cursor=" (next) @if let Some(state) = state { "&state=" (state.as_str()) } } { "Older messages" } }
-            }
+            div.title-row { h1 { "Deliveries" } }
+            (chips("State", states))
+            (filter_bar("/deliveries", &html! {
+                @if !asked.state.is_empty() { input type="hidden" name="state" value=(asked.state); }
+                (facet("receiver", "Receiver", &receivers, &asked.receiver))
+            }, !asked.receiver.is_empty()))
+            div #newest-deliveries { (list(&view, &messages)) }
+            (older(next.map(|next| asked.href(&asked.state, Some(&next))), "Older deliveries"))
         },
     ))
+}
+
+/// The newest deliveries, for pages that are open.
+pub(crate) async fn live(view: &View) -> Result<Markup, PageError> {
+    let filter = DeliveryFilter { limit: PAGE_MAX, ..DeliveryFilter::default() };
+    let rows = view.web.engine.store().deliveries(&filter).await?;
+    let messages = with_attempts(&view.web, &rows, PAGE_MAX as usize).await?;
+    Ok(partial("newest-deliveries", &list(view, &messages)))
+}
+
+fn list(view: &View, messages: &[Message]) -> Markup {
+    html! {
+        @if messages.is_empty() {
+            (empty("No delivery here.", &html! { "An alert of a rule with a receiver makes one; " code { "dynowatch receivers test NAME" } " tries one out." }))
+        }
+        @for message in messages { (message_card(view, message, true)) }
+    }
 }
 
 /// The first `max` deliveries with their attempts.
@@ -92,41 +121,50 @@ pub(super) async fn with_attempts(web: &Web, deliveries: &[Delivery], max: usize
     Ok(messages)
 }
 
+/// How a delivery's state looks.
+pub(super) fn state_of(state: DeliveryState) -> State {
+    match state {
+        DeliveryState::Pending => State::Unknown,
+        DeliveryState::Sent => State::Up,
+        DeliveryState::Failed => State::Down,
+    }
+}
+
 /// One message. `links` says what it tells and leads to its alert, where the page is not the alert's own.
-pub(super) fn message_card(web: &Web, one: &Message, now: Timestamp, links: bool) -> Markup {
+pub(super) fn message_card(view: &View, one: &Message, links: bool) -> Markup {
     let delivery = &one.delivery;
-    let title = outside(web, &delivery.notice.title());
+    let title = view.outside(&delivery.notice.title());
     html! {
         article.message id=(delivery.id) {
-            @if links { p.title { @match delivery.alert { Some(alert) => a href={ "/alerts/" (alert) } { (title) }, None => (title) } } }
-            p {
-                span.tag.(state_class(delivery.state)) { (delivery.state.as_str()) }
-                " to " strong { (visible(&delivery.receiver)) } " " span.quiet { (moment_ago(delivery.intended_at, now)) }
+            p.line {
+                span.state.(state_of(delivery.state).class()) { (glyph(state_of(delivery.state))) span { (delivery.state.as_str()) } }
+                " to " strong { (visible(&delivery.receiver)) } " " span.quiet { (view.moment_ago(delivery.intended_at)) }
             }
-            @if let Some(detail) = &delivery.detail { p.bad { "Given up: " (outside(web, detail)) } }
-            @if delivery.state == DeliveryState::Pending { p { "Next attempt " (ago(delivery.next_attempt_at, now)) "." } }
-            @if delivery.state != DeliveryState::Sent { (attempts(web, one)) }
-            details {
+            @if links { p.title { @match delivery.alert { Some(alert) => a href={ "/alerts/" (alert) } { (title) }, None => (title) } } }
+            @if let Some(detail) = &delivery.detail { p.down { "Given up: " (view.outside(detail)) } }
+            @if delivery.state == DeliveryState::Pending { p { "Next attempt " (ago(delivery.next_attempt_at, view.now)) "." } }
+            @if delivery.state != DeliveryState::Sent { (attempts(view, one)) }
+            details id={ "more-" (delivery.id) } {
                 summary { @if delivery.state == DeliveryState::Sent { "The message and the answer" } @else { "The message" } }
-                pre { (message(&web.engine, &delivery.notice)) }
-                @if delivery.state == DeliveryState::Sent { (attempts(web, one)) }
+                pre { (message(&view.web.engine, &delivery.notice)) }
+                @if delivery.state == DeliveryState::Sent { (attempts(view, one)) }
             }
         }
     }
 }
 
-fn attempts(web: &Web, one: &Message) -> Markup {
+fn attempts(view: &View, one: &Message) -> Markup {
     html! {
-        @if one.attempts.is_empty() { p.quiet { "Not attempted yet." } } @else { ol.attempts { @for attempt in &one.attempts { (attempt_row(web, attempt)) } } }
+        @if one.attempts.is_empty() { p.quiet { "Not attempted yet." } } @else { ol.attempts { @for attempt in &one.attempts { (attempt_row(view, attempt)) } } }
     }
 }
 
-fn attempt_row(web: &Web, attempt: &Attempt) -> Markup {
+fn attempt_row(view: &View, attempt: &Attempt) -> Markup {
     html! {
         li {
-            "Attempt " (attempt.number) ", " (moment(attempt.started_at)) ": "
+            "Attempt " (attempt.number) ", " (view.moment(attempt.started_at)) ": "
             (attempt.outcome.as_deref().unwrap_or("no outcome known"))
-            @if let Some(detail) = attempt.detail.as_deref().filter(|detail| !detail.is_empty()) { ", " q { (outside(web, detail)) } }
+            @if let Some(detail) = attempt.detail.as_deref().filter(|detail| !detail.is_empty()) { ", " q { (view.outside(detail)) } }
         }
     }
 }

@@ -1,14 +1,19 @@
-//! Errors as pages: each says what happened and leads on.
+//! Errors as pages: each says what happened and leads on. What went wrong travels with the answer as a [`PageError`], and
+//! becomes a page where it is known how pages look to whoever asked.
 
+use axum::extract::Request;
 use axum::http::StatusCode;
+use axum::middleware::Next;
 use axum::response::{Html, IntoResponse, Response};
 use dynowatch_store::StoreError;
-use maud::{Markup, html};
+use maud::html;
 
-use super::layout;
+use super::look::Look;
+use super::parts::{self, State, glyph};
+use super::shell;
 
 /// A page that could not be shown, and why.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub(crate) struct PageError {
     status: StatusCode,
     what: String,
@@ -47,30 +52,63 @@ impl From<StoreError> for PageError {
 
 impl IntoResponse for PageError {
     fn into_response(self) -> Response {
-        let title = format!("{} {}", self.status.as_u16(), self.status.canonical_reason().unwrap_or_default());
-        (self.status, page(&title, &self.what, &html! {})).into_response()
+        let mut response = (self.status, page(&Look::default(), &self)).into_response();
+        response.extensions_mut().insert(self);
+        response
     }
+}
+
+/// Gives errors the looks of whoever asked.
+pub(crate) async fn dressed(request: Request, next: Next) -> Response {
+    let (parts, body) = request.into_parts();
+    let look = Look::of(&parts);
+    let response = next.run(Request::from_parts(parts, body)).await;
+    match response.extensions().get::<PageError>() {
+        Some(error) => (error.status, page(&look, error)).into_response(),
+        None => response,
+    }
+}
+
+fn page(look: &Look, error: &PageError) -> Html<String> {
+    let title = format!("{} {}", error.status.as_u16(), error.status.canonical_reason().unwrap_or_default());
+    let forbidden = error.status == StatusCode::FORBIDDEN;
+    shell::bare_page(
+        look,
+        &title,
+        &html! {
+            div.nothing.error {
+                (glyph(if error.status.is_server_error() { State::Down } else { State::Unknown }))
+                h1 { (title) }
+                @if forbidden { (parts::no_permission(&error.what)) } @else { p { (error.what) } }
+                p { a.button href="/" { "See what is wrong now" } }
+            }
+        },
+    )
 }
 
 /// Asks for a token.
 pub(crate) fn sign_in() -> Response {
     let how = html! {
-        p { "Sign in with any user name and an API token as the password. " code { "dynowatch token create NAME" } " makes one; tokens of " code { "DYNOWATCH_API_TOKEN" } " work, too." }
-        p { "On the machine that runs dynowatch, no token is needed." }
+        div.nothing {
+            h1 { "Sign in" }
+            p { "This page is for people with a token." }
+            p { "Sign in with any user name and an API token as the password. " code { "dynowatch token create NAME" } " makes one; tokens of " code { "DYNOWATCH_API_TOKEN" } " work, too." }
+            p { "On the machine that runs dynowatch, no token is needed." }
+        }
     };
-    (StatusCode::UNAUTHORIZED, page("Sign in", "This page is for people with a token.", &how)).into_response()
+    (StatusCode::UNAUTHORIZED, shell::bare_page(&Look::default(), "Sign in", &how)).into_response()
 }
 
-fn page(title: &str, what: &str, more: &Markup) -> Html<String> {
-    layout(
-        title,
-        "",
-        None,
-        &html! {
-            h1 { (title) }
-            p { (what) }
-            (more)
-            p { a.next href="/" { "See what is wrong now" } }
-        },
-    )
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_error_says_what_and_leads_on() {
+        let error = PageError::not_found("There is no such <b>.");
+        let Html(page) = page(&Look::default(), &error);
+        for part in ["404 Not Found", "There is no such &lt;b&gt;.", "href=\"/\""] {
+            assert!(page.contains(part), "{part}");
+        }
+    }
 }

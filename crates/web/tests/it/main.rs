@@ -7,6 +7,7 @@ mod documented;
 mod drain;
 mod flood;
 mod hostile;
+mod live;
 mod pages;
 mod raw;
 mod site;

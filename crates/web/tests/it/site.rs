@@ -19,7 +19,7 @@ use dynowatch_web::{ApiLimits, ReloadRequest, WebOptions, router, token_hash};
 use http::{HeaderMap, Method, Request, StatusCode};
 use http_body_util::BodyExt as _;
 use tempfile::TempDir;
-use tokio::sync::mpsc;
+use tokio::sync::{mpsc, watch};
 use tower::ServiceExt as _;
 
 /// A token of the configuration.
@@ -38,6 +38,8 @@ pub(crate) struct Site {
     pub(crate) clock: Arc<TestClock>,
     pub(crate) reloads: mpsc::Receiver<ReloadRequest>,
     pub(crate) folder: TempDir,
+    /// Ends what never ends by itself.
+    pub(crate) stop: watch::Sender<bool>,
     _loops: Loops,
 }
 
@@ -136,14 +138,17 @@ impl Site {
         };
         let drain = Arc::new(Drain::new(engine.clone(), settings));
         let (reload, reloads) = mpsc::channel(1);
+        let (stop, stopped) = watch::channel(false);
         let router = router(WebOptions {
             engine: engine.clone(),
             drain: Arc::clone(&drain),
             api_tokens: vec![TOKEN.into()],
             api_limits: limits,
             reload,
+            environment: Some("production".to_owned()),
+            stop: stopped,
         });
-        Self { engine, drain, router, clock, reloads, folder, _loops: loops }
+        Self { stop, engine, drain, router, clock, reloads, folder, _loops: loops }
     }
 
     /// Asks from `peer`.

@@ -27,6 +27,7 @@ async fn config_check_says_everything() {
     KEY                                  VALUE                  FROM
     server.listen                        127.0.0.1:8080         default
     server.public_url                    unset                  default
+    server.environment                   unset                  default
     store.url                            sqlite://dynowatch.db  default
     store.metrics_bytes_max              1073741824             default
     drain.enabled                        true                   default

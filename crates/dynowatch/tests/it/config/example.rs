@@ -41,13 +41,13 @@ fn the_example_is_good_with_everything_uncommented() {
 
 #[test]
 fn the_example_shows_the_defaults_that_hold() {
-    // `public_url` and `[defaults] receivers` have none, and the rest of the example's comments are examples.
+    // `public_url`, `environment` and `[defaults] receivers` have none, and the rest of the example's comments are examples.
     let values = |text: &str| -> Vec<String> {
         let config = good_in(text, &[]);
         config
             .provenance()
             .iter()
-            .filter(|s| s.key != "server.public_url")
+            .filter(|s| !["server.public_url", "server.environment"].contains(&s.key))
             .map(|s| format!("{} {}", s.key, s.value))
             .collect()
     };

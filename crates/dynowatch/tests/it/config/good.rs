@@ -328,6 +328,7 @@ fn provenance_is_printed_with_every_origin_and_no_secret() {
     insta::assert_snapshot!(lines(config.provenance()), @r"
     server.listen = 0.0.0.0:5000 (environment: PORT)
     server.public_url = unset (default)
+    server.environment = unset (default)
     store.url = postgres://…@db.example/x (environment: DATABASE_URL)
     store.metrics_bytes_max = 1073741824 (default)
     drain.enabled = true (dynowatch.toml:2)

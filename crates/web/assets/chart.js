@@ -1,0 +1,308 @@
+// Charts: draws every figure[data-chart] from the JSON at its address (the form is pages/chart.rs's Data) with uPlot. Gaps
+// stay gaps, the newest bucket is dashed, few samples are dots, cursors of one group move together, dragging zooms all
+// (by the address), colours are the page's and follow the theme. A figure is asked for when it comes into sight.
+"use strict";
+(() => {
+  const { one, all, notice } = dynowatch;
+  const SERIES_COLOURED = 6;
+  const SAMPLES_FOR_A_LINE = 20;
+  const charts = new Map();
+  let current = null;
+
+  const colour = (name) => {
+    const probe = colour.probe ??= document.body.appendChild(Object.assign(document.createElement("span"), { hidden: true }));
+    probe.style.color = "var(--" + name + ")";
+    return getComputedStyle(probe).color;
+  };
+  const faded = (rgb, alpha) => rgb.startsWith("rgb(") ? rgb.replace("rgb(", "rgba(").replace(")", ", " + alpha + ")") : rgb.replace(")", " / " + alpha + ")");
+  const shown = (value) => value == null ? "no data"
+    : Math.abs(value) >= 1e6 ? (value / 1e6).toFixed(1) + " M"
+    : Math.abs(value) >= 1e4 ? (value / 1e3).toFixed(1) + " k"
+    : Number.isInteger(value) || Math.abs(value) >= 100 ? String(Math.round(value)) : value.toFixed(2);
+  const zone = document.documentElement.dataset.zone || "UTC";
+  const clock = new Intl.DateTimeFormat("en-GB", { timeZone: zone, day: "numeric", month: "short", hour: "2-digit", minute: "2-digit", timeZoneName: "short" });
+  const moment = (seconds) => clock.format(new Date(seconds * 1000)).replace(",", "");
+
+  const paint = (data, series, i) => series.state ? colour(series.state)
+    : series.drawn === "limit" ? colour("down")
+    : series.dim || colouredBefore(data, i) >= SERIES_COLOURED ? colour("line-strong")
+    : colour("series-" + (colouredBefore(data, i) + 1));
+  const colouredBefore = (data, i) => data.series.slice(0, i).filter((s) => !s.dim && !s.state && s.drawn !== "limit").length;
+
+  // Parts of a whole are drawn on top of each other: each line is the sum up to it.
+  function columns(data, visible) {
+    let below = null;
+    return data.series.map((series, i) => {
+      if (series.drawn !== "stacked" || !visible[i]) return series.values;
+      below = series.values.map((value, at) => value == null ? null : value + (below?.[at] ?? 0));
+      return below;
+    });
+  }
+
+  function options(chart, width, height) {
+    const { data } = chart;
+    const quiet = colour("quiet"), line = colour("line");
+    const axis = { stroke: quiet, grid: { stroke: line, width: 1 }, ticks: { show: false }, font: "11px system-ui, sans-serif" };
+    const stacked = data.series.map((s, i) => s.drawn === "stacked" ? i : -1).filter((i) => i >= 0);
+    return {
+      width, height,
+      padding: [8, 8, 0, 0],
+      tzDate: (seconds) => uPlot.tzDate(new Date(seconds * 1000), zone),
+      legend: { show: false },
+      focus: { alpha: 0.25 },
+      cursor: { sync: { key: chart.group }, focus: { prox: 16 }, drag: { x: true, y: false, setScale: false }, points: { size: 7 } },
+      scales: {
+        x: { time: true },
+        y: { distr: data.log ? 3 : 1, range: (u, min, max) => data.log ? [Math.max(min ?? 1, 0.1), Math.max(max ?? 1, 1)] : [0, top(data, max)] },
+      },
+      axes: [
+        { ...axis, space: 70 },
+        { ...axis, size: 52, space: 34, values: (u, ticks) => ticks.map((tick) => tick == null ? "" : shown(tick)), label: (data.log ? "log " : "") + data.unit, labelSize: 14, labelFont: "11px system-ui, sans-serif" },
+      ],
+      series: [{}, ...data.series.map((series, i) => style(chart, series, i))],
+      bands: stacked.slice(1).map((i, at) => ({ series: [i + 1, stacked[at] + 1], fill: faded(paint(data, data.series[i], i), 0.55) })),
+      hooks: {
+        drawClear: [(u) => shade(u, data)],
+        draw: [(u) => unfinished(u, data)],
+        setCursor: [(u) => read(chart, u)],
+        setSelect: [(u) => zoom(u)],
+      },
+    };
+  }
+  function top(data, max) {
+    const limits = data.series.filter((s) => s.drawn === "limit").flatMap((s) => s.values).filter((v) => v != null);
+    return Math.max(max ?? 0, ...limits, 0) * 1.06 || 1;
+  }
+  function style(chart, series, i) {
+    const stroke = paint(chart.data, series, i);
+    const few = series.samples && series.samples.some((n) => n > 0) && series.samples.every((n) => n < SAMPLES_FOR_A_LINE);
+    const base = { label: series.name, show: chart.visible[i], stroke, width: 1.5, spanGaps: false, points: { show: few, size: 5, fill: stroke } };
+    switch (series.drawn) {
+      case "stacked": return { ...base, width: 1, fill: faded(stroke, 0.55) };
+      case "step": return { ...base, paths: uPlot.paths.stepped({ align: 1 }) };
+      case "bars": return { ...base, width: 0, fill: stroke, paths: uPlot.paths.bars({ size: [0.8, 24] }), points: { show: false } };
+      case "limit": return { ...base, dash: [5, 4], paths: uPlot.paths.stepped({ align: 1 }) };
+      default: return few ? { ...base, paths: () => null } : base;
+    }
+  }
+  // R14 above the quota, R15 above twice of it.
+  function shade(u, data) {
+    for (const { from, to, label, state } of data.shades) {
+      const y = Math.max(u.bbox.top, to == null ? u.bbox.top : u.valToPos(to, "y", true));
+      const bottom = Math.min(u.bbox.top + u.bbox.height, u.valToPos(from, "y", true));
+      if (bottom <= y) continue;
+      u.ctx.fillStyle = faded(colour(state), 0.09);
+      u.ctx.fillRect(u.bbox.left, y, u.bbox.width, bottom - y);
+      u.ctx.fillStyle = colour(state);
+      u.ctx.font = 10 * devicePixelRatio + "px system-ui, sans-serif";
+      u.ctx.textAlign = "left";
+      u.ctx.fillText(label, u.bbox.left + 6 * devicePixelRatio, y + 12 * devicePixelRatio);
+    }
+  }
+  // The newest bucket is not over: its part is hatched out.
+  function unfinished(u, data) {
+    if (!data.incomplete || data.x.length < 2) return;
+    const from = u.valToPos(data.x.at(-2), "x", true), to = u.valToPos(data.x.at(-1), "x", true);
+    u.ctx.save();
+    u.ctx.setLineDash([3 * devicePixelRatio, 3 * devicePixelRatio]);
+    u.ctx.strokeStyle = colour("ground");
+    u.ctx.lineWidth = 3 * devicePixelRatio;
+    for (const [i, series] of data.series.entries()) {
+      const [a, b] = [u.data[i + 1].at(-2), u.data[i + 1].at(-1)];
+      if (!u.series[i + 1].show || series.drawn === "bars" || a == null || b == null) continue;
+      u.ctx.beginPath();
+      u.ctx.moveTo(from, u.valToPos(a, "y", true));
+      u.ctx.lineTo(to, u.valToPos(b, "y", true));
+      u.ctx.stroke();
+    }
+    u.ctx.restore();
+  }
+
+  // --- the reader: what the cursor points at, highest first
+  function read(chart, u) {
+    const at = u.cursor.idx;
+    if (at == null || u.cursor.left < 0) { chart.reader.hidden = true; return; }
+    const rows = chart.data.series.map((series, i) => ({ series, i, value: series.values[at] })).filter(({ i }) => chart.visible[i])
+      .sort((a, b) => (b.value ?? -Infinity) - (a.value ?? -Infinity));
+    const title = document.createElement("p");
+    title.textContent = moment(chart.data.x[at]);
+    chart.reader.replaceChildren(title, ...rows.map(({ series, i, value }) => row(chart, series, i, value, at)));
+    for (const event of near(chart, chart.data.x[at])) {
+      const line = document.createElement("p");
+      line.textContent = glyphs[event.kind] + " " + event.label;
+      chart.reader.append(line);
+    }
+    chart.reader.hidden = false;
+    const left = u.cursor.left + u.over.offsetLeft + 14;
+    const fits = left + chart.reader.offsetWidth < chart.plot.clientWidth;
+    chart.reader.style.left = Math.max(0, fits ? left : left - chart.reader.offsetWidth - 28) + "px";
+    chart.reader.style.top = "8px";
+  }
+  function row(chart, series, i, value, at) {
+    const line = document.createElement("div"), swatch = document.createElement("span"), name = document.createElement("span"), number = document.createElement("b");
+    swatch.className = "swatch";
+    swatch.style.background = paint(chart.data, series, i);
+    name.textContent = series.name + (series.samples ? " · n " + (series.samples[at] ?? 0) : "");
+    number.textContent = shown(value) + (value == null ? "" : " " + chart.data.unit);
+    line.append(swatch, name, number);
+    return line;
+  }
+  const near = (chart, at) => chart.data.events.filter((event) => Math.abs(event.at - at) <= chart.data.step_s);
+
+  // Dragging asks for that range, by the address: it can be sent to someone, and "back" leads back.
+  function zoom(u) {
+    if (u.select.width < 8) return;
+    const from = Math.floor(u.posToVal(u.select.left, "x")), to = Math.ceil(u.posToVal(u.select.left + u.select.width, "x"));
+    u.setSelect({ left: 0, top: 0, width: 0, height: 0 }, false);
+    if (to - from < 600) { notice("The shortest range is ten minutes"); return; }
+    const address = new URL(location.href);
+    address.searchParams.delete("range");
+    address.searchParams.set("from", from);
+    address.searchParams.set("to", to);
+    location.assign(address);
+  }
+
+  // --- the legend: newest value; a click isolates, with shift it toggles
+  function legend(chart) {
+    const place = one("[data-legend]", chart.figure);
+    place.replaceChildren(...chart.data.series.map((series, i) => {
+      const button = document.createElement("button"), swatch = document.createElement("span"), value = document.createElement("strong");
+      button.type = "button";
+      button.setAttribute("aria-pressed", String(chart.visible[i]));
+      swatch.className = "swatch";
+      swatch.style.background = paint(chart.data, series, i);
+      value.textContent = shown(series.values.findLast((v) => v != null));
+      button.append(swatch, series.name + " ", value);
+      button.addEventListener("click", (event) => {
+        if (event.shiftKey) chart.visible[i] = !chart.visible[i];
+        else {
+          const alone = chart.visible.every((on, at) => on === (at === i));
+          chart.visible = chart.visible.map((_, at) => alone || at === i);
+        }
+        draw(chart);
+        one("[data-legend]", chart.figure).children[i].focus();
+      });
+      return button;
+    }));
+  }
+  dynowatch.toggleSeries = (i) => {
+    for (const chart of charts.values()) if (chart.data?.series[i] && (!current || current.group === chart.group)) { chart.visible[i] = !chart.visible[i]; draw(chart); }
+  };
+
+  // --- the strip of what happened, under the last chart of a group
+  const glyphs = { release: "▲", config: "◆", scale: "●", restart: "↻", alert: "▮", maintenance: "▨" };
+  function strip(chart) {
+    one(".events-strip", chart.figure)?.remove();
+    if (!chart.data.events.length) return;
+    const strip = document.createElement("div");
+    strip.className = "events-strip";
+    for (const event of chart.data.events) {
+      const left = chart.u.valToPos(event.at, "x") + chart.u.over.offsetLeft;
+      if (left < chart.u.over.offsetLeft || left > chart.u.over.offsetLeft + chart.u.over.offsetWidth) continue;
+      const mark = document.createElement(event.href ? "a" : "span");
+      if (event.href) mark.href = event.href;
+      mark.className = event.kind;
+      mark.textContent = glyphs[event.kind] ?? "●";
+      mark.title = moment(event.at) + ": " + event.label;
+      mark.setAttribute("aria-label", event.kind + ": " + event.label + ", " + moment(event.at));
+      if (!event.href) mark.setAttribute("role", "img");
+      mark.style.left = left + "px";
+      const point = () => chart.u.setCursor({ left: chart.u.valToPos(event.at, "x"), top: 10 });
+      mark.addEventListener("pointerenter", point);
+      mark.addEventListener("focus", point);
+      strip.append(mark);
+    }
+    chart.plot.after(strip);
+  }
+
+  // --- drawing
+  function draw(chart) {
+    if (!chart.data) return;
+    chart.u?.destroy();
+    const width = chart.plot.clientWidth, height = chart.plot.clientHeight;
+    if (!chart.data.x.length || chart.data.series.every((s) => s.values.every((v) => v == null))) {
+      chart.plot.replaceChildren(Object.assign(document.createElement("p"), { className: "quiet", textContent: "No data in this range" }));
+      return;
+    }
+    chart.plot.replaceChildren();
+    chart.u = new uPlot(options(chart, width, height), [chart.data.x, ...columns(chart.data, chart.visible)], chart.plot);
+    chart.plot.append(chart.reader);
+    legend(chart);
+    strip(chart);
+  }
+  async function load(chart) {
+    chart.plot.dataset.state = "loading";
+    try {
+      const answer = await fetch(chart.figure.dataset.chart, { headers: { accept: "application/json" } });
+      if (!answer.ok) throw new Error(String(answer.status));
+      chart.data = await answer.json();
+      chart.visible = chart.visible?.length === chart.data.series.length ? chart.visible : chart.data.series.map(() => true);
+      chart.plot.dataset.state = "drawn";
+      draw(chart);
+    } catch {
+      // What was drawn stays; the page's freshness says that the server is away.
+      if (!chart.data) {
+        chart.plot.dataset.state = "failed";
+        one("p", chart.plot).textContent = "This chart could not be loaded. Its values are in the table below.";
+      }
+    }
+  }
+
+  // --- the cursor by keys: it moves and says the values
+  function keys(chart) {
+    chart.plot.addEventListener("keydown", (event) => {
+      if (!chart.u || event.metaKey || event.ctrlKey || event.altKey) return;
+      const last = chart.data.x.length - 1;
+      const by = { ArrowLeft: -1, ArrowRight: 1, PageUp: -10, PageDown: 10, Home: -last, End: last }[event.key];
+      if (by === undefined) {
+        if (event.key === "Escape") { chart.u.setCursor({ left: -10, top: -10 }); chart.plot.blur(); }
+        else if (/^[1-6]$/.test(event.key)) dynowatch.toggleSeries(Number(event.key) - 1);
+        return;
+      }
+      event.preventDefault();
+      chart.at = Math.min(Math.max((chart.at ?? (by < 0 ? last + 1 : -1)) + by, 0), last);
+      chart.u.setCursor({ left: chart.u.valToPos(chart.data.x[chart.at], "x"), top: 10 });
+      const values = chart.data.series.map((series) => series.name + " " + shown(series.values[chart.at]) + " " + chart.data.unit);
+      chart.said.textContent = moment(chart.data.x[chart.at]) + ": " + values.join(", ");
+    });
+    chart.plot.addEventListener("focus", () => { current = chart; });
+    chart.plot.addEventListener("pointerenter", () => { current = chart; });
+  }
+
+  const seen = new IntersectionObserver((entries) => {
+    for (const { isIntersecting, target } of entries) {
+      if (isIntersecting && charts.has(target) && !charts.get(target).asked) { charts.get(target).asked = true; load(charts.get(target)); }
+    }
+  }, { rootMargin: "200px" });
+  const sized = new ResizeObserver((entries) => {
+    for (const { target } of entries) {
+      const chart = [...charts.values()].find((chart) => chart.plot === target);
+      if (chart?.u && chart.u.width !== target.clientWidth) { chart.u.setSize({ width: target.clientWidth, height: target.clientHeight }); strip(chart); }
+    }
+  });
+  function find() {
+    for (const [figure, chart] of charts) if (!figure.isConnected) { chart.u?.destroy(); charts.delete(figure); }
+    for (const figure of all("figure[data-chart]")) {
+      if (charts.has(figure)) continue;
+      const reader = Object.assign(document.createElement("div"), { className: "reader", hidden: true });
+      const said = Object.assign(document.createElement("p"), { className: "visually-hidden" });
+      said.setAttribute("role", "status");
+      const chart = { figure, plot: one("[data-plot]", figure), group: figure.dataset.group, reader, said, data: null, visible: null };
+      figure.append(said);
+      charts.set(figure, chart);
+      keys(chart);
+      seen.observe(figure);
+      sized.observe(chart.plot);
+    }
+  }
+  find();
+  document.addEventListener("htmx:after:swap", find);
+  document.addEventListener("dynowatch:theme", () => { for (const chart of charts.values()) draw(chart); });
+  // Charts of a range that moves with the present are asked for again each minute while the page is looked at.
+  setInterval(() => {
+    const range = one("nav.range");
+    const moves = !new URLSearchParams(location.search).has("from");
+    if (!range || !moves || document.hidden) return;
+    for (const chart of charts.values()) if (chart.asked) load(chart);
+  }, 60000);
+})();

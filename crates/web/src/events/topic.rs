@@ -1,0 +1,76 @@
+//! The topics there are, and who renders each. A new one is a variant, its name, and the page's function that renders it
+//! as [`partial`]s.
+
+use dynowatch_domain::AlertId;
+use maud::{Markup, html};
+
+use crate::pages::error::PageError;
+use crate::pages::view::View;
+use crate::pages::{alert, alerts, deliveries, overview};
+
+/// A piece of pages that changes while people look.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub(crate) enum Topic {
+    /// How things stand, on the first page.
+    Now,
+    /// Open alerts, in the list of alerts.
+    Alerts,
+    /// One alert.
+    Alert(AlertId),
+    /// The newest deliveries.
+    Deliveries,
+}
+
+impl Topic {
+    /// The topic of that name; what is none is not listened to.
+    pub(crate) fn named(name: &str) -> Option<Self> {
+        match name {
+            "now" => Some(Self::Now),
+            "alerts" => Some(Self::Alerts),
+            "deliveries" => Some(Self::Deliveries),
+            _ => Some(Self::Alert(name.strip_prefix("alert.")?.parse().ok()?)),
+        }
+    }
+
+    /// Its name in addresses and event ids; letters, digits, `.` and `-` only.
+    pub(crate) fn name(&self) -> String {
+        match self {
+            Self::Now => "now".to_owned(),
+            Self::Alerts => "alerts".to_owned(),
+            Self::Alert(id) => format!("alert.{id}"),
+            Self::Deliveries => "deliveries".to_owned(),
+        }
+    }
+
+    /// What it shows now, as partials.
+    pub(super) async fn render(&self, view: &View) -> Result<String, PageError> {
+        let markup = match self {
+            Self::Now => overview::live(view).await?,
+            Self::Alerts => alerts::live(view).await?,
+            Self::Alert(id) => alert::live(view, *id).await?,
+            Self::Deliveries => deliveries::live(view).await?,
+        };
+        Ok(markup.into_string())
+    }
+}
+
+/// New content for the element of that id: what is the same stays, with the focus and the text typed into it.
+pub(crate) fn partial(id: &str, content: &Markup) -> Markup {
+    html! { hx-partial hx-target={ "#" (id) } hx-swap="innerMorph" { (content) } }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_come_back() {
+        let id: AlertId = "019e0178-2a00-7000-8000-0000000000aa".parse().unwrap();
+        for topic in [Topic::Now, Topic::Alerts, Topic::Alert(id), Topic::Deliveries] {
+            assert_eq!(Topic::named(&topic.name()), Some(topic));
+        }
+        for wrong in ["", "alert.", "alert.x", "<b>"] {
+            assert_eq!(Topic::named(wrong), None, "{wrong}");
+        }
+    }
+}

@@ -1,0 +1,253 @@
+//! A chart: a figure that is whole without scripts (its title is an answer, its summary a sentence, its table the values),
+//! and that scripts draw from the same values. Owns the figure and the form of its data; `assets/chart.js` draws.
+//!
+//! The page gives a [`Figure`] and answers its two addresses from one [`Data`]: `….json` with [`Data`] as JSON, `….csv` with
+//! [`Data::csv`]. The table in the page is [`Data::table`], so that table, CSV and picture cannot differ.
+
+use maud::{Markup, html};
+use serde::Serialize;
+
+use super::view::View;
+use dynowatch_domain::Timestamp;
+
+/// Rows of the table under a chart; the CSV has all.
+const TABLE_ROWS_MAX: usize = 240;
+
+/// How a series is drawn.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub(crate) enum Drawn {
+    /// A line, for latency and the like.
+    Line,
+    /// An area on top of the areas before it, for parts of a whole.
+    Stacked,
+    /// A line in steps, for counts that stay until they change.
+    Step,
+    /// Bars, for counts of events.
+    Bars,
+    /// A dashed line: a quota, a limit.
+    Limit,
+}
+
+/// One series. Values stand at the moments of [`Data::x`]; `None` where nothing is known.
+#[derive(Debug, Clone, Serialize)]
+pub(crate) struct Series {
+    pub(crate) name: String,
+    pub(crate) drawn: Drawn,
+    pub(crate) values: Vec<Option<f64>>,
+    /// How many samples each value rests on, where that is known; under 20 a value is a dot, not a line.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) samples: Option<Vec<u64>>,
+    /// The state that colours it (`up`, `degraded`, `down`), instead of the colour of its place.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) state: Option<&'static str>,
+    /// Grey: one of many that are not among the highest.
+    pub(crate) dim: bool,
+}
+
+/// Something that happened, on the strip under the charts.
+#[derive(Debug, Clone, Serialize)]
+pub(crate) struct Event {
+    /// Seconds since 1970.
+    pub(crate) at: i64,
+    /// `release`, `config`, `scale`, `restart`, `alert`, `maintenance`: the shape.
+    pub(crate) kind: &'static str,
+    pub(crate) label: String,
+    /// Where to read on.
+    pub(crate) href: Option<String>,
+}
+
+/// A shaded part of the plot between two values: R14 above the quota.
+#[derive(Debug, Clone, Serialize)]
+pub(crate) struct Shade {
+    /// From this value on.
+    pub(crate) from: f64,
+    /// Up to this value; to the top where it is `None`.
+    pub(crate) to: Option<f64>,
+    pub(crate) label: &'static str,
+    /// `degraded` or `down`.
+    pub(crate) state: &'static str,
+}
+
+/// Everything a chart shows.
+#[derive(Debug, Clone, Default, Serialize)]
+pub(crate) struct Data {
+    /// Beginnings of the buckets, in seconds since 1970, growing.
+    pub(crate) x: Vec<i64>,
+    /// The length of a bucket, in seconds.
+    pub(crate) step_s: i64,
+    pub(crate) unit: &'static str,
+    /// Logarithmic; the axis says so.
+    pub(crate) log: bool,
+    pub(crate) series: Vec<Series>,
+    pub(crate) events: Vec<Event>,
+    pub(crate) shades: Vec<Shade>,
+    /// The newest bucket goes on; it is dashed.
+    pub(crate) incomplete: bool,
+}
+
+impl Data {
+    /// Comma-separated values: a column of moments in UTC, then one for each series; nothing where nothing is known.
+    pub(crate) fn csv(&self) -> String {
+        let quoted = |name: &str| format!("\"{}\"", name.replace('"', "\"\""));
+        let mut out = String::from("time");
+        for series in &self.series {
+            out.push(',');
+            // A name that a spreadsheet would take for a formula is a text.
+            let name = if series.name.starts_with(['=', '+', '-', '@', '\t']) {
+                format!("'{}", series.name)
+            } else {
+                series.name.clone()
+            };
+            out.push_str(&quoted(&name));
+        }
+        out.push_str("\r\n");
+        for (i, at) in self.x.iter().enumerate() {
+            out.push_str(&Timestamp::from_seconds(*at).to_string());
+            for series in &self.series {
+                out.push(',');
+                if let Some(value) = value_at(series, i) {
+                    out.push_str(&value.to_string());
+                }
+            }
+            out.push_str("\r\n");
+        }
+        out
+    }
+
+    /// The same as a table, newest first.
+    pub(crate) fn table(&self, view: &View) -> Markup {
+        html! {
+            div.scroll tabindex="0" role="region" aria-label="Values as a table" {
+                table.data {
+                    thead { tr { th scope="col" { "Time" } @for series in &self.series { th.number scope="col" { (view.outside(&series.name)) " " span.unit { (self.unit) } } } } }
+                    tbody {
+                        @for (i, at) in self.x.iter().enumerate().rev().take(TABLE_ROWS_MAX) {
+                            tr {
+                                th scope="row" { (view.moment(Timestamp::from_seconds(*at))) }
+                                @for series in &self.series { td.number { @match value_at(series, i) { Some(value) => (shown(value)), None => span.unknown { "no data" } } } }
+                            }
+                        }
+                    }
+                }
+            }
+            @if self.x.len() > TABLE_ROWS_MAX { p.quiet { "The newest " (TABLE_ROWS_MAX) " of " (self.x.len()) " moments; the CSV has all." } }
+            @if !self.events.is_empty() {
+                table.data {
+                    caption { "What happened" }
+                    thead { tr { th scope="col" { "Time" } th scope="col" { "What" } } }
+                    tbody {
+                        @for event in &self.events {
+                            tr {
+                                th scope="row" { (view.moment(Timestamp::from_seconds(event.at))) }
+                                td { (event.kind) ": " @match &event.href { Some(href) => a href=(href) { (view.outside(&event.label)) }, None => (view.outside(&event.label)) } }
+                            }
+                        }
+                    }
+                }
+            }
+        }
+    }
+
+    /// For how long nothing is known, in seconds: buckets in which every series has nothing.
+    pub(crate) fn unknown_s(&self) -> i64 {
+        let blind = |i: &usize| self.series.iter().all(|series| value_at(series, *i).is_none());
+        let buckets = (0..self.x.len()).filter(blind).count();
+        self.step_s.saturating_mul(i64::try_from(buckets).unwrap_or(i64::MAX))
+    }
+}
+
+fn value_at(series: &Series, i: usize) -> Option<f64> {
+    series.values.get(i).copied().flatten().filter(|value| value.is_finite())
+}
+
+/// A value for people: three digits that count.
+fn shown(value: f64) -> String {
+    if value == value.trunc() || value.abs() >= 100.0 { format!("{value:.0}") } else { format!("{value:.2}") }
+}
+
+/// A chart's place in a page.
+#[derive(Debug, Clone)]
+pub(crate) struct Figure<'a> {
+    /// Unlike every other on the page; letters, digits and `-`.
+    pub(crate) id: &'a str,
+    /// What it shows, as an answer: `p95 412 ms, up 38 %`.
+    pub(crate) title: String,
+    /// The same in a sentence for who cannot see it.
+    pub(crate) summary: String,
+    /// Where its [`Data`] is, as JSON.
+    pub(crate) json: String,
+    /// Where it is as CSV.
+    pub(crate) csv: String,
+    /// For a chart that shares its cursor and its range with the others of that name.
+    pub(crate) group: &'a str,
+}
+
+impl Figure<'_> {
+    /// The figure. `data` fills the table; the script asks for the JSON when the figure comes into sight.
+    pub(crate) fn markup(&self, view: &View, data: &Data) -> Markup {
+        let unknown_s = data.unknown_s();
+        html! {
+            figure.chart id=(self.id) data-chart=(self.json) data-group=(self.group) aria-labelledby={ (self.id) "-title" } {
+                figcaption {
+                    h3 id={ (self.id) "-title" } { (self.title) }
+                    p.visually-hidden id={ (self.id) "-summary" } { (self.summary) }
+                    @if unknown_s >= 60 { p.quiet { (unknown_s / 60) " min without data" } }
+                }
+                div.plot hx-morph-skip-children role="img" tabindex="0" aria-label=(self.title) aria-describedby={ (self.id) "-summary" } data-plot { p.quiet { "The values are in the table below; with scripts they are drawn here." } }
+                div.legend hx-morph-skip-children data-legend {}
+                details {
+                    summary { "View as table" }
+                    (data.table(view))
+                }
+                p.tools { a href=(self.csv) download { "CSV" } a href={ "#" (self.id) } data-copy-link { "Link" } }
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn data() -> Data {
+        let series = |name: &str, values: &[Option<f64>]| Series {
+            name: name.to_owned(),
+            drawn: Drawn::Line,
+            values: values.to_vec(),
+            samples: None,
+            state: None,
+            dim: false,
+        };
+        Data {
+            x: vec![1_778_141_160, 1_778_141_220, 1_778_141_280],
+            step_s: 60,
+            unit: "ms",
+            series: vec![series("p95", &[Some(412.0), None, Some(f64::NAN)]), series("=cmd|' /c calc'!A1", &[None; 3])],
+            ..Data::default()
+        }
+    }
+
+    #[test]
+    fn csv_has_gaps_and_no_formulas() {
+        assert_eq!(
+            data().csv(),
+            "time,\"p95\",\"'=cmd|' /c calc'!A1\"\r\n2026-05-07T08:06:00Z,412,\r\n2026-05-07T08:07:00Z,,\r\n2026-05-07T08:08:00Z,,\r\n"
+        );
+    }
+
+    #[test]
+    fn unknown_is_counted_and_is_null() {
+        assert_eq!(data().unknown_s(), 120);
+        let json = serde_json::to_value(data()).unwrap();
+        assert_eq!(json["series"][0]["values"], serde_json::json!([412.0, null, null]));
+        assert_eq!(json["series"][0]["drawn"], "line");
+    }
+
+    #[test]
+    fn three_digits_count() {
+        for (value, want) in [(0.0, "0"), (3.0, "3"), (0.123, "0.12"), (412.4, "412"), (99.99, "99.99")] {
+            assert_eq!(shown(value), want);
+        }
+    }
+}
