@@ -1,5 +1,7 @@
-# One static-enough binary on a small base. The build needs the network for crates only.
-FROM rust:1.95-bookworm AS build
+# One binary on a small base, which has the libc it was built with. The build needs the network for crates only.
+FROM rust:1.95.0-bookworm AS build
+# The image's own toolchain. Without this, rust-toolchain.toml would fetch components that no build needs.
+ENV RUSTUP_TOOLCHAIN=1.95.0
 WORKDIR /src
 COPY . .
 RUN cargo build --release --locked
