@@ -1,6 +1,6 @@
 //! The group commit. Batches in which something matched wait here together: what they changed is worked out and stored in
 //! one transaction, and only then are they answered. At once when it is quiet; under load at most one commit per
-//! [`COMMIT_PAUSE_MAX`], unless every request in flight is waiting for it anyway.
+//! [`COMMIT_PAUSE_MAX`], unless for [`SETTLE`] every request in flight has been waiting for it anyway.
 //!
 //! Owns the keys held in memory. They are a cache: each carries the version it had in the store, and the store returns
 //! what another process has written since.
@@ -32,6 +32,10 @@ use crate::totals::BatchTotals;
 
 /// The longest pause between two commits under load.
 pub const COMMIT_PAUSE_MAX: Duration = Duration::from_millis(20);
+/// How long every request in flight must have been waiting before a commit under load goes ahead of its pause. Between an
+/// answer and its connection's next request nothing is in flight for a moment; a commit begun in it would miss that
+/// request, and commits cost more than all else.
+const SETTLE: Duration = Duration::from_millis(1);
 /// Batches in one commit.
 const COMMIT_BATCHES_MAX: usize = 256;
 /// Batches that may wait. More are refused.
@@ -84,26 +88,38 @@ pub(crate) async fn run(shared: Arc<Shared>, mut queue: mpsc::Receiver<Submissio
     let mut last_commit: Option<Instant> = None;
     while let Some(first) = queue.recv().await {
         let mut batch = vec![first];
-        let pause_until = last_commit.map(|at| at + COMMIT_PAUSE_MAX);
-        loop {
-            while batch.len() < COMMIT_BATCHES_MAX
-                && let Ok(next) = queue.try_recv()
-            {
-                batch.push(next);
-            }
-            let all_wait = batch.len() as u64 >= shared.stats.batches_in_progress.get();
-            let Some(until) =
-                pause_until.filter(|until| !all_wait && batch.len() < COMMIT_BATCHES_MAX && Instant::now() < *until)
-            else {
-                break;
-            };
-            match tokio::time::timeout_at(until, queue.recv()).await {
-                Ok(Some(next)) => batch.push(next),
-                Ok(None) | Err(_) => break,
-            }
-        }
+        gather_more(&shared, &mut queue, &mut batch, last_commit.map(|at| at + COMMIT_PAUSE_MAX)).await;
         commit_until_kept(&shared, batch).await;
         last_commit = Some(Instant::now());
+    }
+}
+
+/// Adds what else waits, or comes before the pause after the last commit is over.
+async fn gather_more(
+    shared: &Shared,
+    queue: &mut mpsc::Receiver<Submission>,
+    batch: &mut Vec<Submission>,
+    pause_until: Option<Instant>,
+) {
+    loop {
+        while batch.len() < COMMIT_BATCHES_MAX
+            && let Ok(next) = queue.try_recv()
+        {
+            batch.push(next);
+        }
+        let now = Instant::now();
+        let Some(until) = pause_until.filter(|until| batch.len() < COMMIT_BATCHES_MAX && now < *until) else {
+            return;
+        };
+        let all_wait = |batch: &[Submission]| batch.len() as u64 >= shared.stats.batches_in_progress.get();
+        let settling = all_wait(batch);
+        match tokio::time::timeout_at(if settling { until.min(now + SETTLE) } else { until }, queue.recv()).await {
+            Ok(Some(next)) => batch.push(next),
+            Ok(None) => return,
+            // Whoever came meanwhile and does not wait yet may bring something more; the pause still has its end.
+            Err(_elapsed) if settling && !all_wait(batch) => {}
+            Err(_elapsed) => return,
+        }
     }
 }
 

@@ -179,7 +179,8 @@ impl Findings {
             Record::Router(line) => line.request_id().unwrap_or(b""),
             _ => b"",
         };
-        for rule in std::mem::take(&mut self.hits) {
+        let hits = std::mem::take(&mut self.hits);
+        for &rule in &hits {
             let mut group = Group::of(&with.matcher.rule(rule).group_by, signal);
             if self.keys.len() >= KEYS_PER_BATCH_MAX && !self.keys.iter().any(|k| k.rule == rule && k.group == group) {
                 group = Group::other();
@@ -192,6 +193,9 @@ impl Findings {
                 signal.dyno,
             );
         }
+        // Its room is kept.
+        self.hits = hits;
+        self.hits.clear();
     }
 
     fn match_of(&mut self, rule: RuleIndex, group: Group) -> &mut KeyMatches {

@@ -26,13 +26,33 @@ const PIECE_BYTES: usize = 16 * 1024;
 /// Raw, octet-counted frames, newest last.
 #[derive(Debug, Default)]
 pub(crate) struct Ring {
-    pieces: VecDeque<Bytes>,
+    pieces: VecDeque<Piece>,
     weight: usize,
     newest: Vec<u8>,
 }
 
-fn weight(piece: &Bytes) -> usize {
-    if piece.len() < SHARED_BYTES_MIN { piece.len() } else { piece.len().max(SHARED_WEIGHT) }
+#[derive(Debug)]
+enum Piece {
+    /// Small bodies, in room of our own.
+    Copied(Vec<u8>),
+    /// A body as it was received.
+    Received(Bytes),
+}
+
+impl Piece {
+    fn frames(&self) -> &[u8] {
+        match self {
+            Self::Copied(frames) => frames,
+            Self::Received(body) => body,
+        }
+    }
+
+    fn weight(&self) -> usize {
+        match self {
+            Self::Copied(frames) => frames.capacity(),
+            Self::Received(body) => body.len().max(SHARED_WEIGHT),
+        }
+    }
 }
 
 impl Ring {
@@ -42,7 +62,7 @@ impl Ring {
             0..SHARED_BYTES_MIN => self.push_copy(body),
             SHARED_BYTES_MIN..=SHARED_WEIGHT => {
                 self.close_piece();
-                self.push_piece(body.clone());
+                self.push_piece(Piece::Received(body.clone()));
             }
             _ => self.push_copy(tail(body)),
         }
@@ -50,11 +70,13 @@ impl Ring {
 
     /// Keeps one message, framing it anew.
     pub(crate) fn push_message(&mut self, raw: &[u8]) {
-        if raw.len() < PIECE_BYTES {
-            if self.newest.len() + raw.len() > PIECE_BYTES {
+        if raw.len() + 8 < PIECE_BYTES {
+            if self.newest.len() + raw.len() + 8 > PIECE_BYTES {
                 self.close_piece();
             }
-            self.newest.extend_from_slice(raw.len().to_string().as_bytes());
+            let length = raw.len().to_string();
+            self.reserve(length.len() + 1 + raw.len());
+            self.newest.extend_from_slice(length.as_bytes());
             self.newest.push(b' ');
             self.newest.extend_from_slice(raw);
         }
@@ -64,22 +86,39 @@ impl Ring {
         if self.newest.len() + frames.len() > PIECE_BYTES {
             self.close_piece();
         }
+        self.reserve(frames.len());
         self.newest.extend_from_slice(frames);
+    }
+
+    /// Doubles, but never beyond a piece: an app with few lines stays small, and none holds more than it may.
+    fn reserve(&mut self, more: usize) {
+        let needed = self.newest.len() + more;
+        if needed > self.newest.capacity() {
+            let room = needed.max(2 * self.newest.capacity()).min(PIECE_BYTES).max(needed);
+            self.newest.reserve_exact(room - self.newest.len());
+        }
     }
 
     fn close_piece(&mut self) {
         if !self.newest.is_empty() {
-            let piece = Bytes::copy_from_slice(&self.newest);
-            self.newest.clear();
+            let piece = Piece::Copied(std::mem::take(&mut self.newest));
             self.push_piece(piece);
         }
     }
 
-    fn push_piece(&mut self, piece: Bytes) {
-        self.weight += weight(&piece);
+    /// Adds a piece and drops the oldest; the room of one that was copied takes the next small bodies.
+    fn push_piece(&mut self, piece: Piece) {
+        self.weight += piece.weight();
         self.pieces.push_back(piece);
         while self.weight > RING_BYTES_MAX - PIECE_BYTES && self.pieces.len() > 1 {
-            self.weight -= self.pieces.pop_front().as_ref().map_or(0, weight);
+            let Some(oldest) = self.pieces.pop_front() else { break };
+            self.weight -= oldest.weight();
+            if let Piece::Copied(mut room) = oldest
+                && room.capacity() > self.newest.capacity()
+            {
+                room.clear();
+                self.newest = room;
+            }
         }
     }
 
@@ -87,7 +126,7 @@ impl Ring {
     pub(crate) fn context(&self, of: &Wanted<'_>) -> Vec<EvidenceLine> {
         let (mut same_request, mut same_dyno) = (Vec::new(), Vec::new());
         let mut cache = StampCache::default();
-        let pieces = self.pieces.iter().map(|piece| &piece[..]).chain([&self.newest[..]]);
+        let pieces = self.pieces.iter().map(Piece::frames).chain([&self.newest[..]]);
         for frame in pieces.flat_map(frames) {
             let Frame::Message(raw) = frame else { continue };
             let Ok(message) = message(raw, &mut cache) else { continue };
@@ -191,7 +230,7 @@ mod tests {
         let mut ring = Ring::default();
         for lines in [1, 10, 150, 300, 3_000, 1, 150].into_iter().cycle().take(200) {
             ring.push_body(&body(lines));
-            let kept = ring.pieces.iter().map(weight).sum::<usize>() + ring.newest.len();
+            let kept = ring.pieces.iter().map(Piece::weight).sum::<usize>() + ring.newest.capacity();
             assert!(kept <= RING_BYTES_MAX, "{kept}");
             assert_eq!(
                 shown(&ring, b"", b"web.1").last().unwrap().split(' ').nth(1),

@@ -5,7 +5,6 @@
 //! is tried twice more. So one odd line never costs a batch, and "later" is always 503.
 
 use std::borrow::Cow;
-use std::collections::HashMap;
 use std::future::poll_fn;
 use std::pin::pin;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
@@ -22,6 +21,7 @@ use dynowatch_engine::ingest::COMMIT_WAIT_MAX;
 use dynowatch_engine::stats::Counter;
 use dynowatch_engine::{App, Engine, Refused, Taken};
 use dynowatch_store::StoreError;
+use hashbrown::HashMap;
 use hmac::{Hmac, KeyInit, Mac};
 use http::{HeaderMap, Method, Request, Response, StatusCode, header};
 use http_body_util::BodyExt;
