@@ -39,10 +39,10 @@ pub(crate) async fn s11_the_body_says_it_all(on: On) {
     stage.post("0:30", "shop", &["0:00", "0:10", "0:20", "0:30"].map(|stamp| r14(stamp, "web.1"))).await;
     stage.until("10:30").await;
     let told = stage.told_in_any_order(&[
-        "0:30 hook: [firing] r14 on shop dyno=web.1",
-        "0:30 operator: [firing] r14 on shop dyno=web.1",
-        "10:00 hook: [resolved] r14 on shop dyno=web.1",
-        "10:00 operator: [resolved] r14 on shop dyno=web.1",
+        "0:30 hook: [firing] r14 on shop (web.1)",
+        "0:30 operator: [firing] r14 on shop (web.1)",
+        "10:00 hook: [resolved] r14 on shop (web.1)",
+        "10:00 operator: [resolved] r14 on shop (web.1)",
     ]);
     let alert = stage.alert().await;
     let body = &told[0].body;

@@ -151,9 +151,9 @@ pub(crate) async fn s09_dynos_recover_one_by_one(on: On) {
     let two = |stamp: &str, dyno: &str| [r14(stamp, dyno), r14(stamp, dyno)];
     stage.post("0:00", "shop", &[two("0:00", "web.1"), two("0:00", "web.2"), two("0:00", "web.3")].concat()).await;
     stage.told_in_any_order(&[
-        "0:00 operator: [firing] r14 on shop dyno=web.1",
-        "0:00 operator: [firing] r14 on shop dyno=web.2",
-        "0:00 operator: [firing] r14 on shop dyno=web.3",
+        "0:00 operator: [firing] r14 on shop (web.1)",
+        "0:00 operator: [firing] r14 on shop (web.2)",
+        "0:00 operator: [firing] r14 on shop (web.3)",
     ]);
     stage.post("1:00", "shop", &[two("1:00", "web.2"), two("1:00", "web.3")].concat()).await;
     stage.post("2:00", "shop", &two("2:00", "web.3")).await;
@@ -161,9 +161,9 @@ pub(crate) async fn s09_dynos_recover_one_by_one(on: On) {
     assert_eq!(stage.engine().store().alert_counts().await.unwrap().firing, 1, "the third goes on");
     stage.until("4:30").await;
     stage.told(&[
-        "2:00 operator: [resolved] r14 on shop dyno=web.1",
-        "3:00 operator: [resolved] r14 on shop dyno=web.2",
-        "4:00 operator: [resolved] r14 on shop dyno=web.3",
+        "2:00 operator: [resolved] r14 on shop (web.1)",
+        "3:00 operator: [resolved] r14 on shop (web.2)",
+        "4:00 operator: [resolved] r14 on shop (web.3)",
     ]);
     stage.end().await;
 }
@@ -270,10 +270,10 @@ pub(crate) async fn groups_over_the_limit_share_one(on: On) {
     let mut stage = Stage::configured(on, Config { limits, ..Config::of(vec![rule]) }).await;
     // All at once, so that the limit must hold within one commit, too.
     stage.post("0:00", "shop", &["web.1", "web.2", "web.3", "web.4"].map(|dyno| r14("0:00", dyno))).await;
-    stage.told(&["0:00 operator: [firing] r14 on shop group=other"]);
+    stage.told(&["0:00 operator: [firing] r14 on shop (groups over the limit)"]);
     stage.post("0:30", "shop", &["web.5", "web.6"].map(|dyno| r14("0:30", dyno))).await;
     stage.post("0:31", "shop", &[r14("0:31", "web.2")]).await;
-    stage.told(&["0:31 operator: [firing] r14 on shop dyno=web.2"]);
+    stage.told(&["0:31 operator: [firing] r14 on shop (web.2)"]);
     assert!(stage.engine().stats().groups_overflowed.get() >= 2, "an operator sees it");
     stage.end().await;
 }
