@@ -12,6 +12,7 @@
 
 pub mod account;
 pub mod alert;
+pub mod app_event;
 pub mod app_name;
 pub mod blind;
 pub mod delivery;

@@ -110,7 +110,7 @@ pub(crate) fn log_loss(record: &Record<'_>, at: Timestamp) -> Option<Blind> {
 }
 
 /// Text from a line, for people: bounded, without control characters.
-fn clean(bytes: &[u8], chars_max: usize) -> String {
+pub(crate) fn clean(bytes: &[u8], chars_max: usize) -> String {
     String::from_utf8_lossy(bytes).chars().filter(|c| !c.is_control()).take(chars_max).collect()
 }
 

@@ -9,9 +9,9 @@ use dynowatch_domain::{AppId, Timestamp};
 use dynowatch_store::apps::{AppOrigin, DrainToken};
 use hashbrown::HashMap;
 
+use crate::metrics::Recorder;
 use crate::ring::Ring;
 use crate::rules::RuleBook;
-use crate::samples::SampleTable;
 use crate::totals::AppTotals;
 
 /// An app, as one configuration sees it.
@@ -39,7 +39,7 @@ pub struct App {
 pub(crate) struct Live {
     pub(crate) totals: Mutex<AppTotals>,
     pub(crate) ring: Mutex<Ring>,
-    pub(crate) samples: Mutex<SampleTable>,
+    pub(crate) recorder: Mutex<Recorder>,
 }
 
 /// The data behind a lock, even if a holder panicked: counters and rings are sound after every step.

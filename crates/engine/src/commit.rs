@@ -185,6 +185,7 @@ fn settle(shared: &Shared, submission: Submission, duplicate: bool) {
         totals.counts.duplicates += 1;
     } else {
         totals.merge(&submission.totals, &submission.book.matcher);
+        lock(&submission.app.live.recorder).apply(&submission.totals.metrics, submission.arrived);
     }
     drop(totals);
     if let Some(id) = &submission.frame_id {

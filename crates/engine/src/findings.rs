@@ -1,5 +1,5 @@
 //! What one batch of log lines holds for us: counts for its totals, the lines that rules take, releases, losses. Pure but
-//! for the newest-sample table it writes; `serve` fills one per batch, `replay` one per line.
+//! for the names of series that it looks up; `serve` fills one per batch, `replay` one per line.
 
 use dynowatch_domain::Timestamp;
 use dynowatch_domain::blind::Blind;
@@ -12,7 +12,7 @@ use dynowatch_domain::window::{AHEAD_MAX, Counted};
 use dynowatch_logplex::{Malformed, Message, Record, record};
 
 use crate::adapter;
-use crate::samples::SampleTable;
+use crate::metrics::Recorder;
 use crate::totals::BatchTotals;
 
 /// Events of one key in one batch. No window keeps this many, so more would only be dropped there.
@@ -39,7 +39,8 @@ pub(crate) struct Reading<'a> {
     pub(crate) app: &'a AppRules,
     /// The moment of arrival.
     pub(crate) now: Timestamp,
-    pub(crate) samples: &'a mut SampleTable,
+    /// Where names of series are looked up; without it no metrics are gathered.
+    pub(crate) recorder: Option<&'a mut Recorder>,
 }
 
 /// What was found, and scratch room that is kept from batch to batch.
@@ -141,6 +142,9 @@ impl Findings {
     #[inline]
     fn count(&mut self, with: &mut Reading<'_>, record: &Record<'_>, signal: &Signal<'_>) {
         let totals = &mut self.totals;
+        if let Some(recorder) = with.recorder.as_deref_mut() {
+            recorder.line(&mut totals.metrics, record, signal);
+        }
         if let Some(code) = signal.code {
             totals.code(code);
         }
@@ -160,11 +164,10 @@ impl Findings {
                 }
             }
             Record::Samples(samples) => {
-                let source = if samples.source().is_empty() { signal.process } else { samples.source() };
-                for sample in *samples {
-                    totals.counts.samples += 1;
-                    with.samples.set(source, sample.name, sample.value, signal.at);
-                }
+                totals.counts.samples += match with.recorder.as_deref_mut() {
+                    Some(recorder) => recorder.samples(&mut totals.metrics, samples, signal),
+                    None => samples.count() as u64,
+                };
             }
             Record::Api(_) => self.releases.extend(adapter::release(record, signal.at)),
             Record::Loss(_) => self.losses.extend(adapter::log_loss(record, signal.at)),

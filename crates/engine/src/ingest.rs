@@ -91,8 +91,8 @@ impl Engine {
         findings.want_host = app.origin == AppOrigin::Adopted && app.host_hint.is_none();
         findings.totals.counts.batches = 1;
         {
-            let mut samples = lock(&app.live.samples);
-            let mut with = Reading { matcher: &book.matcher, app: &app.rules, now, samples: &mut samples };
+            let mut recorder = lock(&app.live.recorder);
+            let mut with = Reading { matcher: &book.matcher, app: &app.rules, now, recorder: Some(&mut recorder) };
             read_body(body, findings, cache, &mut with, app);
         }
         findings.totals.close_bucket();
@@ -102,6 +102,7 @@ impl Engine {
         let lines = findings.totals.counts.lines();
         if !findings.must_commit() {
             lock(&app.live.totals).merge(&findings.totals, &book.matcher);
+            lock(&app.live.recorder).apply(&findings.totals.metrics, now);
             if let Some(id) = frame_id {
                 lock(&shared.frames).insert(app.id, id);
             }
@@ -166,8 +167,7 @@ impl Engine {
         let book = Arc::clone(&app.book);
         let pending = {
             let mut findings = Findings::default();
-            let mut samples = crate::samples::SampleTable::default();
-            let with = Reading { matcher: &book.matcher, app: &app.rules, now, samples: &mut samples };
+            let with = Reading { matcher: &book.matcher, app: &app.rules, now, recorder: None };
             findings.own(&with, kind, text);
             findings.must_commit().then(|| pending(&mut findings, &app, &book, None, now, 0))
         };

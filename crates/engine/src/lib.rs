@@ -4,7 +4,7 @@
 //! One [`Engine`] per process. A batch enters through [`Engine::take`] ([`ingest`]); if something in it must be kept it
 //! waits for the group commit (`commit`), where rules meet keys (`evaluate`) inside the store's transaction. Timers,
 //! ratios and absences come round in [`timers`], messages leave by [`sender`], operators speak through [`operate`].
-//! [`replay`] runs the same rules over a file, with its stamps as the clock.
+//! What lines say in numbers goes its own way ([`metrics`]). [`replay`] runs the same rules over a file, with its stamps as the clock.
 
 mod adapter;
 pub mod apps;
@@ -13,6 +13,7 @@ mod evaluate;
 mod findings;
 mod frames;
 pub mod ingest;
+pub mod metrics;
 mod notices;
 pub mod operate;
 pub mod random;
@@ -21,7 +22,6 @@ pub mod replay;
 mod ring;
 pub mod rules;
 mod run;
-mod samples;
 pub mod sender;
 pub mod stats;
 pub mod timers;
@@ -44,9 +44,9 @@ use tokio::sync::{Notify, mpsc};
 pub use apps::{App, Directory};
 pub use commit::COMMIT_PAUSE_MAX;
 pub use ingest::{PendingBatch, Refused, Taken};
+pub use metrics::Latest;
 pub use notices::test_notice;
 pub use run::{Loops, StartError};
-pub use samples::{SERIES_MAX, SampleValue};
 
 use apps::{Apps, lock};
 use commit::{Evaluator, Submission};
@@ -145,6 +145,7 @@ pub(crate) struct Shared {
     pub(crate) deliveries_due: Notify,
     pub(crate) sending: sender::Sending,
     pub(crate) timers: timers::TimerState,
+    pub(crate) metrics: metrics::Flushes,
     pub(crate) rejected_noted_at: Mutex<Timestamp>,
     pub(crate) limited_noted_at: Mutex<Timestamp>,
     pub(crate) stats: Stats,
@@ -208,12 +209,6 @@ impl Engine {
     /// The counts of one app since the process began.
     pub fn totals<T>(&self, app: &App, read: impl FnOnce(&totals::AppTotals) -> T) -> T {
         read(&lock(&app.live.totals))
-    }
-
-    /// The newest value of every metric of one app.
-    #[must_use]
-    pub fn samples(&self, app: &App) -> Vec<SampleValue> {
-        lock(&app.live.samples).sorted()
     }
 }
 

@@ -23,7 +23,6 @@ use crate::findings::{Findings, Reading};
 use crate::notices::measured;
 use crate::ring::{Ring, Wanted};
 use crate::rules::RuleBook;
-use crate::samples::SampleTable;
 use crate::totals::Counts;
 
 /// One thing the rules would have done.
@@ -81,7 +80,6 @@ pub struct Replay {
     next_wake_at: Option<Timestamp>,
     armed_at: Timestamp,
     findings: Findings,
-    samples: SampleTable,
     cache: StampCache,
     ring: Ring,
     held: HashMap<Key, Held>,
@@ -123,7 +121,6 @@ impl Replay {
             next_wake_at: None,
             armed_at: Timestamp::UNIX_EPOCH,
             findings: Findings::default(),
-            samples: SampleTable::default(),
             cache: StampCache::default(),
             ring: Ring::default(),
             held: HashMap::new(),
@@ -162,8 +159,7 @@ impl Replay {
         if at > self.now {
             self.advance(at);
         }
-        let mut with =
-            Reading { matcher: &self.book.matcher, app: &self.app, now: self.now, samples: &mut self.samples };
+        let mut with = Reading { matcher: &self.book.matcher, app: &self.app, now: self.now, recorder: None };
         self.findings.line(&mut with, &message);
         self.ring.push_message(raw);
         if self.findings.must_commit() {

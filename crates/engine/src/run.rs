@@ -16,6 +16,7 @@ use tokio::task::{JoinHandle, JoinSet};
 
 use crate::apps::{Apps, lock};
 use crate::commit::{SUBMISSIONS_MAX, Submission};
+use crate::metrics::FOLD_EVERY;
 use crate::random::RandomIds;
 use crate::rules::RuleBook;
 use crate::timers::{self, HOUSEKEEPING_EVERY, LEVEL_PASS_EVERY, REFRESH_PASS_EVERY, WAKE_PASS_EVERY};
@@ -119,6 +120,7 @@ impl Engine {
             deliveries_due: tokio::sync::Notify::new(),
             sending: sender::Sending::default(),
             timers: timers::TimerState::default(),
+            metrics: crate::metrics::Flushes::default(),
             rejected_noted_at: Mutex::default(),
             limited_noted_at: Mutex::default(),
             stats: crate::stats::Stats::default(),
@@ -238,6 +240,9 @@ impl Loops {
             "housekeeping",
             async |engine| engine.housekeeping_pass().await,
         ));
+        self.loops.spawn(every(engine.clone(), self.stop.subscribe(), FOLD_EVERY, "metrics", async |engine| {
+            engine.fold_pass().await.map(drop)
+        }));
         self.loops.spawn(send(engine.clone(), self.stop.subscribe()));
     }
 
@@ -254,7 +259,7 @@ impl Loops {
             self.loops.shutdown().await;
         }
         if let Err(error) = self.engine.flush().await {
-            tracing::error!(%error, "the last ten seconds of ratios and absences were not stored");
+            tracing::error!(%error, "the last ten seconds of metrics, ratios and absences were not stored");
         }
         let (shared, now) = (&self.engine.shared, self.engine.now());
         if let Err(error) = shared.store.end_process(shared.process, now, now - DEAD_AFTER).await {

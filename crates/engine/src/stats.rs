@@ -86,6 +86,10 @@ counters! {
     level_flush_failures,
     /// Buckets dropped because the store took none for too long.
     level_buckets_dropped,
+    /// Flushes of metric values that failed; the values wait for the next.
+    metric_flush_failures,
+    /// Metric values dropped because the store took none for too long.
+    metric_values_dropped,
     /// Samples that the remote-write receiver has taken.
     remote_write_sent,
     /// Samples that the remote-write receiver has refused for good.

@@ -127,10 +127,11 @@ impl Engine {
         Ok(())
     }
 
-    /// Stores this process's buckets of ratios and absences.
+    /// Stores what this process holds of metrics, ratios and absences, as before its end.
     pub(crate) async fn flush(&self) -> Result<(), StoreError> {
+        let values = crate::metrics::flush(&self.shared, self.now(), true).await;
         flush_gaps(&self.shared).await?;
-        flush(&self.shared).await
+        flush(&self.shared).await.and(values)
     }
 
     pub(crate) async fn load_apps(&self) -> Result<(), StoreError> {
@@ -149,6 +150,7 @@ impl Engine {
         let shared = &*self.shared;
         let now = shared.clock.now();
         let flushed = flush(shared).await;
+        let values = crate::metrics::flush(shared, now, false).await;
         let lines: Vec<(AppId, Timestamp)> = shared
             .apps
             .load()
@@ -158,7 +160,7 @@ impl Engine {
             .collect();
         shared.store.touch_apps(&lines).await?;
         flush_gaps(shared).await?;
-        flushed?;
+        flushed.and(values)?;
         if shared.store.acquire_lease(LEVELS_LEASE, &shared.process.to_string(), now, LEVELS_LEASE_TTL).await?.is_some()
         {
             judge(shared, now).await?;

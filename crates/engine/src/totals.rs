@@ -14,6 +14,8 @@ use dynowatch_domain::signal::{Code, Kind};
 pub use dynowatch_logplex::Malformed;
 use hashbrown::HashMap;
 
+use crate::metrics::BatchMetrics;
+
 /// Number of kinds of lines.
 pub const KINDS: usize = Kind::ALL.len();
 /// Status classes, 1xx to 5xx, and at index 0 requests without a status.
@@ -28,6 +30,8 @@ pub(crate) struct BatchTotals {
     pub(crate) codes: Vec<(Code, u64)>,
     pub(crate) levels: Vec<LevelCount>,
     pub(crate) newest_at: Timestamp,
+    /// What it adds to metrics.
+    pub(crate) metrics: BatchMetrics,
     /// Lines of neighbouring moments fall into one bucket: its sums by place of the level rule, until another begins.
     open: OpenBucket,
 }
@@ -128,6 +132,7 @@ impl BatchTotals {
         self.counts = Counts::default();
         self.codes.clear();
         self.levels.clear();
+        self.metrics.clear();
         self.newest_at = Timestamp::UNIX_EPOCH;
         self.open = OpenBucket { sums: std::mem::take(&mut self.open.sums), ..OpenBucket::default() };
         self.open.sums.clear();

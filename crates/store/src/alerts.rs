@@ -178,6 +178,24 @@ impl Row {
 }
 
 impl Store {
+    /// The alerts of an app that fired between two moments, the newest first, at most 1,000: id, when, rule, severity.
+    ///
+    /// # Errors
+    /// When the store is away.
+    pub async fn alerts_fired_between(
+        &self,
+        app: AppId,
+        from: Timestamp,
+        until: Timestamp,
+    ) -> Result<Vec<(AlertId, Timestamp, String, String)>> {
+        let sql = "SELECT id, fired_at, rule, severity FROM alerts WHERE app_id = $1 AND fired_at >= $2 AND fired_at < $3 \
+                   ORDER BY fired_at DESC LIMIT 1000";
+        let (from, until) = (from.as_micros(), until.as_micros());
+        let rows: Vec<(Uuid, i64, String, String)> =
+            read!(&self.state, |pool| sqlx::query_as(sql).bind(app.0).bind(from).bind(until).fetch_all(pool))?;
+        Ok(rows.into_iter().map(|(id, at, rule, severity)| (AlertId(id), time(at), rule, severity)).collect())
+    }
+
     /// Alerts, newest first, with their newest numbers.
     ///
     /// # Errors

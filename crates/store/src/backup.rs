@@ -110,7 +110,8 @@ impl Store {
             refuse_filled(tx, tables).await?;
         }
         let rows = fill(&mut lines, &mut state, &mut metrics).await?;
-        set_counters(&mut state).await?;
+        set_counters(&mut metrics, METRICS_TABLES).await?;
+        set_counters(&mut state, STATE_TABLES).await?;
         metrics.commit().await?;
         state.commit().await?;
         store.close().await;
@@ -329,9 +330,9 @@ async fn insert(tx: &mut Tx, table: &Table, rows: &[Map<String, Value>]) -> Resu
 }
 
 /// Lets Postgres count on from the restored ids; SQLite does so by itself.
-async fn set_counters(tx: &mut Tx) -> Result<()> {
+async fn set_counters(tx: &mut Tx, tables: &[Table]) -> Result<()> {
     let Tx::Pg(tx) = tx else { return Ok(()) };
-    for table in STATE_TABLES.iter().filter(|table| table.columns.iter().any(|(_, column)| *column == Column::Serial)) {
+    for table in tables.iter().filter(|table| table.columns.iter().any(|(_, column)| *column == Column::Serial)) {
         let sql = format!(
             "SELECT setval(pg_get_serial_sequence('{0}', 'id'), (SELECT COALESCE(MAX(id), 0) + 1 FROM {0}), false)",
             table.name

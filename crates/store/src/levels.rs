@@ -100,12 +100,17 @@ impl Store {
             self.write_levels(&merge(rows)).await
         })
         .await;
-        match &done {
+        self.note_room(&done);
+        done
+    }
+
+    /// Remembers whether the last write of metrics found room.
+    pub(crate) fn note_room(&self, done: &Result<()>) {
+        match done {
             Ok(()) => self.room.stopped.store(false, Ordering::Relaxed),
             Err(StoreError::Full(_)) => self.room.stopped.store(true, Ordering::Relaxed),
             Err(_) => {}
         }
-        done
     }
 
     /// Whether metrics had to stop for lack of room, at the last attempt.
@@ -129,7 +134,7 @@ impl Store {
         Ok(count(bytes))
     }
 
-    async fn check_room(&self) -> Result<()> {
+    pub(crate) async fn check_room(&self) -> Result<()> {
         if let Some(short) = self.room.disk_is_short() {
             return Err(StoreError::Full(short));
         }

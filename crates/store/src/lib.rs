@@ -4,7 +4,7 @@
 //! [`Store::open`] migrates and hands out a [`Store`], a cheap handle. The heart is [`Store::evaluate`]: one
 //! transaction that loads what a batch concerns, lets the caller decide, and saves state, alerts and messages together.
 //! Everything else is one module per concept: [`apps`], [`alerts`], [`deliveries`] (the outbox), [`levels`] (buckets of
-//! ratios and absences), [`tracks`], [`releases`], [`blinds`], [`tokens`], [`rules`], [`leases`], [`housekeeping`], [`backup`].
+//! ratios and absences), [`metrics`] and [`metric_packs`], [`app_events`], [`tracks`], [`releases`], [`blinds`], [`tokens`], [`rules`], [`leases`], [`housekeeping`], [`backup`].
 //!
 //! Not here: any decision. Rules, windows, retries and texts are `domain`'s; who calls when is `engine`'s. No clock is
 //! read either, `now` comes in.
@@ -12,6 +12,7 @@
 //! Values of columns: times are microseconds since 1970 (UTC), ids version 7 UUIDs, what has a shape of its own is JSON.
 
 pub mod alerts;
+pub mod app_events;
 pub mod apps;
 pub mod backup;
 pub mod blinds;
@@ -23,6 +24,9 @@ pub mod heroku;
 pub mod housekeeping;
 pub mod leases;
 pub mod levels;
+pub mod metric_packs;
+pub mod metric_values;
+pub mod metrics;
 mod open;
 mod packed;
 pub mod releases;

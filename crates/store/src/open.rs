@@ -138,7 +138,7 @@ impl Store {
 async fn open_both(state: &Path, metrics: &Path) -> Result<(Db, Db)> {
     let state = open_sqlite(sqlite_options(state, SqliteSynchronous::Full), 2).await?;
     schema::migrate(&state, Set::SqliteState).await?;
-    let metrics = open_sqlite(sqlite_options(metrics, SqliteSynchronous::Normal), 1).await?;
+    let metrics = open_sqlite(sqlite_options(metrics, SqliteSynchronous::Normal), 2).await?;
     schema::migrate(&metrics, Set::SqliteMetrics).await?;
     Ok((state, metrics))
 }

@@ -124,6 +124,22 @@ impl Store {
         })
         .await
     }
+
+    /// The releases of an app created between two moments, the newest first; at most 1,000.
+    ///
+    /// # Errors
+    /// When the store is away.
+    pub async fn releases_between(&self, app: AppId, from: Timestamp, until: Timestamp) -> Result<Vec<Release>> {
+        let sql = format!(
+            "SELECT {COLUMNS} FROM releases WHERE app_id = $1 AND at >= $2 AND at < $3 ORDER BY at DESC LIMIT 1000"
+        );
+        let rows: Vec<Row> = read!(&self.state, |pool| sqlx::query_as(AssertSqlSafe(sql.as_str()))
+            .bind(app.0)
+            .bind(from.as_micros())
+            .bind(until.as_micros())
+            .fetch_all(pool))?;
+        rows.into_iter().map(Row::read).collect()
+    }
 }
 
 async fn save_one(tx: &mut Tx, app: AppId, told: &ApiRelease, settled: Timestamp) -> Result<u64> {

@@ -24,11 +24,16 @@ impl Set {
             Self::SqliteState => &[
                 (1, "state", include_str!("../migrations/sqlite/0001_state.sql")),
                 (3, "heroku", include_str!("../migrations/sqlite/0003_heroku.sql")),
+                (4, "metrics", include_str!("../migrations/sqlite/0004_metrics.sql")),
             ],
-            Self::SqliteMetrics => &[(1, "metrics", include_str!("../migrations/sqlite_metrics/0001_metrics.sql"))],
+            Self::SqliteMetrics => &[
+                (1, "metrics", include_str!("../migrations/sqlite_metrics/0001_metrics.sql")),
+                (4, "series", include_str!("../migrations/sqlite_metrics/0004_metrics.sql")),
+            ],
             Self::Postgres => &[
                 (1, "state", include_str!("../migrations/postgres/0001_state.sql")),
                 (3, "heroku", include_str!("../migrations/postgres/0003_heroku.sql")),
+                (4, "metrics", include_str!("../migrations/postgres/0004_metrics.sql")),
             ],
         }
     }
@@ -283,6 +288,11 @@ pub(crate) const STATE_TABLES: &[Table] = &[
         ],
     },
     Table { name: "leases", columns: &[("name", Text), ("holder", Text), ("until_at", Int), ("fence", Int)] },
+    Table {
+        name: "app_events",
+        columns: &[("app_id", Uuid), ("at", Int), ("kind", Text), ("source", Text), ("actor", Text), ("what", Text)],
+    },
+    Table { name: "dyno_states", columns: &[("app_id", Uuid), ("dyno", Text), ("state", Text), ("at", Int)] },
     Table { name: "processes", columns: &[("id", Uuid), ("started_at", Int), ("seen_at", Int)] },
     Table {
         name: "heroku_apps",
@@ -332,10 +342,42 @@ pub(crate) const STATE_TABLES: &[Table] = &[
 ];
 
 /// The metrics tables.
-pub(crate) const METRICS_TABLES: &[Table] = &[Table {
-    name: "level_buckets",
-    columns: &[("rule", Text), ("app_id", Uuid), ("grp", Text), ("at", Int), ("total", Int), ("matched", Int)],
-}];
+pub(crate) const METRICS_TABLES: &[Table] = &[
+    Table {
+        name: "level_buckets",
+        columns: &[("rule", Text), ("app_id", Uuid), ("grp", Text), ("at", Int), ("total", Int), ("matched", Int)],
+    },
+    Table {
+        name: "metric_series",
+        columns: &[
+            ("id", Serial),
+            ("app_id", Uuid),
+            ("metric", Text),
+            ("kind", Text),
+            ("source", Text),
+            ("label", Text),
+            ("seen_at", Int),
+        ],
+    },
+    Table {
+        name: "metric_chunks",
+        columns: &[
+            ("id", Serial),
+            ("app_id", Uuid),
+            ("process", Uuid),
+            ("at", Int),
+            ("from_at", Int),
+            ("until_at", Int),
+            ("folded", Int),
+            ("body", Bytes),
+        ],
+    },
+    Table {
+        name: "metric_packs",
+        columns: &[("series", Int), ("step", Int), ("from_at", Int), ("roll", Int), ("body", Bytes)],
+    },
+    Table { name: "metric_paths", columns: &[("app_id", Uuid), ("errors", Int), ("from_at", Int), ("body", Bytes)] },
+];
 
 #[cfg(test)]
 #[path = "schema_tests.rs"]

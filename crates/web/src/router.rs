@@ -14,7 +14,7 @@ use secrecy::SecretString;
 use tokio::sync::{mpsc, oneshot, watch};
 
 use crate::api::error::ApiError;
-use crate::api::{alerts, apps, config, deliveries, drain, openapi, receivers, rules};
+use crate::api::{alerts, apps, config, deliveries, drain, openapi, receivers, rules, series};
 use crate::auth::{Tokens, reader_required, scraper_required, token_required};
 use crate::compress::compressed;
 use crate::drain::Drain;
@@ -72,6 +72,11 @@ pub(crate) fn api_routes() -> Vec<Route> {
         ("GET",   "/api/v1/apps",                    get(apps::list)),
         ("GET",   "/api/v1/apps/{name}",             get(apps::show)),
         ("PATCH", "/api/v1/apps/{name}",             patch(apps::rename)),
+        ("GET",   "/api/v1/apps/{name}/metrics",     get(series::names)),
+        ("GET",   "/api/v1/apps/{name}/paths",       get(series::paths)),
+        ("GET",   "/api/v1/apps/{name}/events",      get(series::events)),
+        ("GET",   "/api/v1/apps/{name}/dynos",       get(series::dynos)),
+        ("GET",   "/api/v1/series",                  get(series::show)),
         ("GET",   "/api/v1/alerts",                  get(alerts::list)),
         ("GET",   "/api/v1/alerts/{id}",             get(alerts::show)),
         ("POST",  "/api/v1/alerts/resolve",          post(alerts::resolve)),

@@ -5,6 +5,7 @@ mod body;
 mod counting;
 mod harness;
 mod levels;
+mod metrics;
 mod model;
 mod outbox;
 mod remote_write;
@@ -56,6 +57,14 @@ on_both! {
         a_silent_app_is_not_resolved_by_our_absence
         a_share_of_errors
         a_share_is_unknown_while_we_were_blind;
+    metrics:
+        answers_do_not_change_when_values_are_folded
+        a_kill_loses_ten_seconds_at_most
+        a_repeated_batch_is_counted_once
+        d1_a_gap_is_a_gap
+        d3_the_quota_steps
+        formation_and_strip
+        steps_grow_longer_and_end;
     body:
         s11_the_body_says_it_all
         evidence_is_kept_byte_for_byte_with_its_context

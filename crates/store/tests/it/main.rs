@@ -10,6 +10,7 @@ mod bed;
 mod concurrency;
 mod evaluate;
 mod heroku;
+mod metrics;
 mod open;
 mod outbox;
 mod small;
@@ -49,5 +50,7 @@ on_both_engines! {
         the_api_completes_releases the_account_names_tokens;
     concurrency: claims_never_double evaluations_of_one_app_take_turns buckets_from_two_sides
         evaluations_of_many_apps_do_not_deadlock;
+    metrics: series_have_one_number a_fold_broken_off_counts_once rows_roll_into_longer_steps old_values_are_forgotten
+        paths_add_up events_and_states;
     backup: a_backup_moves_to_the_other_engine a_filled_store_is_refused broken_backups_change_nothing;
 }

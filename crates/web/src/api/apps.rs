@@ -6,6 +6,7 @@ use std::time::Duration;
 use axum::Json;
 use axum::extract::State;
 use dynowatch_domain::Timestamp;
+use dynowatch_domain::metric;
 use dynowatch_domain::signal::Kind;
 use dynowatch_engine::App;
 use dynowatch_engine::totals::{AppTotals, Counts, Malformed};
@@ -17,7 +18,7 @@ use super::error::{ApiError, ErrorBody};
 use super::{Asked, Named, Page, Sent, Time, by_name};
 use crate::auth::Actor;
 use crate::router::Web;
-use crate::show::{masked, masked_bytes, shortened};
+use crate::show::{masked, shortened};
 
 /// How far back releases are listed.
 const RELEASES_SHOWN: Duration = Duration::from_secs(7 * 86_400);
@@ -122,9 +123,9 @@ pub(crate) struct ReasonCount {
 pub(crate) struct Sample {
     /// What it is about: a dyno, a database, an add-on.
     source: String,
-    /// The metric.
+    /// The metric, as in `GET /api/v1/series`.
     name: String,
-    /// Its value in its base unit; `null` when it is no number.
+    /// Its value in the metric's unit; `null` when it is no number.
     value: Option<f64>,
     /// When it was so.
     at: Time,
@@ -223,7 +224,7 @@ async fn detail(web: &Web, name: &str) -> Result<AppDetail, ApiError> {
     let live = live(web, &stored);
     let (counts, codes) =
         live.as_ref().map(|app| web.engine.totals(app, |t| (t.counts.clone(), codes(t)))).unwrap_or_default();
-    let samples = live.map(|app| web.engine.samples(&app)).unwrap_or_default();
+    let latest = live.map(|app| web.engine.latest(&app)).unwrap_or_default();
     let tokens = store.drain_tokens(Some(stored.id)).await?;
     let mut releases: Vec<_> = store.releases_since(web.engine.now() - RELEASES_SHOWN).await?;
     releases.retain(|(app, _)| *app == stored.id);
@@ -249,13 +250,14 @@ async fn detail(web: &Web, name: &str) -> Result<AppDetail, ApiError> {
         batches: counts.batches,
         duplicates: counts.duplicates,
         lines_ahead: counts.ahead,
-        samples: samples
+        samples: latest
             .into_iter()
-            .map(|s| Sample {
-                source: masked_bytes(&web.engine, &s.source),
-                name: masked_bytes(&web.engine, &s.name),
-                value: Some(s.value).filter(|v| v.is_finite()),
-                at: s.at.into(),
+            .filter(|latest| latest.key.kind == metric::Kind::Gauge)
+            .map(|latest| Sample {
+                source: masked(&web.engine, &latest.key.source),
+                name: masked(&web.engine, &latest.key.metric),
+                value: Some(latest.value).filter(|v| v.is_finite()),
+                at: latest.at.into(),
             })
             .collect(),
         tokens: tokens

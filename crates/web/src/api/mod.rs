@@ -13,6 +13,7 @@ pub(crate) mod error;
 pub(crate) mod openapi;
 pub(crate) mod receivers;
 pub(crate) mod rules;
+pub(crate) mod series;
 
 use axum::body::Bytes;
 use axum::extract::rejection::BytesRejection;

@@ -5,13 +5,14 @@ use utoipa::openapi::security::{Http, HttpAuthScheme, SecurityScheme};
 use utoipa::{Modify, OpenApi};
 
 use super::error::ErrorBody;
-use super::{alerts, apps, config, deliveries, drain, receivers, rules};
+use super::{alerts, apps, config, deliveries, drain, receivers, rules, series};
 
 #[derive(OpenApi)]
 #[openapi(
     info(title = "dynowatch", description = "Watches Heroku apps by their log drains. Send `Authorization: Bearer TOKEN`; `dynowatch token create` makes a token. Every answer may be 401 without one, 429 with `Retry-After` when a token or an address asks too often, and 503 while the store is away; errors have one form. Text from log lines is masked."),
     paths(
         apps::list, apps::show, apps::rename,
+        series::show, series::names, series::paths, series::events, series::dynos,
         alerts::list, alerts::show, alerts::resolve,
         deliveries::list, deliveries::show,
         rules::list, rules::show, rules::disable, rules::enable,

@@ -1,0 +1,242 @@
+//! From the open slots of this process to the store, every ten seconds: one chunk per app that had lines. Values that the
+//! store did not take wait in memory, bounded; those dropped at the bound are counted.
+
+use std::collections::HashMap;
+use std::sync::Mutex;
+use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
+use std::time::Duration;
+
+use dynowatch_domain::app_event::{AppEvent, DynoState};
+use dynowatch_domain::metric::chunk::{self, Entry};
+use dynowatch_domain::metric::query::SEEN_METRIC;
+use dynowatch_domain::metric::{Gauge, Kind, SLOT, SeriesKey, Value};
+use dynowatch_domain::{AppId, Timestamp};
+use dynowatch_logplex::formation;
+use dynowatch_store::StoreError;
+use dynowatch_store::metrics::{Chunk, PathsOfHour};
+
+use super::recorder::{Paths, Taken};
+use crate::Shared;
+use crate::apps::lock;
+
+/// Values that may wait for a store that is away, over all apps: about a quarter of an hour of 1,000 dynos.
+const WAITING_MAX: usize = 1_000_000;
+/// Most frequent paths are written this often; a killed process loses those of a minute.
+const PATHS_EVERY: Duration = Duration::from_secs(60);
+/// How often a series' row notes that it is alive.
+const NOTE_EVERY: Duration = Duration::from_secs(6 * 3_600);
+/// Events that may wait for a store that is away.
+const EVENTS_WAITING_MAX: usize = 20_000;
+
+/// What flushes remember.
+#[derive(Default)]
+pub(crate) struct Flushes {
+    state: Mutex<State>,
+    failing: AtomicBool,
+}
+
+#[derive(Default)]
+struct State {
+    waiting: HashMap<AppId, Taken>,
+    /// The numbers of series, and when they were last noted.
+    numbers: HashMap<AppId, HashMap<SeriesKey, (u64, Timestamp)>>,
+    events: Vec<(AppId, AppEvent)>,
+    states: Vec<(AppId, DynoState)>,
+    paths: HashMap<(AppId, bool, Timestamp), dynowatch_domain::metric::paths::TopPaths>,
+    paths_written_at: Timestamp,
+    /// Dynos per process type, as last scaled, and up to when scalings are known.
+    formations: HashMap<AppId, (Timestamp, Vec<(String, f64)>)>,
+    scalings_known: Option<Timestamp>,
+}
+
+/// Stores what every app has in its open slots. `last`: the process ends, paths are due as well.
+pub(crate) async fn flush(shared: &Shared, now: Timestamp, last: bool) -> Result<(), StoreError> {
+    collect(shared, now);
+    let events = flush_events(shared).await;
+    let outcome = async {
+        learn_formations(shared, now).await?;
+        flush_values(shared, now).await?;
+        flush_paths(shared, now, last).await
+    }
+    .await;
+    match &outcome {
+        Err(error) => {
+            shared.stats.metric_flush_failures.up();
+            if !shared.metrics.failing.swap(true, Relaxed) {
+                tracing::error!(%error, "values of metrics are not written; they wait in memory as far as there is room");
+            }
+        }
+        Ok(()) if shared.metrics.failing.swap(false, Relaxed) => tracing::info!("values of metrics are written again"),
+        Ok(()) => {}
+    }
+    outcome.and(events)
+}
+
+/// Takes the open slots of every app.
+fn collect(shared: &Shared, now: Timestamp) {
+    let mut state = lock(&shared.metrics.state);
+    let state = &mut *state;
+    let mut waiting: usize = state.waiting.values().map(Vec::len).sum();
+    for app in shared.apps.load().iter() {
+        let (mut taken, paths, (events, states)) = {
+            let mut recorder = lock(&app.live.recorder);
+            (recorder.take(), std::mem::take(&mut recorder.paths), recorder.events.take())
+        };
+        add_formation(state.formations.get(&app.id), &mut taken);
+        let room = WAITING_MAX.saturating_sub(waiting);
+        if taken.len() > room {
+            shared.stats.metric_values_dropped.add((taken.len() - room) as u64);
+            taken.truncate(room);
+        }
+        waiting += taken.len();
+        if !taken.is_empty() {
+            state.waiting.entry(app.id).or_default().append(&mut taken);
+        }
+        let hour = now.floor(Duration::from_secs(3_600));
+        let Paths { all, errors } = paths;
+        for (of_errors, paths) in [(false, all), (true, errors)] {
+            if !paths.is_empty() {
+                state.paths.entry((app.id, of_errors, hour)).or_default().merge(&paths);
+            }
+        }
+        let room = EVENTS_WAITING_MAX.saturating_sub(state.events.len());
+        state.events.extend(events.into_iter().take(room).map(|event| (app.id, event)));
+        let room = EVENTS_WAITING_MAX.saturating_sub(state.states.len());
+        state.states.extend(states.into_iter().take(room).map(|dyno| (app.id, dyno)));
+    }
+}
+
+/// The number of dynos is a level that nobody repeats: it holds wherever the app was seen.
+fn add_formation(formation: Option<&(Timestamp, Vec<(String, f64)>)>, taken: &mut Taken) {
+    let Some((since, dynos)) = formation else { return };
+    let seen: Vec<Timestamp> =
+        taken.iter().filter(|(key, at, _)| &*key.metric == SEEN_METRIC && at >= since).map(|(_, at, _)| *at).collect();
+    for (process, count) in dynos {
+        let key = SeriesKey {
+            metric: "dyno.count".into(),
+            kind: Kind::Gauge,
+            source: process.as_str().into(),
+            label: "".into(),
+        };
+        taken.extend(seen.iter().map(|at| (key.clone(), *at, Value::Gauge(Gauge::once(*count)))));
+    }
+}
+
+/// Scalings that any process has written down are in force for all.
+async fn learn_formations(shared: &Shared, now: Timestamp) -> Result<(), StoreError> {
+    let since = lock(&shared.metrics.state).scalings_known;
+    let scalings = shared.store.newest_scalings(since.unwrap_or(Timestamp::from_micros(i64::MIN))).await?;
+    let mut state = lock(&shared.metrics.state);
+    for (app, event) in scalings {
+        let what = event.what.unwrap_or_default();
+        #[expect(clippy::cast_precision_loss, reason = "nobody has 2^53 dynos")]
+        let dynos = formation(what.as_bytes())
+            .take(100)
+            .map(|quantity| (dynowatch_domain::metric::name_of(quantity.process), quantity.dynos as f64))
+            .collect();
+        if state.formations.get(&app).is_none_or(|(at, _)| *at <= event.at) {
+            state.formations.insert(app, (event.at.floor(SLOT), dynos));
+        }
+    }
+    // A line may come late, and its stamp is older than its row.
+    state.scalings_known = Some(now - Duration::from_secs(3_600));
+    Ok(())
+}
+
+async fn flush_values(shared: &Shared, now: Timestamp) -> Result<(), StoreError> {
+    let waiting = std::mem::take(&mut lock(&shared.metrics.state).waiting);
+    if waiting.is_empty() {
+        return Ok(());
+    }
+    let outcome = async {
+        let mut chunks = Vec::with_capacity(waiting.len());
+        for (app, taken) in &waiting {
+            number(shared, *app, taken, now).await?;
+            chunks.extend(pack(shared, *app, taken, now));
+        }
+        shared.store.add_chunks(shared.process, &chunks).await
+    }
+    .await;
+    if outcome.is_err() {
+        let mut state = lock(&shared.metrics.state);
+        for (app, mut taken) in waiting {
+            let held = state.waiting.entry(app).or_default();
+            std::mem::swap(held, &mut taken);
+            held.append(&mut taken);
+        }
+    }
+    outcome
+}
+
+/// Makes sure that every series has its number.
+async fn number(shared: &Shared, app: AppId, taken: &Taken, now: Timestamp) -> Result<(), StoreError> {
+    let unknown: Vec<SeriesKey> = {
+        let mut state = lock(&shared.metrics.state);
+        let known = state.numbers.entry(app).or_default();
+        let fresh = |key: &SeriesKey| known.get(key).is_some_and(|(_, noted)| now.since(*noted) < NOTE_EVERY);
+        let mut unknown: Vec<SeriesKey> =
+            taken.iter().map(|(key, ..)| key).filter(|key| !fresh(key)).cloned().collect();
+        unknown.sort_unstable();
+        unknown.dedup();
+        unknown
+    };
+    if unknown.is_empty() {
+        return Ok(());
+    }
+    let keys: Vec<&SeriesKey> = unknown.iter().collect();
+    let numbers = shared.store.number_series(app, &keys, now).await?;
+    let mut state = lock(&shared.metrics.state);
+    let known = state.numbers.entry(app).or_default();
+    known.extend(numbers.into_iter().map(|(key, number)| (key, (number, now))));
+    // What was not seen for long is asked for again when it comes back.
+    known.retain(|_, (_, noted)| now.since(*noted) < NOTE_EVERY);
+    Ok(())
+}
+
+fn pack(shared: &Shared, app: AppId, taken: &Taken, now: Timestamp) -> Option<Chunk> {
+    let state = lock(&shared.metrics.state);
+    let numbers = state.numbers.get(&app)?;
+    let mut entries: Vec<Entry> = taken
+        .iter()
+        .filter_map(|(key, at, value)| {
+            let (series, _) = numbers.get(key)?;
+            Some(Entry { series: *series, at: *at, value: value.clone() })
+        })
+        .collect();
+    let (from, until) = (entries.iter().map(|entry| entry.at).min()?, entries.iter().map(|entry| entry.at).max()?);
+    Some(Chunk { app, at: now, from, until: until + SLOT, body: chunk::pack(&mut entries) })
+}
+
+async fn flush_paths(shared: &Shared, now: Timestamp, last: bool) -> Result<(), StoreError> {
+    let hours: Vec<PathsOfHour> = {
+        let mut state = lock(&shared.metrics.state);
+        if !last && now.since(state.paths_written_at) < PATHS_EVERY {
+            return Ok(());
+        }
+        state.paths_written_at = now;
+        let paths = std::mem::take(&mut state.paths);
+        paths.into_iter().map(|((app, errors, from), paths)| PathsOfHour { app, errors, from, paths }).collect()
+    };
+    let outcome = shared.store.add_paths(&hours).await;
+    if outcome.is_err() {
+        let mut state = lock(&shared.metrics.state);
+        for PathsOfHour { app, errors, from, paths } in hours {
+            state.paths.entry((app, errors, from)).or_default().merge(&paths);
+        }
+    }
+    outcome
+}
+
+async fn flush_events(shared: &Shared) -> Result<(), StoreError> {
+    let (events, states) = {
+        let mut state = lock(&shared.metrics.state);
+        (std::mem::take(&mut state.events), std::mem::take(&mut state.states))
+    };
+    let outcome = shared.store.add_app_events(&events, &states).await;
+    if outcome.is_err() {
+        let mut state = lock(&shared.metrics.state);
+        state.events.splice(0..0, events);
+        state.states.splice(0..0, states);
+    }
+    outcome
+}

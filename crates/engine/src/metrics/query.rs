@@ -1,0 +1,304 @@
+//! Answers from what is stored: which step a question is read in, and how rows of several steps and chunks that are in no
+//! row yet make one answer without counting anything twice.
+
+use std::collections::{BTreeMap, HashMap, HashSet};
+use std::time::Duration;
+
+use dynowatch_domain::metric::query::{Answer, Merger, Origin, POINTS_MAX, Place, Window};
+use dynowatch_domain::metric::{Kind, SeriesKey, SeriesQuery, Step, catalogue, chunk, pack};
+use dynowatch_domain::{AppId, Timestamp};
+use dynowatch_store::StoreError;
+use dynowatch_store::metric_values::{Chunks, Packed, Values, Wanted};
+
+use super::recorder::Latest;
+use crate::apps::lock;
+use crate::{App, Engine};
+
+/// Points of a chart when nobody says how many.
+const POINTS_AIM: i64 = 400;
+/// Series note that they are alive this often at least; those not seen since before a span have nothing in it.
+const NOTED_EVERY: Duration = Duration::from_secs(26 * 3_600);
+/// A process that was killed had up to this much in memory.
+const UNFLUSHED: Duration = Duration::from_secs(10);
+
+/// How long the slots of an answer shall be.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum StepChoice {
+    /// As long as needed for a chart of some hundreds of points.
+    #[default]
+    Auto,
+    /// Exactly so long; a multiple of ten seconds.
+    Length(Duration),
+}
+
+/// An answer and the question as it was understood.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Asked {
+    /// Where the first slot begins.
+    pub from: Timestamp,
+    /// Where the last one ends.
+    pub until: Timestamp,
+    /// The length of a slot.
+    pub step: Duration,
+    /// The unit of the values; empty for plain numbers.
+    pub unit: &'static str,
+    /// Times within the span in which not everything was seen: what was counted there is a lower bound.
+    pub blind: Vec<(Timestamp, Timestamp)>,
+    /// The series.
+    pub answer: Answer,
+}
+
+/// A metric that an app has.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct MetricOfApp {
+    /// Its name.
+    pub name: String,
+    /// What its values are.
+    pub kind: Kind,
+    /// Its unit; empty for plain numbers.
+    pub unit: &'static str,
+    /// What it means; empty for the team's own.
+    pub help: &'static str,
+    /// Whose series there are.
+    pub sources: Vec<String>,
+    /// Which labels.
+    pub labels: Vec<String>,
+}
+
+/// The steps of packed rows that answer a question in this one, shorter ones first.
+fn steps(step: Step) -> &'static [(Step, bool)] {
+    match step {
+        Step::TenSeconds => &[],
+        Step::Minute => &[(Step::Minute, false)],
+        Step::TenMinutes => &[(Step::Minute, true), (Step::TenMinutes, false)],
+        Step::Hour => &[(Step::Minute, true), (Step::TenMinutes, true), (Step::Hour, false)],
+    }
+}
+
+/// The longest step whose slots fit into those of a question.
+fn step_read(query: &SeriesQuery) -> Step {
+    let fits = |step: &&Step| {
+        let seconds = step.seconds();
+        let whole = |micros: i64| micros % (seconds * 1_000_000) == 0;
+        whole(dynowatch_domain::time::micros(query.step)) && whole(query.from.as_micros())
+    };
+    Step::ALL.iter().rev().find(fits).copied().unwrap_or(Step::TenSeconds)
+}
+
+/// The slots of a chart over a span: how long, and where they begin and end. `Err` says what would be right.
+///
+/// # Errors
+/// When the slots are no multiple of ten seconds, or too many.
+pub fn slots(
+    metric: &str,
+    from: Timestamp,
+    until: Timestamp,
+    choice: StepChoice,
+    now: Timestamp,
+) -> Result<(Timestamp, Timestamp, Duration), String> {
+    if until <= from {
+        return Err("the span is empty: `from` lies before `until`".to_owned());
+    }
+    let seconds = i64::try_from(until.since(from).as_secs()).unwrap_or(i64::MAX);
+    let step = match choice {
+        StepChoice::Length(step) => i64::try_from(step.as_secs()).unwrap_or(0),
+        StepChoice::Auto => {
+            let finest = catalogue::finest(metric);
+            let kept = |step: &Step| *step >= finest && now.since(from) <= step.kept();
+            let fine = Step::ALL.iter().find(|step| kept(step)).unwrap_or(&Step::Hour).seconds();
+            const ROUND: [i64; 12] = [10, 30, 60, 120, 300, 600, 1_800, 3_600, 7_200, 21_600, 43_200, 86_400];
+            let fits = |step: &i64| *step >= fine && *step % fine == 0 && seconds / *step <= POINTS_AIM;
+            ROUND.into_iter().find(fits).unwrap_or(86_400)
+        }
+    };
+    if step < 10 || step % 10 != 0 {
+        return Err("the step is not a multiple of ten seconds: write 10s, 1m, 10m, 1h or auto".to_owned());
+    }
+    let length = Duration::from_secs(step.unsigned_abs());
+    let from = from.floor(length);
+    let until = (until + length - Duration::from_micros(1)).floor(length);
+    let points = until.since(from).as_secs() / step.unsigned_abs();
+    if points > POINTS_MAX as u64 {
+        return Err(format!("{points} points are more than {POINTS_MAX}: ask for a longer step or a shorter span"));
+    }
+    Ok((from, until, length))
+}
+
+impl Engine {
+    /// Answers a question about one app from what is stored: of the last ten seconds, what was flushed.
+    ///
+    /// # Errors
+    /// When the store does not answer or holds something unreadable.
+    pub async fn series(&self, app: AppId, query: &SeriesQuery) -> Result<Asked, StoreError> {
+        let store = self.store();
+        let step = step_read(query);
+        let keys = store.series_of(app, query.from - NOTED_EVERY).await?;
+        let mut merger = Merger::new(query);
+        let mut in_chunks: HashMap<u64, Place> = HashMap::new();
+        let mut in_packs: HashMap<u64, (Place, Kind)> = HashMap::new();
+        for (id, key) in &keys {
+            if let Some(place) = merger.place(key, Origin::Chunk) {
+                in_chunks.insert(*id, place);
+            }
+            if let Some(place) = merger.place(key, Origin::Packed) {
+                in_packs.insert(*id, (place, key.kind));
+            }
+        }
+        let mut series: Vec<u64> = in_packs.keys().copied().collect();
+        series.sort_unstable();
+        let chunks = if step == Step::TenSeconds { Chunks::All } else { Chunks::Unfolded };
+        let wanted = Wanted { app, from: query.from, until: query.until, series: &series, steps: steps(step), chunks };
+        let Values { packed, chunks } = store.metric_values(&wanted).await?;
+        add_packed(&mut merger, &in_packs, packed)?;
+        for body in chunks {
+            chunk::unpack(
+                &body,
+                |series| in_chunks.contains_key(&series),
+                |series, at, value| {
+                    if let Some(place) = in_chunks.get(&series) {
+                        merger.add(*place, at, &value);
+                    }
+                },
+            )
+            .ok_or_else(|| StoreError::Corrupt { what: "a chunk of metrics".to_owned() })?;
+        }
+        let blind = self.blind_times(app, query.from, query.until).await?;
+        let answer = merger.finish(&blind);
+        let unit = catalogue::info(&query.metric).map_or("", |info| info.unit);
+        Ok(Asked { from: query.from, until: query.until, step: query.step, unit, blind, answer })
+    }
+
+    /// Ten-second values of an app of at most the last two hours, read once to be asked often.
+    ///
+    /// # Errors
+    /// When the store does not answer or holds something unreadable.
+    pub async fn metrics_window(&self, app: AppId, from: Timestamp, until: Timestamp) -> Result<Window, StoreError> {
+        let store = self.store();
+        let keys: HashMap<u64, SeriesKey> = store.series_of(app, from - NOTED_EVERY).await?.into_iter().collect();
+        let wanted = Wanted { app, from, until, series: &[], steps: &[], chunks: Chunks::All };
+        let mut window = Window::default();
+        for body in store.metric_values(&wanted).await?.chunks {
+            chunk::unpack(
+                &body,
+                |series| keys.contains_key(&series),
+                |series, at, value| {
+                    if let Some(key) = keys.get(&series).filter(|_| at >= from && at < until) {
+                        window.add(key, at, value);
+                    }
+                },
+            )
+            .ok_or_else(|| StoreError::Corrupt { what: "a chunk of metrics".to_owned() })?;
+        }
+        Ok(window)
+    }
+
+    /// The times of a span in which not everything of an app was seen.
+    ///
+    /// # Errors
+    /// When the store does not answer.
+    pub async fn blind_times(
+        &self,
+        app: AppId,
+        from: Timestamp,
+        until: Timestamp,
+    ) -> Result<Vec<(Timestamp, Timestamp)>, StoreError> {
+        let blinds = self.store().all_blinds_between(from, until).await?;
+        let of_app = blinds.into_iter().filter(|(of, _)| of.is_none_or(|of| of == app)).map(|(_, blind)| {
+            // A process that died had up to ten seconds that it had not flushed.
+            let lost =
+                if blind.reason == dynowatch_domain::blind::BlindReason::Down { UNFLUSHED } else { Duration::ZERO };
+            (blind.from - lost, blind.until)
+        });
+        Ok(of_app.collect())
+    }
+
+    /// The metrics that an app has had since a moment, by name.
+    ///
+    /// # Errors
+    /// When the store does not answer.
+    pub async fn metric_names(&self, app: AppId, since: Timestamp) -> Result<Vec<MetricOfApp>, StoreError> {
+        let mut found: BTreeMap<(String, Kind), MetricOfApp> = BTreeMap::new();
+        for (_, key) in self.store().series_of(app, since - NOTED_EVERY).await? {
+            let info = catalogue::info(&key.metric);
+            let metric = found.entry((key.metric.to_string(), key.kind)).or_insert_with(|| MetricOfApp {
+                name: key.metric.to_string(),
+                kind: key.kind,
+                unit: info.map_or("", |info| info.unit),
+                help: info.map_or("", |info| info.help),
+                sources: Vec::new(),
+                labels: Vec::new(),
+            });
+            for (list, text) in [(&mut metric.sources, &key.source), (&mut metric.labels, &key.label)] {
+                if !text.is_empty() && !list.iter().any(|known| **known == **text) {
+                    list.push(text.to_string());
+                }
+            }
+        }
+        Ok(found.into_values().collect())
+    }
+
+    /// The newest value of every series that this process has seen of an app, by key. Of counters of platform lines and of
+    /// the team's own, the sum since the process began; requests are in [`Engine::totals`].
+    #[must_use]
+    pub fn latest(&self, app: &App) -> Vec<Latest> {
+        let (keys, newest) = lock(&app.live.recorder).latest();
+        let mut all: Vec<Latest> = keys
+            .iter()
+            .zip(newest)
+            .filter(|(_, (_, at))| *at > Timestamp::from_micros(i64::MIN))
+            .map(|(key, (value, at))| Latest { key: key.clone(), value, at })
+            .collect();
+        all.sort_by(|a, b| {
+            (&a.key.source, &a.key.metric, &a.key.label).cmp(&(&b.key.source, &b.key.metric, &b.key.label))
+        });
+        all
+    }
+
+    /// How many series of an app this process holds, how many values found no room, and how many lines were too late.
+    #[must_use]
+    pub fn series_bounds(&self, app: &App) -> SeriesBounds {
+        let recorder = lock(&app.live.recorder);
+        SeriesBounds { series: recorder.series_count(), refused: recorder.refused, late: recorder.late }
+    }
+}
+
+/// How an app stands against the bounds of metrics, in this process.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct SeriesBounds {
+    /// Series known.
+    pub series: usize,
+    /// Values of series that found no room.
+    pub refused: u64,
+    /// Lines too old for any slot.
+    pub late: u64,
+}
+
+/// Adds rows of several steps: where a shorter step has what a longer one does not know yet, it speaks for the whole row.
+fn add_packed(
+    merger: &mut Merger<'_>,
+    places: &HashMap<u64, (Place, Kind)>,
+    packed: Vec<Packed>,
+) -> Result<(), StoreError> {
+    const HOUR: Duration = Step::Hour.length();
+    const DAY: Duration = Duration::from_secs(86_400);
+    let (mut hours, mut days) = (HashSet::new(), HashSet::new());
+    for Packed { series, step, from, pending, body } in packed {
+        let Some(&(place, kind)) = places.get(&series) else { continue };
+        let slots = pack::unpack(kind, &body)
+            .ok_or_else(|| StoreError::Corrupt { what: "a packed row of metrics".to_owned() })?;
+        for (at, value) in &slots {
+            let at = step.at(from, *at);
+            let known = step > Step::Minute && hours.contains(&(series, at.floor(HOUR)))
+                || step > Step::TenMinutes && days.contains(&(series, at.floor(DAY)));
+            if !known {
+                merger.add(place, at, value);
+            }
+        }
+        match step {
+            Step::Minute if pending => drop(hours.insert((series, from))),
+            Step::TenMinutes if pending => drop(days.insert((series, from))),
+            _ => {}
+        }
+    }
+    Ok(())
+}

@@ -1,0 +1,518 @@
+//! What one app's lines have told since the last flush, and the newest value of every series: the way of a value from a
+//! line to a slot. Owns the bounds on how many series, sources and open slots an app may have.
+//!
+//! A line is read under the recorder's lock into a [`BatchMetrics`]; only its names are looked up here. When the batch
+//! counts, [`Recorder::apply`] adds it to the open slots. [`Recorder::take`] hands those to the flush and leaves the names.
+
+use std::hash::BuildHasher;
+use std::sync::Arc;
+use std::time::Duration;
+
+use dynowatch_domain::Timestamp;
+use dynowatch_domain::metric::paths::{TopPaths, route_of};
+use dynowatch_domain::metric::query::SEEN_METRIC;
+use dynowatch_domain::metric::{Gauge, Kind, SeriesKey, Tally, Value, dyno_type, name_of};
+use dynowatch_domain::signal::Signal;
+use dynowatch_logplex::{DynoEvent, Feed, Record, RouterLine, Sample, Samples};
+use hashbrown::{DefaultHashBuilder, HashMap, HashTable};
+
+use super::batch::{BatchMetrics, Request, Seen};
+use super::events::{Events, Told};
+use super::names::{self, Convert};
+
+/// The most series of one app in this process. Values of later ones are counted as refused, and shown.
+pub const SERIES_MAX: usize = 10_000;
+/// The most dynos, databases and other sources of one app.
+const SOURCES_MAX: usize = 4_000;
+/// Values older than this are counted as late instead.
+pub const LATE_MAX: Duration = Duration::from_secs(2 * 3_600);
+/// Ten-second slots that may be open between two flushes; lines of further ones are late.
+const SLOTS_MAX: usize = 128;
+/// One request in so many is looked at for its path, which costs as much as reading the rest of the line.
+pub const PATH_EVERY: u32 = 16;
+/// A series without a place.
+const REFUSED: u32 = u32::MAX;
+
+/// The newest value of a series.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Latest {
+    /// Which series.
+    pub key: SeriesKey,
+    /// Its newest value; of a counter, the sum since this process began.
+    pub value: f64,
+    /// When it was so.
+    pub at: Timestamp,
+}
+
+/// What is known of a series besides its key.
+#[derive(Debug, Clone, Copy)]
+struct Newest {
+    value: f64,
+    at: Timestamp,
+}
+
+/// A metric line's name for a series.
+struct Alias {
+    feed: Feed,
+    kind: dynowatch_logplex::SampleKind,
+    unit: dynowatch_logplex::Unit,
+    source: Box<[u8]>,
+    name: Box<[u8]>,
+    series: u32,
+    convert: Convert,
+}
+
+/// What one dyno's requests told in ten seconds.
+#[derive(Default)]
+struct Requests {
+    statuses: Vec<(u16, u64)>,
+    codes: Vec<(u16, u64)>,
+    bytes: u64,
+    service: Tally,
+    connect: Tally,
+}
+
+enum Cell {
+    Counter(f64),
+    Gauge(Gauge),
+    Distribution(Tally),
+}
+
+/// Ten seconds that are not flushed yet.
+struct Open {
+    at: Timestamp,
+    lines: u64,
+    /// By the place of the dyno among the sources.
+    requests: Vec<Option<Box<Requests>>>,
+    cells: HashMap<u32, Cell>,
+}
+
+/// Values on their way to the store: which series, which slot, what.
+pub(crate) type Taken = Vec<(SeriesKey, Timestamp, Value)>;
+
+/// One app's part of the metrics.
+#[derive(Default)]
+pub(crate) struct Recorder {
+    keys: Arc<Vec<SeriesKey>>,
+    newest: Vec<Newest>,
+    by_key: HashTable<u32>,
+    aliases: HashTable<Alias>,
+    sources: Vec<Arc<str>>,
+    by_source: HashTable<(Box<[u8]>, u16)>,
+    hasher: DefaultHashBuilder,
+    open: Vec<Open>,
+    pub(crate) paths: Paths,
+    pub(crate) events: Events,
+    until_path: u32,
+    /// Values of series that found no room.
+    pub(crate) refused: u64,
+    /// Lines too old for any slot.
+    pub(crate) late: u64,
+}
+
+/// The most frequent paths since the last flush.
+#[derive(Default)]
+pub(crate) struct Paths {
+    pub(crate) all: TopPaths,
+    pub(crate) errors: TopPaths,
+}
+
+impl Recorder {
+    /// Takes what a line tells, save the values of metric lines and requests.
+    #[inline]
+    pub(crate) fn line(&mut self, batch: &mut BatchMetrics, record: &Record<'_>, signal: &Signal<'_>) {
+        batch.line(signal.at);
+        match record {
+            Record::Router(line) => self.request(batch, line, signal),
+            Record::App(_) | Record::Samples(_) | Record::PostgresLog(_) | Record::Other => {}
+            _ => self.platform(batch, record, signal),
+        }
+    }
+
+    #[inline]
+    fn request(&mut self, batch: &mut BatchMetrics, line: &RouterLine<'_>, signal: &Signal<'_>) {
+        let source = self.source(line.dyno());
+        let status = line.status().unwrap_or(0);
+        let code = line.code().map_or(0, |code| code.number());
+        batch.seen.push(Seen::Request(Request {
+            source,
+            status,
+            code,
+            service_ms: line.service_ms(),
+            connect_ms: line.connect_ms(),
+            bytes: line.bytes().unwrap_or(0),
+        }));
+        let failed = code > 0 || status >= 500;
+        if failed || self.until_path == 0 {
+            self.path(line, signal, failed);
+        } else {
+            self.until_path -= 1;
+        }
+    }
+
+    #[cold]
+    fn path(&mut self, line: &RouterLine<'_>, signal: &Signal<'_>, failed: bool) {
+        let due = self.until_path == 0;
+        self.until_path = if due { PATH_EVERY - 1 } else { self.until_path - 1 };
+        let Some(path) = signal.path.or_else(|| line.path()) else { return };
+        let route = route_of(path);
+        if due {
+            self.paths.all.add(&route, u64::from(PATH_EVERY));
+        }
+        if failed {
+            self.paths.errors.add(&route, 1);
+        }
+    }
+
+    /// Takes the values of a metric line. Returns how many there are.
+    #[inline]
+    pub(crate) fn samples(&mut self, batch: &mut BatchMetrics, samples: &Samples<'_>, signal: &Signal<'_>) -> u64 {
+        let source = if samples.source().is_empty() { signal.process } else { samples.source() };
+        let (mut count, mut total, mut quota) = (0, 0.0, 0.0);
+        let runtime = samples.feed() == Feed::Runtime;
+        for sample in *samples {
+            count += 1;
+            let (series, value) = self.sample(samples.feed(), source, &sample);
+            if series == REFUSED {
+                self.refused += 1;
+                continue;
+            }
+            batch.seen.push(Seen::Value { series, value, at: signal.at });
+            if runtime {
+                match sample.name {
+                    b"memory_total" => total = sample.value,
+                    b"memory_quota" => quota = sample.value,
+                    _ => {}
+                }
+            }
+        }
+        if quota > 0.0 {
+            let percent = Sample {
+                kind: dynowatch_logplex::SampleKind::Sample,
+                name: b"memory_percent",
+                value: (total / quota * 1e4).round() / 1e2,
+                unit: dynowatch_logplex::Unit::Percent,
+                written: 0.0,
+            };
+            let (series, value) = self.sample(Feed::Runtime, source, &percent);
+            if series != REFUSED {
+                batch.seen.push(Seen::Value { series, value, at: signal.at });
+            }
+        }
+        count
+    }
+
+    #[inline]
+    fn sample(&mut self, feed: Feed, source: &[u8], sample: &Sample<'_>) -> (u32, f64) {
+        let hash = self.hasher.hash_one((feed, sample.kind, source, sample.name));
+        let known = self.aliases.find(hash, |a| {
+            *a.name == *sample.name
+                && *a.source == *source
+                && a.feed == feed
+                && a.kind == sample.kind
+                && a.unit == sample.unit
+        });
+        match known {
+            Some(alias) => (alias.series, alias.convert.apply(sample)),
+            None => self.learn(hash, feed, source, sample),
+        }
+    }
+
+    #[cold]
+    fn learn(&mut self, hash: u64, feed: Feed, source: &[u8], sample: &Sample<'_>) -> (u32, f64) {
+        let (metric, kind, convert) = names::metric(feed, sample);
+        let key = SeriesKey { metric: metric.into(), kind, source: source_name(source).into(), label: "".into() };
+        let series = self.series(&key);
+        let long = source.len() > 256 || sample.name.len() > 256;
+        if !long && self.aliases.len() < 2 * SERIES_MAX {
+            let hasher = &self.hasher;
+            let alias = Alias {
+                feed,
+                kind: sample.kind,
+                unit: sample.unit,
+                source: source.into(),
+                name: sample.name.into(),
+                series,
+                convert,
+            };
+            self.aliases.insert_unique(hash, alias, |a| hasher.hash_one((a.feed, a.kind, &*a.source, &*a.name)));
+        }
+        (series, convert.apply(sample))
+    }
+
+    /// Codes, steps of a dyno's life, what somebody did through the API.
+    #[cold]
+    fn platform(&mut self, batch: &mut BatchMetrics, record: &Record<'_>, signal: &Signal<'_>) {
+        let source = source_name(signal.dyno);
+        let told = |metric: &str, label: &str| Told { metric: metric.to_owned(), label: label.to_owned() };
+        let counted: Vec<Told> = match record {
+            Record::DynoError { code, .. } => vec![told("platform.errors", &code_label('R', code.number()))],
+            Record::Loss(loss) => vec![told("platform.errors", &code_label('L', loss.code.number()))],
+            Record::DynoState { to, .. } => {
+                let state = name_of(to);
+                let more = match state.as_str() {
+                    "starting" => Some("dyno.starts"),
+                    "crashed" => Some("dyno.crashes"),
+                    _ => None,
+                };
+                self.events.state(signal.at, signal.dyno, &state);
+                more.map(|metric| told(metric, "")).into_iter().chain([told("dyno.states", &state)]).collect()
+            }
+            Record::DynoExit { status } => {
+                let status = status.map_or_else(|| "unknown".to_owned(), |status| status.to_string());
+                vec![told("dyno.exits", &status)]
+            }
+            Record::DynoOther(DynoEvent::Restarting) => {
+                self.events.restart(signal.at, signal.dyno);
+                vec![told("dyno.restarts", "restart")]
+            }
+            Record::DynoOther(DynoEvent::Cycling) => vec![told("dyno.restarts", "cycle")],
+            Record::Api(line) => {
+                self.events.api(signal.at, line);
+                Vec::new()
+            }
+            _ => Vec::new(),
+        };
+        let of_app = matches!(record, Record::Loss(_));
+        for Told { metric, label } in counted {
+            let source = if of_app { "" } else { source.as_str() };
+            let key =
+                SeriesKey { metric: metric.into(), kind: Kind::Counter, source: source.into(), label: label.into() };
+            let series = self.series(&key);
+            if series == REFUSED {
+                self.refused += 1;
+            } else {
+                batch.seen.push(Seen::Value { series, value: 1.0, at: signal.at });
+            }
+        }
+    }
+
+    /// The place of a dyno among the sources; 0 for none, or when there are too many.
+    #[inline]
+    fn source(&mut self, name: &[u8]) -> u16 {
+        if name.is_empty() {
+            return 0;
+        }
+        let hash = self.hasher.hash_one(name);
+        match self.by_source.find(hash, |(known, _)| **known == *name) {
+            Some((_, place)) => *place,
+            None => self.new_source(hash, name),
+        }
+    }
+
+    #[cold]
+    fn new_source(&mut self, hash: u64, name: &[u8]) -> u16 {
+        if self.sources.is_empty() {
+            self.sources.push("".into());
+        }
+        let place = u16::try_from(self.sources.len()).unwrap_or(0);
+        if self.sources.len() >= SOURCES_MAX || name.len() > 256 {
+            self.refused += 1;
+            return 0;
+        }
+        self.sources.push(source_name(name).into());
+        let hasher = &self.hasher;
+        self.by_source.insert_unique(hash, (name.into(), place), |(name, _)| hasher.hash_one(&**name));
+        place
+    }
+
+    /// The place of a series, which it gets when it is new and there is room.
+    fn series(&mut self, key: &SeriesKey) -> u32 {
+        let hash = self.hasher.hash_one(key);
+        let keys = &self.keys;
+        if let Some(place) = self.by_key.find(hash, |place| keys.get(*place as usize) == Some(key)) {
+            return *place;
+        }
+        let place = u32::try_from(keys.len()).unwrap_or(REFUSED);
+        if keys.len() >= SERIES_MAX {
+            return REFUSED;
+        }
+        let keys = Arc::make_mut(&mut self.keys);
+        keys.push(key.clone());
+        self.newest.push(Newest { value: 0.0, at: Timestamp::from_micros(i64::MIN) });
+        let hasher = &self.hasher;
+        self.by_key.insert_unique(hash, place, |place| keys.get(*place as usize).map_or(0, |key| hasher.hash_one(key)));
+        place
+    }
+
+    /// Adds a batch that counts. `now` decides what is too late.
+    pub(crate) fn apply(&mut self, batch: &BatchMetrics, now: Timestamp) {
+        for (stretch, seen) in batch.parts() {
+            let Some(open) = slot(&mut self.open, stretch.at, now) else {
+                self.late += stretch.lines;
+                continue;
+            };
+            open.lines += stretch.lines;
+            for seen in seen {
+                match seen {
+                    Seen::Request(request) => open.request(request),
+                    Seen::Value { series, value, at } => {
+                        let Some(key) = self.keys.get(*series as usize) else { continue };
+                        open.value(*series, key.kind, *value);
+                        if let Some(newest) = self.newest.get_mut(*series as usize) {
+                            if key.kind == Kind::Counter {
+                                newest.value += value;
+                            } else if *at >= newest.at {
+                                newest.value = *value;
+                            }
+                            newest.at = newest.at.max(*at);
+                        }
+                    }
+                }
+            }
+        }
+    }
+
+    /// The open slots' values, which are the caller's to store from now on.
+    pub(crate) fn take(&mut self) -> Taken {
+        let mut taken = Taken::new();
+        for open in std::mem::take(&mut self.open) {
+            let at = open.at;
+            if open.lines > 0 {
+                taken.push((counter(SEEN_METRIC, "", ""), at, count(open.lines)));
+            }
+            for (place, requests) in open.requests.into_iter().enumerate() {
+                let Some(requests) = requests else { continue };
+                let source = self.sources.get(place).cloned().unwrap_or_else(|| "".into());
+                requests.into_values(&source, |key, value| taken.push((key, at, value)));
+            }
+            for (place, cell) in open.cells {
+                let Some(key) = self.keys.get(place as usize) else { continue };
+                let value = match cell {
+                    Cell::Counter(sum) => Value::Counter(sum),
+                    Cell::Gauge(gauge) => Value::Gauge(gauge),
+                    Cell::Distribution(tally) => Value::Distribution(tally.sketch()),
+                };
+                taken.push((key.clone(), at, value));
+            }
+        }
+        taken
+    }
+
+    /// The newest value of every series that metric lines and the platform told of. Short: names are shared, not copied.
+    pub(crate) fn latest(&self) -> (Arc<Vec<SeriesKey>>, Vec<(f64, Timestamp)>) {
+        (Arc::clone(&self.keys), self.newest.iter().map(|newest| (newest.value, newest.at)).collect())
+    }
+
+    /// How many series there are.
+    pub(crate) fn series_count(&self) -> usize {
+        self.keys.len()
+    }
+}
+
+/// The open slot of that moment, which is opened when it is not too old.
+#[inline]
+fn slot(open: &mut Vec<Open>, at: Timestamp, now: Timestamp) -> Option<&mut Open> {
+    // The newest is the last, and nearly always the one.
+    match open.iter().rposition(|known| known.at == at) {
+        Some(place) => open.get_mut(place),
+        None if open.len() >= SLOTS_MAX || now.since(at) > LATE_MAX => None,
+        None => {
+            open.push(Open { at, lines: 0, requests: Vec::new(), cells: HashMap::new() });
+            open.last_mut()
+        }
+    }
+}
+
+impl Open {
+    #[inline]
+    fn request(&mut self, request: &Request) {
+        let place = usize::from(request.source);
+        if place >= self.requests.len() {
+            self.requests.resize_with(place + 1, || None);
+        }
+        let Some(held) = self.requests.get_mut(place) else { return };
+        let held = held.get_or_insert_default();
+        up(&mut held.statuses, request.status);
+        if request.code > 0 {
+            up(&mut held.codes, request.code);
+        }
+        held.bytes = held.bytes.saturating_add(request.bytes);
+        if let Some(ms) = request.service_ms {
+            held.service.add(u64::from(ms));
+        }
+        if let Some(ms) = request.connect_ms {
+            held.connect.add(u64::from(ms));
+        }
+    }
+
+    #[inline]
+    fn value(&mut self, series: u32, kind: Kind, value: f64) {
+        let cell = self.cells.entry(series).or_insert_with(|| match kind {
+            Kind::Counter => Cell::Counter(0.0),
+            Kind::Gauge => Cell::Gauge(Gauge { n: 0, ..Gauge::once(value) }),
+            Kind::Distribution => Cell::Distribution(Tally::default()),
+        });
+        match cell {
+            Cell::Counter(sum) => *sum += value,
+            Cell::Gauge(gauge) if gauge.n == 0 => *gauge = Gauge::once(value),
+            Cell::Gauge(gauge) => gauge.merge(&Gauge::once(value)),
+            #[expect(
+                clippy::cast_possible_truncation,
+                clippy::cast_sign_loss,
+                reason = "what lies below zero is kept as zero, what is too great as the greatest"
+            )]
+            Cell::Distribution(tally) => tally.add((value * 1_000.0).round() as u64),
+        }
+    }
+}
+
+#[inline]
+fn up(counts: &mut Vec<(u16, u64)>, what: u16) {
+    match counts.iter_mut().find(|(known, _)| *known == what) {
+        Some((_, count)) => *count += 1,
+        None => counts.push((what, 1)),
+    }
+}
+
+impl Requests {
+    fn into_values(self, source: &Arc<str>, mut each: impl FnMut(SeriesKey, Value)) {
+        for (status, n) in self.statuses {
+            let label = if status == 0 { "none".to_owned() } else { status.to_string() };
+            each(counter("router.requests", source, &label), count(n));
+        }
+        for (code, n) in self.codes {
+            each(counter("platform.errors", source, &code_label('H', code)), count(n));
+        }
+        if self.bytes > 0 {
+            each(counter("router.bytes", source, ""), count(self.bytes));
+        }
+        for (metric, tally) in [("router.service_ms", self.service), ("router.connect_ms", self.connect)] {
+            if !tally.is_empty() {
+                let key = SeriesKey { kind: Kind::Distribution, ..counter(metric, source, "") };
+                each(key, Value::Distribution(tally.sketch()));
+            }
+        }
+    }
+}
+
+#[expect(clippy::cast_precision_loss, reason = "counts beyond 2^53 do not happen in ten seconds")]
+fn count(n: u64) -> Value {
+    Value::Counter(n as f64)
+}
+
+fn counter(metric: &str, source: &str, label: &str) -> SeriesKey {
+    SeriesKey { metric: metric.into(), kind: Kind::Counter, source: source.into(), label: label.into() }
+}
+
+fn code_label(letter: char, number: u16) -> String {
+    format!("{letter}{number:02}")
+}
+
+/// The source of a series: a dyno by its name, one-off dynos by their type, since each is there once.
+pub(super) fn source_name(name: &[u8]) -> String {
+    let name = name_of(name);
+    match dyno_type(&name) {
+        Some(process) if is_one_off(process) => process.to_owned(),
+        _ => name,
+    }
+}
+
+/// Whether dynos of that type come once and never again.
+pub(super) fn is_one_off(process: &str) -> bool {
+    matches!(process, "run" | "scheduler" | "release" | "heroku-run")
+}
+
+#[cfg(test)]
+#[path = "recorder_tests.rs"]
+mod tests;
