@@ -126,6 +126,14 @@ async fn answers_have_exactly_the_documented_fields() {
         ("/api/v1/drain", "drain"),
         ("/api/v1/apps/{name}", "apps/shop"),
         ("/api/v1/rules/{name}", "rules/h12"),
+        (
+            "/api/v1/series",
+            "series?app=shop&metric=router.requests&by=class&from=2026-05-07T08:00:00Z&until=2026-05-07T08:10:00Z",
+        ),
+        ("/api/v1/apps/{name}/metrics", "apps/shop/metrics"),
+        ("/api/v1/apps/{name}/paths", "apps/shop/paths"),
+        ("/api/v1/apps/{name}/events", "apps/shop/events?from=2026-05-07T00:00:00Z&until=2026-05-08T00:00:00Z"),
+        ("/api/v1/apps/{name}/dynos", "apps/shop/dynos"),
     ]
     .into_iter()
     .map(|(path, real)| ("get", path, format!("/api/v1/{real}"), "", 200))
