@@ -122,7 +122,7 @@ async fn an_app_and_its_counts() {
     assert_eq!(app["malformed"].as_array().unwrap().len(), 1, "{}", app["malformed"]);
     assert_eq!(app["tokens"][0]["token"], "d.0123…abcd");
     let names: Vec<_> = app["samples"].as_array().unwrap().iter().map(|s| s["name"].as_str().unwrap()).collect();
-    assert_eq!(names, ["dyno.memory_percent", "dyno.memory_quota_mb", "dyno.memory_total_mb"]);
+    assert_eq!(names, ["dyno.load_1m", "dyno.memory_total_mb"]);
 }
 
 #[tokio::test]
