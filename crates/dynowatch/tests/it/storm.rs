@@ -125,7 +125,7 @@ pub(crate) fn told(messages: &[SlackMessage]) -> BTreeSet<String> {
 
 /// What a storm of that many batches must tell.
 pub(crate) fn owed(batches: usize) -> BTreeSet<String> {
-    let each = (0..batches).map(|n| format!("each on shop dyno=worker.{n}"));
+    let each = (0..batches).map(|n| format!("each on shop (worker.{n})"));
     each.chain(["all on shop".to_owned()]).collect()
 }
 
