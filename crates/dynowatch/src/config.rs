@@ -25,6 +25,7 @@ mod variables;
 use std::io::Read;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use dynowatch_domain::rule::Rule;
 use dynowatch_domain::rule_pack;
@@ -84,6 +85,26 @@ pub struct Config {
     /// Every secret of the environment, for those who mask: drain secrets, tokens, keys, passwords in URLs.
     pub known_secrets: Vec<SecretString>,
     settings: Vec<Setting>,
+    /// What it was read from, to be read again together with what was made in the console.
+    pub source: Source,
+}
+
+/// A file's text and the environment beside it.
+#[derive(Clone)]
+pub struct Source {
+    /// What errors call the file.
+    pub name: String,
+    /// Its text; empty when there was none.
+    pub text: String,
+    /// The environment.
+    pub env: Arc<dyn Env + Send + Sync>,
+}
+
+/// The environment holds secrets, and the text is long.
+impl std::fmt::Debug for Source {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Source").field("name", &self.name).finish_non_exhaustive()
+    }
 }
 
 impl Config {
@@ -233,6 +254,11 @@ fn read_all(name: Option<&str>, root: &Table<'_>, env: &dyn Env, missing: Missin
         warnings: Vec::new(),
         known_secrets: variables.known(),
         settings: settings.list,
+        source: Source {
+            name: name.unwrap_or(FILE_DEFAULT).to_owned(),
+            text: root.report.text().to_owned(),
+            env: env.shared(),
+        },
     })
 }
 

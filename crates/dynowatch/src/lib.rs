@@ -2,6 +2,7 @@
 
 pub mod cli;
 pub mod clock;
+mod compose;
 pub mod config;
 pub mod server;
 pub mod traffic;

@@ -18,6 +18,7 @@ use dynowatch_web::{ApiLimits, ReloadRequest, WebOptions};
 use secrecy::ExposeSecret;
 use tokio::sync::{mpsc, oneshot, watch};
 
+use crate::compose::Composer;
 use crate::config::Config;
 
 /// How often what the drain took is summed up in the log.
@@ -138,6 +139,7 @@ pub fn settings(config: &Config) -> anyhow::Result<Settings> {
         receivers: Receivers::build(&config.receivers, secrets)?,
         masker: masker(config),
         public_url: config.public_url.clone(),
+        compose: Some(Composer::new(config, false)),
     })
 }
 

@@ -15,6 +15,7 @@ mod frames;
 pub mod ingest;
 pub mod metrics;
 mod notices;
+pub mod objects;
 pub mod operate;
 pub mod random;
 pub mod remote_write;
@@ -94,6 +95,8 @@ pub struct Settings {
     pub masker: Masker,
     /// The address people reach this instance at, for links.
     pub public_url: Option<String>,
+    /// What puts objects of the console beside the file; none: the file alone counts.
+    pub compose: Option<Arc<dyn objects::Compose>>,
 }
 
 /// What an engine is made of.
@@ -132,7 +135,7 @@ pub(crate) struct Shared {
     pub(crate) submissions: mpsc::Sender<Submission>,
     pub(crate) reader: Mutex<Reader>,
     /// One change of the rules at a time.
-    pub(crate) configuring: tokio::sync::Mutex<()>,
+    pub(crate) configuring: tokio::sync::Mutex<objects::Composition>,
     /// One look at the apps at a time: an older one must not replace a newer.
     pub(crate) loading: tokio::sync::Mutex<()>,
     pub(crate) frames: Mutex<FrameRing>,

@@ -17,10 +17,11 @@ use tokio::task::{JoinHandle, JoinSet};
 use crate::apps::{Apps, lock};
 use crate::commit::{SUBMISSIONS_MAX, Submission};
 use crate::metrics::FOLD_EVERY;
+use crate::objects::{Composed, Composition};
 use crate::random::RandomIds;
 use crate::rules::RuleBook;
 use crate::timers::{self, HOUSEKEEPING_EVERY, LEVEL_PASS_EVERY, REFRESH_PASS_EVERY, WAKE_PASS_EVERY};
-use crate::{Engine, EngineOptions, Settings, Shared, commit, sender};
+use crate::{Engine, EngineOptions, Settings, Shared, commit, objects, sender};
 
 /// A shorter absence than this is a restart that no window notices.
 const BLIND_MIN: Duration = Duration::from_secs(1);
@@ -41,6 +42,9 @@ pub enum StartError {
     /// A rule's pattern does not compile.
     #[error(transparent)]
     Matcher(#[from] MatcherError),
+    /// The file and the objects of the console cannot be put together.
+    #[error("the configuration cannot be put together with what was made in the console: {0}")]
+    Objects(String),
 }
 
 /// The loops of a running engine. Whoever started it waits for them.
@@ -80,6 +84,7 @@ impl Engine {
     pub async fn attach(options: EngineOptions) -> Result<Self, StartError> {
         let now = options.clock.now();
         let (engine, _apps, _queue) = Self::build(options, RandomIds.new_id(now), now).await?;
+        engine.apply_objects(true).await?;
         engine.load_apps().await?;
         engine.learn_stored(now).await?;
         Ok(engine)
@@ -93,7 +98,7 @@ impl Engine {
     ) -> Result<(Self, FileApps, mpsc::Receiver<Submission>), StartError> {
         let EngineOptions { clock, store, settings, limits, commits: _ } = options;
         let quieted = store.disabled_rules(now).await?.into_iter().map(|over| over.rule).collect();
-        let Settings { rules, apps, receivers, masker, public_url } = settings;
+        let Settings { rules, apps, receivers, masker, public_url, compose } = settings;
         let book = RuleBook::new(rules.into_iter().map(Arc::new), quieted)?;
         let (submissions, queue) = mpsc::channel(SUBMISSIONS_MAX);
         let shared = Arc::new(Shared {
@@ -110,7 +115,7 @@ impl Engine {
             evaluator: tokio::sync::Mutex::default(),
             submissions,
             reader: Mutex::default(),
-            configuring: tokio::sync::Mutex::default(),
+            configuring: tokio::sync::Mutex::new(Composition { compose, ..Composition::default() }),
             loading: tokio::sync::Mutex::default(),
             frames: Mutex::default(),
             releases: Mutex::default(),
@@ -132,6 +137,8 @@ impl Engine {
         let shared = &*self.shared;
         self.mourn(true).await?;
         self.ensure_apps(apps).await?;
+        // Before anything is judged, so that nothing is closed whose rule was made in the console.
+        self.apply_objects(true).await?;
         self.load_apps().await?;
         self.learn_stored(now).await?;
         let open = shared.store.load_open().await?.into_iter().map(|(key, ..)| key);
@@ -188,18 +195,20 @@ impl Engine {
     /// When a rule does not compile or the store does not answer; the rules in force then stay.
     pub async fn reconfigure(&self, settings: Settings) -> Result<(), StartError> {
         let shared = &*self.shared;
-        let _one_at_a_time = shared.configuring.lock().await;
-        let now = shared.clock.now();
-        let Settings { rules, apps, receivers, masker, public_url } = settings;
-        let before = shared.book.load_full();
-        let quieted: BTreeSet<String> = before.quieted().clone();
-        let book = RuleBook::new(rules.into_iter().map(Arc::new), quieted)?;
+        let mut composition = shared.configuring.lock().await;
+        let Settings { rules, apps, receivers, masker, public_url, compose } = settings;
+        // A rule of the file that does not compile is refused before anything changes.
+        RuleBook::new(rules.iter().cloned().map(Arc::new), BTreeSet::new())?;
+        let objects = objects::load(&shared.store).await?;
+        let version = shared.store.objects_version().await?;
+        let composed = match &compose {
+            Some(compose) => compose.compose(&objects).map_err(StartError::Objects)?,
+            None => Composed { rules, receivers, masker, unusable: Vec::new() },
+        };
         self.ensure_apps(apps).await?;
         // Nothing below fails: what needs the store and is not done now is done by the next pass.
-        timers::arm(&shared.timers, &before, &book, now);
-        shared.book.store(Arc::new(book));
-        shared.receivers.store(Arc::new(receivers));
-        shared.masker.store(Arc::new(masker));
+        *composition = Composition { compose, version: Some(version), unusable: shared.put_in_force(composed) };
+        drop(composition);
         shared.public_url.store(Arc::new(public_url));
         for (work, done) in [("apps", self.load_apps().await), ("orphans", self.close_orphans().await.map(drop))] {
             if let Err(error) = done {

@@ -90,7 +90,8 @@ impl Engine {
         Ok(looked_at)
     }
 
-    /// Sees what other processes and the CLI have changed: apps, tokens, switched-off rules, blind times.
+    /// Sees what other processes and the CLI have changed: apps, tokens, switched-off rules, objects of the console, blind
+    /// times.
     ///
     /// # Errors
     /// When the store does not answer.
@@ -115,6 +116,7 @@ impl Engine {
             }
         }
         drop(configuring);
+        self.apply_objects(false).await?;
         self.close_orphans().await?;
         let hints = std::mem::take(&mut *lock(&shared.hints));
         for (app, hint) in hints {
@@ -392,6 +394,7 @@ mod tests {
             receivers: Receivers::build(&[], &[]).unwrap(),
             masker: Masker::default(),
             public_url: None,
+            compose: None,
         };
         let options = EngineOptions {
             clock: Arc::new(TestClock::at("2026-05-07T08:00:00Z")),

@@ -4,7 +4,8 @@
 //! [`Store::open`] migrates and hands out a [`Store`], a cheap handle. The heart is [`Store::evaluate`]: one
 //! transaction that loads what a batch concerns, lets the caller decide, and saves state, alerts and messages together.
 //! Everything else is one module per concept: [`apps`], [`alerts`], [`deliveries`] (the outbox), [`levels`] (buckets of
-//! ratios and absences), [`metrics`] and [`metric_packs`], [`app_events`], [`tracks`], [`releases`], [`blinds`], [`tokens`], [`rules`], [`leases`], [`housekeeping`], [`backup`].
+//! ratios and absences), [`metrics`] and [`metric_packs`], [`app_events`], [`tracks`], [`releases`], [`blinds`], [`tokens`], [`rules`], [`objects`] (made in the
+//! console), [`leases`], [`housekeeping`], [`backup`].
 //!
 //! Not here: any decision. Rules, windows, retries and texts are `domain`'s; who calls when is `engine`'s. No clock is
 //! read either, `now` comes in.
@@ -27,6 +28,7 @@ pub mod levels;
 pub mod metric_packs;
 pub mod metric_values;
 pub mod metrics;
+pub mod objects;
 mod open;
 mod packed;
 pub mod releases;

@@ -25,6 +25,7 @@ impl Set {
                 (1, "state", include_str!("../migrations/sqlite/0001_state.sql")),
                 (3, "heroku", include_str!("../migrations/sqlite/0003_heroku.sql")),
                 (4, "metrics", include_str!("../migrations/sqlite/0004_metrics.sql")),
+                (5, "objects", include_str!("../migrations/sqlite/0005_objects.sql")),
             ],
             Self::SqliteMetrics => &[
                 (1, "metrics", include_str!("../migrations/sqlite_metrics/0001_metrics.sql")),
@@ -34,6 +35,7 @@ impl Set {
                 (1, "state", include_str!("../migrations/postgres/0001_state.sql")),
                 (3, "heroku", include_str!("../migrations/postgres/0003_heroku.sql")),
                 (4, "metrics", include_str!("../migrations/postgres/0004_metrics.sql")),
+                (5, "objects", include_str!("../migrations/postgres/0005_objects.sql")),
             ],
         }
     }
@@ -275,6 +277,14 @@ pub(crate) const STATE_TABLES: &[Table] = &[
     Table {
         name: "rule_overrides",
         columns: &[("rule", Text), ("disabled_until", Int), ("by_whom", Text), ("created_at", Int)],
+    },
+    Table {
+        name: "rules",
+        columns: &[("name", Text), ("body", Json), ("by_whom", Text), ("created_at", Int), ("changed_at", Int)],
+    },
+    Table {
+        name: "receivers",
+        columns: &[("name", Text), ("body", Json), ("by_whom", Text), ("created_at", Int), ("changed_at", Int)],
     },
     Table {
         name: "api_tokens",

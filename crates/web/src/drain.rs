@@ -179,6 +179,16 @@ impl Drain {
         keys.settings.enabled && !keys.macs.is_empty()
     }
 
+    /// The password of a subject, made with the newest secret; `None` while the drain is closed.
+    pub(crate) fn credential(&self, subject: &str) -> Option<String> {
+        let keys = self.settings.load();
+        keys.settings
+            .secrets
+            .first()
+            .filter(|_| keys.settings.enabled)
+            .and_then(|secret| credential_text(secret, subject))
+    }
+
     /// Answers one delivery.
     pub async fn handle(&self, request: Request<Incoming>) -> StatusCode {
         let stats = self.engine.stats();

@@ -83,7 +83,6 @@ pub(crate) struct Hub {
 }
 
 /// What streams do, for the page about this instance.
-#[expect(dead_code, reason = "the page about this instance shows it")]
 pub(crate) struct HubStats {
     /// Open ones.
     pub(crate) streams: usize,
@@ -106,7 +105,6 @@ impl Hub {
         }
     }
 
-    #[expect(dead_code, reason = "the page about this instance shows it")]
     pub(crate) fn stats(&self) -> HubStats {
         HubStats {
             streams: self.streams.load(Ordering::Relaxed),

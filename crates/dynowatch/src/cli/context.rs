@@ -11,6 +11,7 @@ use dynowatch_store::Store;
 use super::failure::Failure;
 use super::out::Out;
 use crate::clock::SystemClock;
+use crate::compose::Composer;
 use crate::config::{self, Config, Env, RealEnv};
 use crate::server;
 
@@ -81,6 +82,7 @@ impl Context {
             receivers: Receivers::build(&[], &[]).map_err(anyhow::Error::from)?,
             masker: server::masker(config),
             public_url: config.public_url.clone(),
+            compose: Some(Composer::new(config, true)),
         };
         let limits =
             dynowatch_engine::Limits { groups_per_rule: config.limits.groups_per_rule, apps: config.limits.apps };

@@ -2,11 +2,15 @@
 //! there are is said in [`VARIABLES`]; what each means is decided where its value is used.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 /// Where the values of environment variables come from.
 pub trait Env {
     /// The variable's value; `None` when it is not set. A value that is not UTF-8 counts as not set.
     fn get(&self, name: &str) -> Option<String>;
+
+    /// The same environment for longer than a command.
+    fn shared(&self) -> Arc<dyn Env + Send + Sync>;
 }
 
 /// The environment of this process.
@@ -18,6 +22,10 @@ impl Env for RealEnv {
         #[expect(clippy::disallowed_methods, reason = "this is the `config::Env` that everyone else is sent to")]
         std::env::var(name).ok()
     }
+
+    fn shared(&self) -> Arc<dyn Env + Send + Sync> {
+        Arc::new(*self)
+    }
 }
 
 /// An environment made of a map, for tests and for trying out a file without its secrets.
@@ -27,6 +35,10 @@ pub struct MapEnv(BTreeMap<String, String>);
 impl Env for MapEnv {
     fn get(&self, name: &str) -> Option<String> {
         self.0.get(name).cloned()
+    }
+
+    fn shared(&self) -> Arc<dyn Env + Send + Sync> {
+        Arc::new(self.clone())
     }
 }
 

@@ -39,6 +39,11 @@ impl<'a> Report<'a> {
         self.file
     }
 
+    /// The whole text.
+    pub(super) fn text(&self) -> &'a str {
+        self.text
+    }
+
     /// The line of a byte, from 1.
     pub(super) fn line(&self, at: usize) -> u32 {
         u32::try_from(self.line_starts.partition_point(|&start| start <= at)).unwrap_or(u32::MAX)

@@ -278,6 +278,7 @@ impl Stage {
             receivers: Receivers::build(&[slack, hook], &[]).unwrap().with_attempt_timeout(self.config.attempt_timeout),
             masker: Masker::with_values(vec!["drain-secret-7c1f".to_owned()]),
             public_url: self.config.public_url.clone(),
+            compose: None,
         }
     }
 

@@ -44,7 +44,7 @@ on_both_engines! {
         leases_are_given_back pages_of_deliveries a_test_message;
     alerts: open_alerts_show_their_newest_numbers pages_of_alerts open_keys_are_found an_alert_with_its_proof;
     apps: names_and_renames adoption_is_one_app_under_races tokens_move last_lines;
-    small: api_tokens rules_are_quiet_for_a_while leases_have_fences processes_know_when_anyone_was_alive
+    small: api_tokens objects_of_the_console rules_are_quiet_for_a_while leases_have_fences processes_know_when_anyone_was_alive
         blind_times buckets_add_up due_keys_and_groups sweeping_forgets_what_is_old;
     heroku: apps_of_the_account lists_know_when_they_were_read rotations_go_one_step_at_a_time
         the_api_completes_releases the_account_names_tokens;

@@ -9,6 +9,7 @@ use dynowatch_domain::key::{Group, Key};
 use dynowatch_domain::rollup::Bucket;
 use dynowatch_domain::{AppId, Timestamp};
 use dynowatch_store::levels::LevelRow;
+use dynowatch_store::objects::{Object, ObjectKind};
 use dynowatch_store::rules::RuleOverride;
 use dynowatch_store::{Changes, EvaluateRequest, ResolvedAlert, StoreError, TrackChange};
 
@@ -34,6 +35,40 @@ pub(crate) async fn api_tokens(bed: &Bed) {
     assert_eq!(used(90).await, None);
     let all = bed.store.api_tokens().await.unwrap();
     assert_eq!((all[0].id, all[0].name.as_str(), all[0].revoked_at), (token, "ci", Some(t(80))));
+}
+
+pub(crate) async fn objects_of_the_console(bed: &Bed) {
+    let object = |name: &str, body: serde_json::Value| Object {
+        name: name.into(),
+        body,
+        by_whom: "user:ada\0".into(),
+        created_at: t(1),
+        changed_at: t(1),
+    };
+    for kind in ObjectKind::ALL {
+        let before = bed.store.objects_version().await.unwrap();
+        let body = serde_json::json!({ "match": { "text": ["a\u{0}b"] }, "count": "> 3" });
+        bed.store.create_object(kind, &object("slow", body.clone())).await.unwrap();
+        let again = bed.store.create_object(kind, &object("slow", body)).await;
+        assert!(matches!(again, Err(StoreError::Conflict(_))), "{again:?}");
+        let kept = bed.store.objects(kind).await.unwrap();
+        assert_eq!((kept[0].by_whom.as_str(), &kept[0].body["count"]), ("user:ada\u{fffd}", &"> 3".into()));
+        assert_eq!(kept[0].body["match"]["text"][0], "a\u{fffd}b");
+        let made = bed.store.objects_version().await.unwrap();
+        assert_ne!(made, before);
+        bed.store.change_object(kind, "slow", &serde_json::json!({ "count": "> 4" }), "user:bo", t(9)).await.unwrap();
+        let changed = bed.store.objects(kind).await.unwrap();
+        assert_eq!(
+            (changed[0].created_at, changed[0].changed_at, changed[0].by_whom.as_str()),
+            (t(1), t(9), "user:bo")
+        );
+        assert_ne!(bed.store.objects_version().await.unwrap(), made);
+        let gone = bed.store.change_object(kind, "fast", &serde_json::json!({}), "user:bo", t(9)).await;
+        assert!(matches!(gone, Err(StoreError::NotFound(_))), "{gone:?}");
+        assert!(bed.store.delete_object(kind, "slow").await.unwrap());
+        assert!(!bed.store.delete_object(kind, "slow").await.unwrap());
+        assert_eq!(bed.store.objects_version().await.unwrap(), before);
+    }
 }
 
 pub(crate) async fn rules_are_quiet_for_a_while(bed: &Bed) {

@@ -2,11 +2,12 @@
 //! as [`partial`]s.
 
 use dynowatch_domain::AlertId;
+use dynowatch_domain::app_name::is_app_name;
 use maud::{Markup, html};
 
 use crate::pages::error::PageError;
 use crate::pages::view::View;
-use crate::pages::{alert, alerts, deliveries, overview};
+use crate::pages::{alert, alerts, connect, deliveries, overview};
 
 /// A piece of pages that changes while people look.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
@@ -19,6 +20,8 @@ pub(crate) enum Topic {
     Alert(AlertId),
     /// The newest deliveries.
     Deliveries,
+    /// What arrived of the app of that name.
+    Connect(String),
 }
 
 impl Topic {
@@ -28,6 +31,9 @@ impl Topic {
             "now" => Some(Self::Now),
             "alerts" => Some(Self::Alerts),
             "deliveries" => Some(Self::Deliveries),
+            _ if name.starts_with("connect.") => {
+                name.strip_prefix("connect.").filter(|app| is_app_name(app)).map(|app| Self::Connect(app.to_owned()))
+            }
             _ => Some(Self::Alert(name.strip_prefix("alert.")?.parse().ok()?)),
         }
     }
@@ -39,6 +45,7 @@ impl Topic {
             Self::Alerts => "alerts".to_owned(),
             Self::Alert(id) => format!("alert.{id}"),
             Self::Deliveries => "deliveries".to_owned(),
+            Self::Connect(app) => format!("connect.{app}"),
         }
     }
 
@@ -49,6 +56,7 @@ impl Topic {
             Self::Alerts => alerts::live(view).await?,
             Self::Alert(id) => alert::live(view, *id).await?,
             Self::Deliveries => deliveries::live(view).await?,
+            Self::Connect(app) => connect::live(view, app).await?,
         };
         Ok(markup.into_string())
     }
@@ -66,10 +74,11 @@ mod tests {
     #[test]
     fn names_come_back() {
         let id: AlertId = "019e0178-2a00-7000-8000-0000000000aa".parse().unwrap();
-        for topic in [Topic::Now, Topic::Alerts, Topic::Alert(id), Topic::Deliveries] {
+        for topic in [Topic::Now, Topic::Alerts, Topic::Alert(id), Topic::Deliveries, Topic::Connect("shop-web".into())]
+        {
             assert_eq!(Topic::named(&topic.name()), Some(topic));
         }
-        for wrong in ["", "alert.", "alert.x", "<b>"] {
+        for wrong in ["", "alert.", "alert.x", "<b>", "connect.", "connect.<b>"] {
             assert_eq!(Topic::named(wrong), None, "{wrong}");
         }
     }

@@ -101,7 +101,7 @@ pub(crate) async fn live(view: &View) -> Result<Markup, PageError> {
 fn list(view: &View, messages: &[Message]) -> Markup {
     html! {
         @if messages.is_empty() {
-            (empty("No delivery here.", &html! { "An alert of a rule with a receiver makes one; " code { "dynowatch receivers test NAME" } " tries one out." }))
+            (empty("No delivery here.", &html! { "An alert of a rule with a receiver makes one; " code { "dynowatch receiver test NAME" } " tries one out." }))
         }
         @for message in messages { (message_card(view, message, true)) }
     }

@@ -14,8 +14,10 @@ pub(crate) mod alerts;
 pub(crate) mod assets;
 #[expect(dead_code, reason = "the pages with charts build on it")]
 pub(crate) mod chart;
+pub(crate) mod connect;
 pub(crate) mod deliveries;
 pub(crate) mod error;
+pub(crate) mod form;
 pub(crate) mod look;
 pub(crate) mod overview;
 pub(crate) mod palette;
@@ -23,6 +25,9 @@ pub(crate) mod palette;
 pub(crate) mod parts;
 #[expect(dead_code, reason = "the pages with charts build on it")]
 pub(crate) mod range;
+pub(crate) mod receivers;
+pub(crate) mod rules;
+pub(crate) mod settings;
 pub(crate) mod shell;
 pub(crate) mod view;
 

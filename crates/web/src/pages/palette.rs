@@ -46,7 +46,7 @@ pub(crate) async fn list(State(web): State<Arc<Web>>, view: View) -> Result<Json
     }));
     entries.extend(web.engine.rules().iter().take(NAMES_MAX).map(|rule| Entry {
         kind: "rule",
-        href: format!("/alerts?rule={}", encoded(&rule.name)),
+        href: format!("/rules/{}", encoded(&rule.name)),
         name: visible(&rule.name),
     }));
     Ok(Json(entries))

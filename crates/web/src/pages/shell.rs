@@ -26,8 +26,14 @@ const fn place(path: &'static str, name: &'static str, keys: &'static str) -> Pl
 }
 
 /// Where the navigation leads. Only what exists: a link to a page that is not there yet is a lie.
-const PLACES: [Place; 3] =
-    [place("/", "Now", "g n"), place("/alerts", "Alerts", "g a"), place("/deliveries", "Deliveries", "g d")];
+const PLACES: [Place; 6] = [
+    place("/", "Now", "g n"),
+    place("/alerts", "Alerts", "g a"),
+    place("/rules", "Rules", "g r"),
+    place("/receivers", "Receivers", "g c"),
+    place("/deliveries", "Deliveries", "g d"),
+    place("/settings", "Settings", "g s"),
+];
 
 /// How htmx behaves here. Attributes are not inherited, history is the browser's, no style is injected, and a stream that
 /// broke is tried again after half a second to five.

@@ -3,6 +3,7 @@
 
 mod access;
 mod api;
+mod composer;
 mod documented;
 mod drain;
 mod flood;

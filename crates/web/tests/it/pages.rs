@@ -83,6 +83,35 @@ async fn messages() {
 }
 
 #[tokio::test]
+async fn the_other_pages() {
+    let site = eventful().await;
+    for (name, path) in [
+        ("alerts", "/alerts"),
+        ("alerts_narrowed", "/alerts?state=resolved&app=shop&within=24h"),
+        ("alerts_none", "/alerts?app=nowhere"),
+        ("rules", "/rules"),
+        ("rule_of_the_file", "/rules/5xx-by-path"),
+        ("receivers", "/receivers"),
+        ("receiver", "/receivers/operator"),
+        ("connect", "/connect"),
+        ("connect_an_app", "/connect?app=shop"),
+        ("connect_wrong", "/connect?app=Not%20a%20name"),
+        ("settings_health", "/settings/health"),
+        ("settings_data", "/settings/data"),
+    ] {
+        let answer = site.local(path).await;
+        assert_eq!(answer.status, StatusCode::OK, "{path}");
+        insta::assert_snapshot!(name, settled(&site, &text(&answer.text)));
+    }
+    // A guest changes nothing, and is told so.
+    for path in ["/rules/new", "/receivers/new"] {
+        let answer = site.local(path).await;
+        assert_eq!(answer.status, StatusCode::FORBIDDEN, "{path}");
+        assert!(answer.text.contains("changed by operators"), "{path}");
+    }
+}
+
+#[tokio::test]
 async fn older_messages_are_a_link_away() {
     let site = Site::open().await;
     for n in 0..25 {

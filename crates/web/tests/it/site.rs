@@ -114,11 +114,12 @@ impl Site {
             kind: ReceiverKind::Log { path: Some(folder.path().join("messages.txt")) },
         };
         let settings = Settings {
-            rules,
+            rules: rules.clone(),
             apps: vec![("shop".into(), vec!["d.01234567-89ab-4cde-8f01-23456789abcd".into()])],
             receivers: Receivers::build(&[log], &[]).unwrap(),
             masker: Masker::with_values(vec![KNOWN_SECRET.to_owned()]),
             public_url: None,
+            compose: Some(Arc::new(crate::composer::Composer::new(folder.path(), rules.clone()))),
         };
         let (engine, loops) = Engine::start(EngineOptions {
             clock: clock.clone(),

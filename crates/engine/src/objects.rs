@@ -1,0 +1,285 @@
+//! Rules and receivers that were made in the console: how they come into force beside those of the file, in this process
+//! and in every other. What such an object means is said by the reader of the configuration file, which the binary hands
+//! in as a [`Compose`]; the rows are the store's.
+
+use std::sync::Arc;
+
+use dynowatch_domain::Timestamp;
+use dynowatch_domain::mask::Masker;
+use dynowatch_domain::rule::{NAME_BYTES_MAX, Origin, Rule};
+use dynowatch_notify::Receivers;
+use dynowatch_store::objects::{Object, ObjectKind, ObjectsVersion};
+use dynowatch_store::{Store, StoreError};
+use serde_json::Value;
+
+use crate::rules::RuleBook;
+use crate::{Engine, Shared, timers};
+
+/// Objects of one kind. The console is for a handful; who has more writes a file.
+pub const OBJECTS_MAX: usize = 500;
+
+/// All objects of the store.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct Objects {
+    /// Rules, by name.
+    pub rules: Vec<Object>,
+    /// Receivers, by name.
+    pub receivers: Vec<Object>,
+}
+
+impl Objects {
+    /// Those of a kind.
+    #[must_use]
+    pub fn of(&self, kind: ObjectKind) -> &[Object] {
+        match kind {
+            ObjectKind::Rule => &self.rules,
+            ObjectKind::Receiver => &self.receivers,
+        }
+    }
+
+    /// The same with one object of that name in place of another, or beside the others.
+    #[must_use]
+    pub fn with(mut self, kind: ObjectKind, name: &str, body: &Value) -> Self {
+        let objects = match kind {
+            ObjectKind::Rule => &mut self.rules,
+            ObjectKind::Receiver => &mut self.receivers,
+        };
+        objects.retain(|object| object.name != name);
+        let at = Timestamp::UNIX_EPOCH;
+        let by_whom = String::new();
+        objects.push(Object { name: name.to_owned(), body: body.clone(), by_whom, created_at: at, changed_at: at });
+        self
+    }
+}
+
+/// What is in force when the file and the objects are put together.
+pub struct Composed {
+    /// All rules; those of objects have [`Origin::Store`].
+    pub rules: Vec<Rule>,
+    /// All receivers.
+    pub receivers: Receivers,
+    /// What must never leave, the secrets of the objects' receivers among it.
+    pub masker: Masker,
+    /// Objects that cannot be used: what kind, which, and why.
+    pub unusable: Vec<(ObjectKind, String, String)>,
+}
+
+/// What is wrong with an object, at one of its keys.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Problem {
+    /// The key in the object's table, as in `match.regex`; empty for the object as a whole.
+    pub key: String,
+    /// What is wrong and what would be right.
+    pub text: String,
+}
+
+/// Puts the configuration file and objects together.
+pub trait Compose: Send + Sync {
+    /// Everything in force. An object that cannot be used is left out and named.
+    ///
+    /// # Errors
+    /// When even the file alone cannot be used any more.
+    fn compose(&self, objects: &Objects) -> Result<Composed, String>;
+
+    /// What is wrong with one object among the others. Empty when nothing is.
+    fn problems(&self, objects: &Objects, kind: ObjectKind, name: &str) -> Vec<Problem>;
+}
+
+/// Why an object was not changed.
+#[derive(Debug, thiserror::Error)]
+pub enum ObjectError {
+    /// Its values, key by key.
+    #[error("{}", .0.iter().map(|problem| format!("{}: {}", problem.key, problem.text)).collect::<Vec<_>>().join("; "))]
+    Wrong(Vec<Problem>),
+    /// This instance has no way to read objects.
+    #[error("this instance takes rules and receivers from its file only")]
+    FileOnly,
+    /// The store did not do it.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+}
+
+impl ObjectError {
+    fn at(key: &str, text: String) -> Self {
+        Self::Wrong(vec![Problem { key: key.to_owned(), text }])
+    }
+}
+
+/// What the composed configuration was made from.
+#[derive(Default)]
+pub(crate) struct Composition {
+    /// None: the file alone counts.
+    pub(crate) compose: Option<Arc<dyn Compose>>,
+    pub(crate) version: Option<ObjectsVersion>,
+    pub(crate) unusable: Vec<(ObjectKind, String, String)>,
+}
+
+/// All objects, as they are now.
+pub(crate) async fn load(store: &Store) -> Result<Objects, StoreError> {
+    Ok(Objects { rules: store.objects(ObjectKind::Rule).await?, receivers: store.objects(ObjectKind::Receiver).await? })
+}
+
+impl Engine {
+    /// All objects of the console.
+    ///
+    /// # Errors
+    /// When the store does not answer.
+    pub async fn objects(&self) -> Result<Objects, StoreError> {
+        load(&self.shared.store).await
+    }
+
+    /// Whether objects can be made in the console.
+    pub async fn takes_objects(&self) -> bool {
+        self.shared.configuring.lock().await.compose.is_some()
+    }
+
+    /// Objects that cannot be used as things stand: what kind, which, and why.
+    pub async fn unusable_objects(&self) -> Vec<(ObjectKind, String, String)> {
+        self.shared.configuring.lock().await.unusable.clone()
+    }
+
+    /// What is wrong with an object, before it is kept. Empty when nothing is.
+    ///
+    /// # Errors
+    /// When the store does not answer or this instance takes no objects.
+    pub async fn object_problems(
+        &self,
+        kind: ObjectKind,
+        name: &str,
+        body: &Value,
+    ) -> Result<Vec<Problem>, ObjectError> {
+        let compose = self.shared.configuring.lock().await.compose.clone().ok_or(ObjectError::FileOnly)?;
+        let objects = self.objects().await?.with(kind, name, body);
+        Ok(compose.problems(&objects, kind, name))
+    }
+
+    /// Keeps an object and puts it in force; here at once, elsewhere with the next refresh. `is_new` refuses a name that
+    /// is taken, as names of the file are in any case.
+    ///
+    /// # Errors
+    /// When something is wrong with it, or the store does not answer; then nothing changed.
+    pub async fn save_object(
+        &self,
+        kind: ObjectKind,
+        name: &str,
+        body: &Value,
+        by: &str,
+        is_new: bool,
+    ) -> Result<(), ObjectError> {
+        let objects = self.objects().await?;
+        if is_new && !is_name(name) {
+            return Err(ObjectError::at(
+                "name",
+                format!("{name:?} is not a name: write 1 to {NAME_BYTES_MAX} of a-z, 0-9, - _ and ."),
+            ));
+        }
+        if is_new && (objects.of(kind).iter().any(|object| object.name == name) || self.is_taken(kind, name)) {
+            return Err(ObjectError::at("name", format!("there is a {} named {name:?} already", kind.as_str())));
+        }
+        if is_new && objects.of(kind).len() >= OBJECTS_MAX {
+            return Err(ObjectError::at(
+                "",
+                format!("there are {OBJECTS_MAX} of them already: write further ones into the file"),
+            ));
+        }
+        let problems = self.object_problems(kind, name, body).await?;
+        if !problems.is_empty() {
+            return Err(ObjectError::Wrong(problems));
+        }
+        let (store, now) = (&self.shared.store, self.now());
+        if is_new {
+            let (name, body, by_whom) = (name.to_owned(), body.clone(), by.to_owned());
+            store.create_object(kind, &Object { name, body, by_whom, created_at: now, changed_at: now }).await?;
+        } else {
+            store.change_object(kind, name, body, by, now).await?;
+        }
+        tracing::info!(kind = kind.as_str(), name, by, is_new, "an object of the console was saved");
+        self.apply_objects(true).await?;
+        Ok(())
+    }
+
+    /// Forgets an object. What is open under a rule that is gone is closed. Returns whether it was there.
+    ///
+    /// # Errors
+    /// When another object needs it, or the store does not answer.
+    pub async fn delete_object(&self, kind: ObjectKind, name: &str, by: &str) -> Result<bool, ObjectError> {
+        if kind == ObjectKind::Receiver {
+            let rules = self.rules();
+            let users: Vec<&str> = rules
+                .iter()
+                .filter(|rule| rule.receivers.iter().any(|receiver| receiver == name))
+                .map(|rule| rule.name.as_str())
+                .collect();
+            if !users.is_empty() {
+                return Err(ObjectError::at(
+                    "",
+                    format!("these rules send to it: {}. Change them first", users.join(", ")),
+                ));
+            }
+        }
+        let was = self.shared.store.delete_object(kind, name).await?;
+        if was {
+            tracing::info!(kind = kind.as_str(), name, by, "an object of the console was deleted");
+            self.apply_objects(true).await?;
+            self.close_orphans().await?;
+        }
+        Ok(was)
+    }
+
+    fn is_taken(&self, kind: ObjectKind, name: &str) -> bool {
+        match kind {
+            // A built-in rule may be replaced, as by the file.
+            ObjectKind::Rule => self.rules().get(name).is_some_and(|rule| rule.origin != Origin::BuiltIn),
+            ObjectKind::Receiver => self.receivers().get(name).is_some(),
+        }
+    }
+
+    /// Puts the objects of the store in force, if they changed or `always`.
+    ///
+    /// # Errors
+    /// When the store does not answer; what was in force stays.
+    pub(crate) async fn apply_objects(&self, always: bool) -> Result<(), StoreError> {
+        let shared = &*self.shared;
+        let mut composition = shared.configuring.lock().await;
+        let Some(compose) = composition.compose.clone() else { return Ok(()) };
+        let version = shared.store.objects_version().await?;
+        if !always && composition.version == Some(version) {
+            return Ok(());
+        }
+        let objects = load(&shared.store).await?;
+        match compose.compose(&objects) {
+            Ok(composed) => composition.unusable = shared.put_in_force(composed),
+            Err(error) => tracing::error!(error, "objects of the console were not put in force; what was stays"),
+        }
+        composition.version = Some(version);
+        drop(composition);
+        self.load_apps().await
+    }
+}
+
+impl Shared {
+    /// Replaces rules, receivers and masks; under the lock of the configuration. Returns what cannot be used.
+    pub(crate) fn put_in_force(&self, composed: Composed) -> Vec<(ObjectKind, String, String)> {
+        let Composed { rules, receivers, masker, mut unusable } = composed;
+        let before = self.book.load_full();
+        match RuleBook::new(rules.into_iter().map(Arc::new), before.quieted().clone()) {
+            Ok(book) => {
+                timers::arm(&self.timers, &before, &book, self.clock.now());
+                self.book.store(Arc::new(book));
+                self.receivers.store(Arc::new(receivers));
+                self.masker.store(Arc::new(masker));
+            }
+            Err(error) => unusable.push((ObjectKind::Rule, error.rule.clone(), error.to_string())),
+        }
+        for (kind, name, problem) in &unusable {
+            tracing::error!(kind = kind.as_str(), name, problem, "an object of the console cannot be used");
+        }
+        unusable
+    }
+}
+
+fn is_name(name: &str) -> bool {
+    !name.is_empty()
+        && name.len() <= NAME_BYTES_MAX
+        && name.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b"-_.".contains(&b))
+}

@@ -1,0 +1,148 @@
+//! Rules and receivers that were made in the console, as JSON in the form of the configuration file. What they mean is
+//! its reader's business; here they are kept, each under its name.
+
+use dynowatch_domain::Timestamp;
+use serde_json::Value;
+use sqlx::types::Json;
+
+use crate::db::{change, read};
+use crate::error::{Result, StoreError};
+use crate::open::Store;
+use crate::text::{clean, count, json, time};
+
+/// What kind of object.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum ObjectKind {
+    /// A rule.
+    Rule,
+    /// A receiver.
+    Receiver,
+}
+
+impl ObjectKind {
+    /// Both of them.
+    pub const ALL: [Self; 2] = [Self::Rule, Self::Receiver];
+
+    /// The word for one.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Rule => "rule",
+            Self::Receiver => "receiver",
+        }
+    }
+}
+
+/// An object as it is kept.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Object {
+    /// Its name, unlike every other of its kind.
+    pub name: String,
+    /// What the file would hold in its table, without the name.
+    pub body: Value,
+    /// Who changed it last.
+    pub by_whom: String,
+    /// Since when it is there.
+    pub created_at: Timestamp,
+    /// When it was changed last.
+    pub changed_at: Timestamp,
+}
+
+/// From which it is seen that something changed: how many objects there are, and the newest change, of each kind.
+pub type ObjectsVersion = [(u64, Timestamp); 2];
+
+impl Store {
+    /// All objects of a kind, by name.
+    ///
+    /// # Errors
+    /// When the store is away.
+    pub async fn objects(&self, kind: ObjectKind) -> Result<Vec<Object>> {
+        let sql = match kind {
+            ObjectKind::Rule => "SELECT name, body, by_whom, created_at, changed_at FROM rules ORDER BY name",
+            ObjectKind::Receiver => "SELECT name, body, by_whom, created_at, changed_at FROM receivers ORDER BY name",
+        };
+        type Row = (String, Json<Value>, String, i64, i64);
+        let rows: Vec<Row> = read!(&self.state, |pool| sqlx::query_as(sql).fetch_all(pool))?;
+        let object = |(name, Json(body), by_whom, created_at, changed_at)| Object {
+            name,
+            body,
+            by_whom,
+            created_at: time(created_at),
+            changed_at: time(changed_at),
+        };
+        Ok(rows.into_iter().map(object).collect())
+    }
+
+    /// Whether something changed since.
+    ///
+    /// # Errors
+    /// When the store is away.
+    pub async fn objects_version(&self) -> Result<ObjectsVersion> {
+        let sql = "SELECT (SELECT COUNT(*) FROM rules), (SELECT COALESCE(MAX(changed_at), 0) FROM rules), \
+                   (SELECT COUNT(*) FROM receivers), (SELECT COALESCE(MAX(changed_at), 0) FROM receivers)";
+        let (rules, rule_at, receivers, receiver_at): (i64, i64, i64, i64) =
+            read!(&self.state, |pool| sqlx::query_as(sql).fetch_one(pool))?;
+        Ok([(count(rules), time(rule_at)), (count(receivers), time(receiver_at))])
+    }
+
+    /// Keeps a new object.
+    ///
+    /// # Errors
+    /// [`StoreError::Conflict`] when one of its name is there, or when the store is away or full.
+    pub async fn create_object(&self, kind: ObjectKind, new: &Object) -> Result<()> {
+        let sql = match kind {
+            ObjectKind::Rule => {
+                "INSERT INTO rules (name, body, by_whom, created_at, changed_at) VALUES ($1, $2, $3, $4, $5) ON CONFLICT DO NOTHING"
+            }
+            ObjectKind::Receiver => {
+                "INSERT INTO receivers (name, body, by_whom, created_at, changed_at) VALUES ($1, $2, $3, $4, $5) ON CONFLICT DO NOTHING"
+            }
+        };
+        let (created_at, changed_at) = (new.created_at.as_micros(), new.changed_at.as_micros());
+        let (name, body, by_whom) = (clean(&new.name), json(&new.body)?, clean(&new.by_whom));
+        let made = change!(
+            &self.state,
+            sqlx::query(sql).bind(&*name).bind(body.clone()).bind(&*by_whom).bind(created_at).bind(changed_at)
+        )?;
+        if made == 0 {
+            return Err(StoreError::Conflict(format!("there is a {} named {:?} already", kind.as_str(), new.name)));
+        }
+        Ok(())
+    }
+
+    /// Gives an object another body.
+    ///
+    /// # Errors
+    /// [`StoreError::NotFound`], or when the store is away or full.
+    pub async fn change_object(
+        &self,
+        kind: ObjectKind,
+        name: &str,
+        body: &Value,
+        by: &str,
+        now: Timestamp,
+    ) -> Result<()> {
+        let sql = match kind {
+            ObjectKind::Rule => "UPDATE rules SET body = $1, by_whom = $2, changed_at = $3 WHERE name = $4",
+            ObjectKind::Receiver => "UPDATE receivers SET body = $1, by_whom = $2, changed_at = $3 WHERE name = $4",
+        };
+        let (body, by, name_of, at) = (json(body)?, clean(by), clean(name), now.as_micros());
+        let changed = change!(&self.state, sqlx::query(sql).bind(body.clone()).bind(&*by).bind(at).bind(&*name_of))?;
+        if changed == 0 {
+            return Err(StoreError::NotFound(format!("{} {name}", kind.as_str())));
+        }
+        Ok(())
+    }
+
+    /// Forgets an object. Returns whether it was there.
+    ///
+    /// # Errors
+    /// When the store is away.
+    pub async fn delete_object(&self, kind: ObjectKind, name: &str) -> Result<bool> {
+        let sql = match kind {
+            ObjectKind::Rule => "DELETE FROM rules WHERE name = $1",
+            ObjectKind::Receiver => "DELETE FROM receivers WHERE name = $1",
+        };
+        Ok(change!(&self.state, sqlx::query(sql).bind(clean(name)))? > 0)
+    }
+}

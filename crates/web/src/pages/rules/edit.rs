@@ -1,0 +1,303 @@
+//! The form of a rule: made, changed, checked and deleted in the console. What is right is said by the reader of the
+//! configuration file, at the field it concerns.
+
+use std::sync::Arc;
+
+use axum::extract::{Path, State as Shared};
+use axum::http::StatusCode;
+use axum::response::{Html, IntoResponse, Redirect, Response};
+use dynowatch_domain::account::Role;
+use dynowatch_domain::rule::{GroupBy, Severity};
+use dynowatch_engine::objects::{ObjectError, Problem};
+use dynowatch_store::objects::{Object, ObjectKind};
+use maud::{Markup, html};
+use serde_json::{Value, json};
+
+use super::super::error::PageError;
+use super::super::form::{self, Field, Kind, Typed, chosen, other_problems, typed};
+use super::super::palette::encoded;
+use super::super::shell::Head;
+use super::super::view::View;
+use crate::router::Web;
+use crate::show::visible;
+use crate::viewer::OperatorOnly;
+
+const fn text(key: &'static str, label: &'static str, hint: &'static str) -> Field {
+    Field { key, label, hint, kind: Kind::Text }
+}
+
+const fn words(key: &'static str, label: &'static str, hint: &'static str) -> Field {
+    Field { key, label, hint, kind: Kind::Words }
+}
+
+const NAME: Field = text("name", "Name", "a-z, 0-9, - _ and .; it stands in every message, as in `slow-checkout`");
+
+/// Which lines. All that is given must fit.
+const MATCH: [Field; 8] = [
+    Field {
+        key: "match.text",
+        label: "Texts",
+        hint: "One to a line; a line of the log that holds any of them fits",
+        kind: Kind::Lines,
+    },
+    text("match.regex", "Regular expression", "Instead of or besides texts, as in `took \\d{4,} ms`"),
+    words("match.code", "Codes of Heroku", "As in `H12, R14`"),
+    words("match.status", "Statuses", "Of requests, as in `503, 5xx`"),
+    words("match.path_prefix", "Paths", "Beginnings, as in `/api/`"),
+    words("match.process", "Process types", "As in `web, worker*`"),
+    words("apps", "Apps", "As in `shop-*`; empty means all"),
+    Field { key: "match.source", label: "Written by", hint: "", kind: Kind::One(&["", "app", "heroku"]) },
+];
+
+/// What must be true of them: one of the first four.
+const CONDITION: [Field; 8] = [
+    text("count", "Count", "So many lines in the window, as in `> 3`"),
+    text("ratio", "Share", "Of the requests in the window, as in `> 5%`; needs a least number of requests"),
+    Field {
+        key: "requests_min",
+        label: "Least number of requests",
+        hint: "For a share: fewer say nothing",
+        kind: Kind::Number,
+    },
+    text("absence", "Absence", "Fewer lines than this in the window, as in `< 1`"),
+    text("metric", "Metric", "As in `dyno.memory_percent`"),
+    text("value", "Its limit", "As in `> 85`"),
+    text("window", "Window", "How long to look back, as in `5m`"),
+    text("for", "Must hold for", "Before it fires, as in `2m`; empty means at once"),
+];
+
+const MESSAGES: [Field; 3] = [
+    text("cooldown", "Quiet after a message", "As in `15m`; empty means as everywhere"),
+    text("resolve_after", "Over after", "So long a calm, as in `5m`; empty means as everywhere"),
+    text("runbook", "Runbook", "A URL, or a path in your repository"),
+];
+
+fn fields() -> impl Iterator<Item = Field> {
+    MATCH.into_iter().chain(CONDITION).chain(MESSAGES)
+}
+
+/// An empty form.
+pub(crate) async fn new(view: View) -> Result<Html<String>, PageError> {
+    may_edit(&view)?;
+    let body = json!({ "window": "5m", "severity": Severity::default().as_str() });
+    Ok(page(&view, None, "", &body, &[], false))
+}
+
+/// The form of a rule of the console.
+pub(crate) async fn edit(view: View, Path(name): Path<String>) -> Result<Html<String>, PageError> {
+    may_edit(&view)?;
+    let object = object(&view.web, &name).await?;
+    Ok(page(&view, Some(&name), &name, &object.body, &[], false))
+}
+
+/// Keeps a new rule, or only checks it.
+pub(crate) async fn create(
+    view: View,
+    OperatorOnly(_): OperatorOnly,
+    axum::Form(all): axum::Form<Typed>,
+) -> Result<Response, PageError> {
+    let name = typed(&all, "name").to_owned();
+    save(&view, None, &name, body_of(json!({}), &all), &all).await
+}
+
+/// Keeps a changed rule, or only checks it.
+pub(crate) async fn change(
+    view: View,
+    OperatorOnly(_): OperatorOnly,
+    Path(name): Path<String>,
+    axum::Form(all): axum::Form<Typed>,
+) -> Result<Response, PageError> {
+    let object = object(&view.web, &name).await?;
+    save(&view, Some(&name), &name, body_of(object.body, &all), &all).await
+}
+
+/// Forgets a rule; its name must be typed.
+pub(crate) async fn delete(
+    Shared(web): Shared<Arc<Web>>,
+    OperatorOnly(viewer): OperatorOnly,
+    Path(name): Path<String>,
+    axum::Form(all): axum::Form<Typed>,
+) -> Result<Redirect, PageError> {
+    if typed(&all, "confirm") != name {
+        return Err(PageError::new(
+            StatusCode::BAD_REQUEST,
+            "Nothing was deleted: the name that was typed is another.",
+        ));
+    }
+    web.engine.delete_object(ObjectKind::Rule, &name, &format!("user:{}", viewer.name)).await.map_err(failed)?;
+    Ok(Redirect::to("/rules"))
+}
+
+async fn save(view: &View, old: Option<&str>, name: &str, body: Value, all: &Typed) -> Result<Response, PageError> {
+    let engine = &view.web.engine;
+    if typed(all, "do") == "check" {
+        let problems = engine.object_problems(ObjectKind::Rule, name, &body).await.map_err(failed)?;
+        let fine = problems.is_empty();
+        return Ok(page(view, old, name, &body, &problems, fine).into_response());
+    }
+    let by = format!("user:{}", view.viewer.name);
+    match engine.save_object(ObjectKind::Rule, name, &body, &by, old.is_none()).await {
+        Ok(()) => Ok(Redirect::to(&format!("/rules/{}", encoded(name))).into_response()),
+        Err(ObjectError::Wrong(problems)) => {
+            Ok((StatusCode::UNPROCESSABLE_ENTITY, page(view, old, name, &body, &problems, false)).into_response())
+        }
+        Err(error) => Err(failed(error)),
+    }
+}
+
+fn body_of(mut body: Value, all: &Typed) -> Value {
+    for field in fields() {
+        form::write(&mut body, &field, typed(all, field.key));
+    }
+    form::put(&mut body, "severity", Value::from(typed(all, "severity")));
+    let several = |name: &'static str| chosen(all, name).map(Value::from).collect::<Vec<_>>();
+    let group_by = several("group_by");
+    form::put(&mut body, "group_by", if group_by.is_empty() { Value::Null } else { group_by.into() });
+    // Without a choice the defaults of the file hold.
+    let receivers = several("receivers");
+    form::put(&mut body, "receivers", if receivers.is_empty() { Value::Null } else { receivers.into() });
+    let tells = typed(all, "send_resolved") == "yes";
+    form::put(&mut body, "send_resolved", if tells { Value::from(true) } else { Value::Null });
+    body
+}
+
+fn page(view: &View, old: Option<&str>, name: &str, body: &Value, problems: &[Problem], fine: bool) -> Html<String> {
+    let title = old.map_or_else(|| "New rule".to_owned(), |name| format!("Edit {name}"));
+    let head = Head::new(&title, "/rules").below(&[("/rules", "Rules")]);
+    let keys: Vec<&str> =
+        fields().map(|field| field.key).chain(["name", "severity", "group_by", "receivers"]).collect();
+    let set =
+        |fields: &[Field]| html! { @for field in fields { (form::field(field, &form::shown(body, field), problems)) } };
+    let action = old.map_or_else(|| "/rules/new".to_owned(), |name| format!("/rules/{}/edit", encoded(name)));
+    view.page(&head, &html! {
+        h1 { (visible(&title)) }
+        @if fine { p role="status" { (super::state(super::State::Up, "Nothing is wrong with it. It is not saved yet.")) } }
+        form.form method="post" action=(action) {
+            (view.viewer.csrf_field())
+            (other_problems(problems, &keys))
+            @if old.is_none() { (form::field(&NAME, name, problems)) }
+            fieldset { legend { "Which lines" } div.pair { (set(&MATCH)) } }
+            fieldset { legend { "Fires when" } p.hint { "One of count, share, absence and metric." } div.pair { (set(&CONDITION)) } }
+            fieldset {
+                legend { "Who is told" }
+                (severities(body))
+                (choices(view, body))
+                div.pair { (set(&MESSAGES)) }
+            }
+            div.buttons {
+                button.primary type="submit" { @if old.is_some() { "Save" } @else { "Make the rule" } }
+                button type="submit" name="do" value="check" { "Check it first" }
+                a href="/rules" { "Cancel" }
+            }
+        }
+        @if let Some(name) = old { (delete_form(view, "/rules/", name, "Its open alerts are closed without a message.")) }
+    })
+}
+
+fn severities(body: &Value) -> Markup {
+    let now = body.get("severity").and_then(Value::as_str).unwrap_or_default();
+    html! {
+        div.field {
+            span.label #severity-label { "Severity" }
+            div.choices role="radiogroup" aria-labelledby="severity-label" {
+                @for severity in Severity::ALL { label { input type="radio" name="severity" value=(severity.as_str()) checked[severity.as_str() == now]; (severity.as_str()) } }
+            }
+        }
+    }
+}
+
+fn choices(view: &View, body: &Value) -> Markup {
+    let has = |key: &str, item: &str| match body.get(key) {
+        Some(Value::Array(items)) => items.iter().any(|one| one == item),
+        Some(one) => one == item,
+        None => false,
+    };
+    let receivers = view.web.engine.receivers();
+    html! {
+        div.field {
+            span.label #receivers-label { "Receivers" }
+            div.choices role="group" aria-labelledby="receivers-label" {
+                @for name in receivers.names() { label { input type="checkbox" name="receivers" value=(name) checked[has("receivers", name)]; (visible(name)) } }
+            }
+            p.hint { "None chosen: the default ones of the configuration file." }
+        }
+        div.field {
+            div.choices { label { input type="checkbox" name="send_resolved" value="yes" checked[body.get("send_resolved") == Some(&Value::Bool(true))]; "Tell them when it is over, too" } }
+        }
+        div.field {
+            span.label #group-label { "An alert of its own for each" }
+            div.choices role="group" aria-labelledby="group-label" {
+                @for by in GroupBy::ALL { label { input type="checkbox" name="group_by" value=(by.as_str()) checked[has("group_by", by.as_str())]; (by.as_str().replace('_', " ")) } }
+            }
+        }
+    }
+}
+
+/// Deleting asks for the name: it is far from what is pressed often, and says what it does first.
+pub(in super::super) fn delete_form(view: &View, base: &str, name: &str, effect: &str) -> Markup {
+    html! {
+        details {
+            summary { "Delete it…" }
+            form.form method="post" action={ (base) (encoded(name)) "/delete" } {
+                (view.viewer.csrf_field())
+                p { "It is gone at once and everywhere. " (effect) }
+                div.field { label for="confirm" { "Type " code { (visible(name)) } " to confirm" } input #confirm type="text" name="confirm" autocomplete="off" required; }
+                div.buttons { button.danger type="submit" { "Delete" } }
+            }
+        }
+    }
+}
+
+async fn object(web: &Web, name: &str) -> Result<Object, PageError> {
+    let objects = web.engine.store().objects(ObjectKind::Rule).await?;
+    let found = objects.into_iter().find(|object| object.name == name);
+    found.ok_or_else(|| {
+        PageError::not_found("There is no rule of that name in the console; one of the file is edited there.")
+    })
+}
+
+/// The form is only for who may send it.
+pub(in super::super) fn may_edit(view: &View) -> Result<(), PageError> {
+    if view.viewer.may(Role::Operator) {
+        return Ok(());
+    }
+    Err(PageError::new(StatusCode::FORBIDDEN, "Rules and receivers are changed by operators."))
+}
+
+/// What could not be done to an object, as a page.
+pub(in super::super) fn failed(error: ObjectError) -> PageError {
+    match error {
+        ObjectError::Store(error) => error.into(),
+        ObjectError::Wrong(problems) => {
+            let what = problems.iter().map(|problem| problem.text.as_str()).collect::<Vec<_>>().join("; ");
+            PageError::new(StatusCode::CONFLICT, &format!("Nothing was changed: {what}."))
+        }
+        error => PageError::new(StatusCode::CONFLICT, &error.to_string()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_the_form_does_not_know_stays() {
+        let all: Typed = [
+            ("match.text", "boom\r\nbang"),
+            ("count", "> 3"),
+            ("window", "5m"),
+            ("severity", "critical"),
+            ("receivers", "a"),
+            ("receivers", "b"),
+            ("send_resolved", "yes"),
+        ]
+        .map(|(name, value)| (name.to_owned(), value.to_owned()))
+        .to_vec();
+        let old = json!({ "labels": "H12", "group_by": ["dyno"], "match": { "kind": "router" } });
+        let want = json!({
+            "labels": "H12", "match": { "kind": "router", "text": ["boom", "bang"] }, "count": "> 3", "window": "5m",
+            "severity": "critical", "receivers": ["a", "b"], "send_resolved": true,
+        });
+        assert_eq!(body_of(old, &all), want);
+    }
+}
