@@ -15,6 +15,7 @@ mod keys;
 mod names;
 mod reader;
 mod receivers;
+mod remote_write;
 mod rule;
 mod rules;
 mod settings;
@@ -37,6 +38,7 @@ pub use apps::AppConfig;
 pub use env::{Env, MapEnv, RealEnv, VARIABLES, Variable};
 pub use error::{ConfigError, ConfigErrors, ENVIRONMENT};
 pub use keys::known_keys;
+pub use remote_write::RemoteWriteConfig;
 pub use settings::{BODY_BYTES_MAX_DEFAULT, DrainConfig, Limits, METRICS_BYTES_MAX_DEFAULT, Provenance, Setting};
 pub use urls::DatabaseUrl;
 
@@ -75,6 +77,8 @@ pub struct Config {
     pub on_dyno: bool,
     /// The apps that the file names.
     pub apps: Vec<AppConfig>,
+    /// Where metrics are written to, besides the store.
+    pub remote_write: Option<RemoteWriteConfig>,
     /// The receivers.
     pub receivers: Vec<ReceiverSpec>,
     /// The built-in rules as the file leaves them, then the file's own; receivers and defaults filled in, rules that
@@ -230,6 +234,7 @@ fn read_all(name: Option<&str>, root: &Table<'_>, env: &dyn Env, missing: Missin
     let variables = Variables::new(env, root.report, missing);
     let settings = Settings::read(root, &variables)?;
     let receivers = receivers::read(root, &variables, &settings.slack_api_url);
+    let remote_write = remote_write::read(root, &variables);
     let defaults = read_defaults(root, &receivers.names);
     let apps = apps::read(root, settings.limits.apps);
     let built_in = rule_pack::rules();
@@ -249,6 +254,7 @@ fn read_all(name: Option<&str>, root: &Table<'_>, env: &dyn Env, missing: Missin
         api_tokens: settings.api_tokens,
         on_dyno: settings.on_dyno,
         apps,
+        remote_write,
         receivers: receivers.specs,
         rules,
         warnings: Vec::new(),

@@ -9,8 +9,10 @@ use std::time::Duration;
 use anyhow::{Context as _, bail};
 use dynowatch_domain::Clock;
 use dynowatch_domain::mask::Masker;
+use dynowatch_engine::remote_write::{RemoteWrite, RemoteWriteOptions};
 use dynowatch_engine::{Engine, EngineOptions, Loops, Settings};
 use dynowatch_notify::Receivers;
+use dynowatch_notify::remote_write::RemoteWriteTarget;
 use dynowatch_store::{Store, StoreOptions};
 use dynowatch_web::drain::{Drain, DrainSettings};
 use dynowatch_web::server::{CONNECTIONS_MAX, Parts};
@@ -83,6 +85,9 @@ impl Server {
         )?;
         tokio::spawn(summaries(Arc::clone(&drain), stopped));
         loops.run();
+        if let Some(remote) = remote_write(config, &engine)? {
+            loops.remote_write(remote);
+        }
         Ok(Self { address, engine, reloads, drain, loops, stop, serving, release, ingest })
     }
 
@@ -114,6 +119,14 @@ impl Server {
             .map_err(|_| anyhow::anyhow!("the ingest thread panicked"))?;
         served
     }
+}
+
+/// Where metrics are written to, if anywhere.
+fn remote_write(config: &Config, engine: &Engine) -> anyhow::Result<Option<RemoteWrite>> {
+    let Some(written) = &config.remote_write else { return Ok(None) };
+    let target = RemoteWriteTarget::new(written.spec.clone()).context("remote_write cannot begin")?;
+    let options = RemoteWriteOptions { interval: written.interval, labels: written.labels.clone() };
+    Ok(Some(RemoteWrite::new(engine.clone(), target, options)))
 }
 
 /// Opens the store of a configuration. `exclusive` is for the one server of a SQLite file.

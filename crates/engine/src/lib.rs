@@ -25,6 +25,7 @@ pub mod rules;
 mod run;
 pub mod sender;
 pub mod stats;
+mod thresholds;
 pub mod timers;
 pub mod totals;
 
@@ -149,6 +150,7 @@ pub(crate) struct Shared {
     pub(crate) sending: sender::Sending,
     pub(crate) timers: timers::TimerState,
     pub(crate) metrics: metrics::Flushes,
+    pub(crate) thresholds: thresholds::Thresholds,
     pub(crate) rejected_noted_at: Mutex<Timestamp>,
     pub(crate) limited_noted_at: Mutex<Timestamp>,
     pub(crate) stats: Stats,

@@ -1,12 +1,15 @@
-//! Prometheus remote write, the part with a memory: what waits to be written, when it is tried again, and what is dropped
-//! when the receiver stays away. How a request looks and what an answer means is `dynowatch_notify::remote_write`'s.
+//! Prometheus remote write, the part with a memory: what is to be written (`collect`), what waits, when it is tried again,
+//! and what is dropped when the receiver stays away. How a request looks and what an answer means is `dynowatch_notify::remote_write`'s.
 //!
 //! Requests go out one after another in the order they were made, because receivers take the samples of a series in the
 //! order of their time only. The buffer is in memory: after a restart writing goes on with the present, and the time
 //! between is missing there as it would be for a scrape.
 
+mod collect;
+
 use std::collections::VecDeque;
 use std::sync::Mutex;
+use std::time::Duration;
 
 use bytes::Bytes;
 use dynowatch_domain::Timestamp;
@@ -22,9 +25,24 @@ pub const REQUEST_SAMPLES_MAX: usize = 2_000;
 /// The most bytes, compressed, that wait for a receiver that is away. The oldest requests are dropped first.
 pub const WAITING_BYTES_MAX: usize = 16 << 20;
 
+/// How often what is due is looked for.
+pub const WRITE_PASS_EVERY: Duration = Duration::from_secs(1);
+
+/// What to write, besides where.
+#[derive(Debug, Clone)]
+pub struct RemoteWriteOptions {
+    /// How often; a multiple of ten seconds.
+    pub interval: Duration,
+    /// Labels of every series, such as `environment`. They give way to the series' own.
+    pub labels: Vec<(String, String)>,
+}
+
 /// What waits for one receiver, and how it has been doing.
 pub struct RemoteWrite {
     engine: Engine,
+    options: RemoteWriteOptions,
+    collected: tokio::sync::Mutex<collect::Collected>,
+    waiting_bytes_max: usize,
     target: RemoteWriteTarget,
     waiting: Mutex<Waiting>,
 }
@@ -53,8 +71,21 @@ struct Request {
 impl RemoteWrite {
     /// Nothing waits yet.
     #[must_use]
-    pub fn new(engine: Engine, target: RemoteWriteTarget) -> Self {
-        Self { engine, target, waiting: Mutex::default() }
+    pub fn new(engine: Engine, target: RemoteWriteTarget, options: RemoteWriteOptions) -> Self {
+        Self {
+            engine,
+            options,
+            collected: tokio::sync::Mutex::default(),
+            waiting_bytes_max: WAITING_BYTES_MAX,
+            target,
+            waiting: Mutex::default(),
+        }
+    }
+
+    /// The same with another bound than [`WAITING_BYTES_MAX`].
+    #[must_use]
+    pub fn with_waiting_bytes_max(self, waiting_bytes_max: usize) -> Self {
+        Self { waiting_bytes_max, ..self }
     }
 
     /// Takes series to be written, each with the samples that are new. What does not fit pushes out the oldest.
@@ -88,7 +119,7 @@ impl RemoteWrite {
         waiting.bytes += body.len();
         waiting.requests.push_back(Request { number, body, samples });
         let mut dropped = 0;
-        while waiting.bytes > WAITING_BYTES_MAX
+        while waiting.bytes > self.waiting_bytes_max
             && let Some(oldest) = waiting.requests.pop_front()
         {
             waiting.bytes -= oldest.body.len();
@@ -176,6 +207,10 @@ impl RemoteWrite {
         waiting.bytes -= request.body.len();
         (waiting.attempts, waiting.not_before) = (0, None);
         note_waiting(stats, &waiting);
+    }
+
+    pub(crate) fn store_failed(&self, error: &dynowatch_store::StoreError) {
+        self.engine.shared.store_failed("remote_write", error);
     }
 
     fn stats(&self) -> &Stats {

@@ -19,6 +19,7 @@ use crate::commit::{SUBMISSIONS_MAX, Submission};
 use crate::metrics::FOLD_EVERY;
 use crate::objects::{Composed, Composition};
 use crate::random::RandomIds;
+use crate::remote_write::{RemoteWrite, WRITE_PASS_EVERY};
 use crate::rules::RuleBook;
 use crate::timers::{self, HOUSEKEEPING_EVERY, LEVEL_PASS_EVERY, REFRESH_PASS_EVERY, WAKE_PASS_EVERY};
 use crate::{Engine, EngineOptions, Settings, Shared, commit, objects, sender};
@@ -126,6 +127,7 @@ impl Engine {
             sending: sender::Sending::default(),
             timers: timers::TimerState::default(),
             metrics: crate::metrics::Flushes::default(),
+            thresholds: crate::thresholds::Thresholds::default(),
             rejected_noted_at: Mutex::default(),
             limited_noted_at: Mutex::default(),
             stats: crate::stats::Stats::default(),
@@ -255,6 +257,11 @@ impl Loops {
         self.loops.spawn(send(engine.clone(), self.stop.subscribe()));
     }
 
+    /// Begins writing metrics elsewhere as well.
+    pub fn remote_write(&mut self, remote: RemoteWrite) {
+        self.loops.spawn(write(Arc::new(remote), self.stop.subscribe()));
+    }
+
     /// Ends the loops in order: timers and sender finish what they do, buckets are flushed, the process signs off.
     pub async fn stop(mut self) {
         self.stop.send_replace(true);
@@ -312,6 +319,26 @@ async fn every(
         }
         if let Err(error) = pass(&engine).await {
             engine.shared.store_failed(work, &error);
+        }
+    }
+}
+
+/// Collects and writes in turn. What the receiver did not take when the process stops is lost, as it is for a scrape.
+async fn write(remote: Arc<RemoteWrite>, mut stop: watch::Receiver<bool>) {
+    let _vital = Vital("remote_write");
+    let mut ticks = tokio::time::interval(WRITE_PASS_EVERY);
+    ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+    loop {
+        tokio::select! {
+            _ = stop.changed() => return,
+            _ = ticks.tick() => {}
+        }
+        if let Err(error) = remote.collect().await {
+            remote.store_failed(&error);
+        }
+        tokio::select! {
+            _ = stop.changed() => return,
+            _ = remote.send_due() => {}
         }
     }
 }

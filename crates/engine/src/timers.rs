@@ -166,6 +166,7 @@ impl Engine {
         if shared.store.acquire_lease(LEVELS_LEASE, &shared.process.to_string(), now, LEVELS_LEASE_TTL).await?.is_some()
         {
             judge(shared, now).await?;
+            crate::thresholds::judge(shared, now).await?;
         }
         Ok(())
     }
@@ -201,7 +202,10 @@ fn wake(book: &RuleBook, key: Key) -> (Key, Arc<Rule>, Input) {
 }
 
 /// Gives each key its input, some at a time. What cannot be stored is left, logged, and does not hold up the others.
-async fn apply_in_pieces(shared: &Shared, mut inputs: Vec<(Key, Arc<Rule>, Input)>) -> Result<(), StoreError> {
+pub(crate) async fn apply_in_pieces(
+    shared: &Shared,
+    mut inputs: Vec<(Key, Arc<Rule>, Input)>,
+) -> Result<(), StoreError> {
     while !inputs.is_empty() {
         let rest = inputs.split_off(inputs.len().min(WAKE_KEYS_MAX as usize));
         let again: Vec<_> =

@@ -26,6 +26,7 @@ pub mod housekeeping;
 pub mod leases;
 pub mod levels;
 pub mod metric_packs;
+pub mod metric_recent;
 pub mod metric_values;
 pub mod metrics;
 pub mod objects;

@@ -4,6 +4,7 @@
 //! Counters count since the process began, each process for itself. What comes from the store (alerts, outbox) is left
 //! out while the store is away: a number that is not known is not zero.
 
+use std::collections::BTreeMap;
 use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
@@ -11,7 +12,10 @@ use std::time::Duration;
 use axum::extract::State;
 use axum::http::{StatusCode, header};
 use axum::response::{IntoResponse, Response};
+use dynowatch_domain::Timestamp;
 use dynowatch_domain::delivery::DeliveryState;
+use dynowatch_domain::metric::exposition::exposed;
+use dynowatch_domain::metric::{Kind as MetricKind, catalogue};
 use dynowatch_domain::signal::Kind;
 use dynowatch_engine::stats::LATENCY_BOUNDS_S;
 use dynowatch_engine::totals::{Counts, Malformed};
@@ -27,6 +31,13 @@ use crate::api::apps::STATUS_CLASSES;
 use crate::api::drain::all_counts;
 use crate::health::{Report, VERSION};
 use crate::router::Web;
+
+/// A level that was not told for this long is not current any more, and left out: what is not known has no value.
+const CURRENT_FOR: Duration = Duration::from_secs(300);
+/// The most series of current values. Those beyond are counted in `dynowatch_series_left_out`.
+const VALUES_MAX: usize = 20_000;
+/// Counted above all others, over all dynos.
+const TOLD_ELSEWHERE: [&str; 2] = ["platform.errors", "app.lines"];
 
 /// The store must answer within this time, or its numbers are left out.
 const STORE_TIME_MAX: Duration = Duration::from_secs(2);
@@ -58,6 +69,9 @@ struct Snapshot {
     queues: [(&'static str, u64); 3],
     commits: (Vec<u64>, f64),
     commit_failures: u64,
+    values: Values,
+    remote_write: [(&'static str, u64); 4],
+    remote_write_waiting: u64,
     overflows: [(&'static str, u64); 3],
     limited: [(&'static str, u64); 2],
     buckets_dropped: u64,
@@ -121,6 +135,14 @@ impl Snapshot {
             ],
             commits: stats.commit_latency(),
             commit_failures: stats.commit_failures.get(),
+            values: Values::of(web),
+            remote_write: [
+                ("sent", stats.remote_write_sent.get()),
+                ("rejected", stats.remote_write_rejected.get()),
+                ("dropped", stats.remote_write_dropped.get()),
+                ("retried", stats.remote_write_retries.get()),
+            ],
+            remote_write_waiting: stats.remote_write_waiting.get(),
             overflows: [
                 ("groups", stats.groups_overflowed.get()),
                 ("apps", stats.apps_overflowed.get()),
@@ -146,7 +168,9 @@ impl Collector for Snapshot {
         self.requests(&mut out)?;
         self.drain(&mut out)?;
         self.alerts(&mut out)?;
-        self.process(&mut out)
+        self.process(&mut out)?;
+        self.remote_write(&mut out)?;
+        self.values.encode(&mut out)
     }
 }
 
@@ -294,8 +318,79 @@ impl Snapshot {
         out.gauges("dynowatch_build_info", "1, with the version as label", [([("version", VERSION)], 1)].into_iter())
     }
 
+    fn remote_write(&self, out: &mut Out<'_>) -> fmt::Result {
+        out.counters(
+            "dynowatch_remote_write_samples",
+            "Samples of remote write by what became of them; for `retried`, attempts",
+            self.remote_write.iter().map(|(result, n)| ([("result", *result)], *n)),
+        )?;
+        out.gauge(
+            "dynowatch_remote_write_waiting",
+            "Samples that wait for the receiver of remote write",
+            signed(self.remote_write_waiting),
+        )
+    }
+
     fn by_app(&self, value: impl Fn(&Counts) -> u64) -> impl Iterator<Item = ([(&str, &str); 1], u64)> {
         self.apps.iter().map(move |app| ([("app", app.name.as_str())], value(&app.counts)))
+    }
+}
+
+/// The newest value of every series this process has seen, by family.
+#[derive(Debug, Default)]
+struct Values {
+    families: BTreeMap<(String, bool), Vec<(Vec<(String, String)>, f64)>>,
+    left_out: usize,
+}
+
+impl Values {
+    fn of(web: &Web) -> Self {
+        let (mut values, mut room) = (Self::default(), VALUES_MAX);
+        let now: Timestamp = web.engine.now();
+        let apps = web.engine.apps().clone();
+        for app in apps.iter() {
+            for latest in web.engine.latest(app) {
+                let counted = latest.key.kind == MetricKind::Counter;
+                let old = !counted && now.since(latest.at) > CURRENT_FOR;
+                if old || TOLD_ELSEWHERE.contains(&&*latest.key.metric) {
+                    continue;
+                }
+                if room == 0 {
+                    values.left_out += 1;
+                    continue;
+                }
+                room -= 1;
+                let exposed = exposed(&latest.key);
+                let labels = std::iter::once(("app", app.name.as_str())).chain(exposed.labels);
+                let labels = labels.map(|(name, value)| (name.to_owned(), value.to_owned())).collect();
+                values.families.entry((exposed.family, counted)).or_default().push((labels, latest.value));
+            }
+        }
+        values
+    }
+
+    fn encode(&self, out: &mut Out<'_>) -> fmt::Result {
+        for ((family, counted), values) in &self.families {
+            let info = catalogue::CATALOGUE
+                .iter()
+                .find(|info| *family == format!("dynowatch_{}", info.name.replace('.', "_")));
+            let help = info.map_or("Values of the team's own lines, newest", |info| info.help.trim_end_matches('.'));
+            let kind = if *counted { MetricType::Counter } else { MetricType::Gauge };
+            let mut encoder = out.0.encode_descriptor(family, help, None, kind)?;
+            for (labels, value) in values {
+                let mut metric = encoder.encode_family(labels)?;
+                if *counted {
+                    metric.encode_counter::<NoLabelSet, _, u64>(value, None)?;
+                } else {
+                    metric.encode_gauge(value)?;
+                }
+            }
+        }
+        out.gauge(
+            "dynowatch_series_left_out",
+            "Series of current values that found no room on this page",
+            signed(self.left_out as u64),
+        )
     }
 }
 

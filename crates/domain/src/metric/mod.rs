@@ -6,11 +6,12 @@
 //! longer steps are the same operation. What nobody wrote is absent, never zero.
 //!
 //! [`catalogue`] names the metrics, [`chunk`] packs what one flush saw, [`pack`] one series over an hour, a day or a
-//! month, [`fold`] turns the one into the other, [`query`] asks, [`paths`] finds the most frequent request paths.
+//! month, [`fold`] turns the one into the other, [`query`] asks, [`exposition`] names series for Prometheus, [`paths`] finds the most frequent request paths.
 
 pub mod catalogue;
 pub mod chunk;
 mod codec;
+pub mod exposition;
 pub mod fold;
 pub mod pack;
 pub mod paths;

@@ -42,6 +42,7 @@ pub(crate) fn needs_restart(old: &Config, new: &Config) -> Vec<String> {
             ("server.environment", config.environment.clone().unwrap_or_else(|| "unset".to_owned())),
             ("store.url", config.database_url.to_string()),
             ("store.metrics_bytes_max", config.metrics_bytes_max.to_string()),
+            ("remote_write", config.remote_write.as_ref().map_or_else(|| "unset".to_owned(), shown)),
             ("limits.apps", config.limits.apps.to_string()),
             ("limits.groups_per_rule", config.limits.groups_per_rule.to_string()),
             ("limits.drain_requests", config.limits.drain_requests.to_string()),
@@ -60,6 +61,7 @@ pub(crate) fn in_force(old: &Config, mut new: Config) -> Config {
     new.database_url = old.database_url.clone();
     new.metrics_bytes_max = old.metrics_bytes_max;
     new.limits = old.limits;
+    new.remote_write = old.remote_write.clone();
     new
 }
 

@@ -2,12 +2,14 @@
 //! and the documentation against it.
 
 pub(super) const FILE: &[&str] =
-    &["server", "store", "drain", "defaults", "rule_pack", "limits", "apps", "receivers", "rules"];
+    &["server", "store", "drain", "defaults", "rule_pack", "limits", "remote_write", "apps", "receivers", "rules"];
 pub(super) const SERVER: &[&str] = &["listen", "public_url", "environment"];
 pub(super) const STORE: &[&str] = &["url", "metrics_bytes_max"];
 pub(super) const DRAIN: &[&str] = &["enabled", "body_bytes_max"];
 pub(super) const DEFAULTS: &[&str] = &["receivers", "cooldown", "resolve_after", "severity", "send_resolved"];
 pub(super) const RULE_PACK: &[&str] = &["enabled", "disable", "receivers", "rules"];
+pub(super) const REMOTE_WRITE: &[&str] =
+    &["url", "url_env", "username", "password_env", "token_env", "interval", "labels"];
 pub(super) const LIMITS: &[&str] =
     &["apps", "groups_per_rule", "drain_requests", "api_token_requests_per_min", "api_address_requests_per_min"];
 pub(super) const APP: &[&str] = &["name", "drain_tokens"];
@@ -56,6 +58,7 @@ const TABLES: &[(&str, &[&str])] = &[
     ("defaults", DEFAULTS),
     ("rule_pack", RULE_PACK),
     ("limits", LIMITS),
+    ("remote_write", REMOTE_WRITE),
     ("apps", APP),
     ("receivers", RECEIVER),
     ("receivers.slack", SLACK),

@@ -123,7 +123,7 @@ fn read_webhook(node: &Node<'_>, variables: &Variables<'_>) -> Option<ReceiverKi
 }
 
 /// A URL that holds a credential is a secret as a whole, and is judged without being shown.
-fn read_url_by_name(node: &Node<'_>, variables: &Variables<'_>) -> Option<String> {
+pub(super) fn read_url_by_name(node: &Node<'_>, variables: &Variables<'_>) -> Option<String> {
     let name = variable_name(node)?;
     match variables.secret_url(name) {
         Some(url) if urls::is_http(&url) => Some(url),
@@ -143,7 +143,7 @@ fn read_log(node: &Node<'_>) -> Option<ReceiverKind> {
     }
 }
 
-fn named_secret(node: &Node<'_>, variables: &Variables<'_>, what: &str) -> Option<SecretString> {
+pub(super) fn named_secret(node: &Node<'_>, variables: &Variables<'_>, what: &str) -> Option<SecretString> {
     variables.needed_secret(variable_name(node)?, &|problem| node.fail(problem), what)
 }
 

@@ -11,12 +11,13 @@ mod example;
 mod good;
 
 /// Enough of an environment for every receiver of these tests.
-const ENV: [(&str, &str); 5] = [
+const ENV: [(&str, &str); 6] = [
     ("HEROKU_LOG_DRAIN_HMAC_SECRET", "0123456789abcdef0123456789abcdef"),
     ("SLACK_BOT_TOKEN", "xoxb-0-test"),
     ("HOOK_URL", "https://user:password@example.com/hook"),
     ("HOOK_SECRET", "a-secret-of-some-length"),
     ("SECOND_SLACK_BOT_TOKEN", "xoxb-1-test"),
+    ("REMOTE_WRITE_PASSWORD", "0-password-of-remote-write"),
 ];
 
 /// The environment of these tests with some values in place of its own.

@@ -10,6 +10,7 @@ mod model;
 mod outbox;
 mod remote_write;
 mod restarts;
+mod thresholds;
 
 /// Runs each scenario on both engines.
 macro_rules! on_both {
@@ -30,6 +31,13 @@ macro_rules! on_both {
 }
 
 on_both! {
+    thresholds:
+        memory_over_ninety_percent_for_five_minutes
+        a_dip_starts_for_over
+        a_gap_neither_fires_nor_resolves
+        a_restart_goes_on_where_it_was
+        counted_things_percentiles_and_labels
+        own_values_and_apps;
     counting:
         s01_the_fourth_h12_trips
         s02_exactly_the_threshold_is_quiet

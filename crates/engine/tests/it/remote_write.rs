@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use dynowatch_domain::{Clock, Timestamp};
-use dynowatch_engine::remote_write::{REQUEST_SAMPLES_MAX, RemoteWrite, WAITING_BYTES_MAX};
+use dynowatch_engine::remote_write::{REQUEST_SAMPLES_MAX, RemoteWrite, RemoteWriteOptions};
 use dynowatch_notify::remote_write::{Credentials, RemoteWriteSpec, RemoteWriteTarget, STALE, Series};
 use dynowatch_testkit::http_fake::Behaviour;
 use dynowatch_testkit::prometheus::Prometheus;
@@ -14,7 +14,8 @@ use crate::harness::*;
 fn remote(stage: &Stage, url: &str, credentials: Credentials) -> RemoteWrite {
     let target = RemoteWriteTarget::new(RemoteWriteSpec { url: url.into(), credentials }).unwrap();
     let target = target.with_attempt_timeout(Duration::from_secs(5));
-    RemoteWrite::new(stage.engine(), target)
+    let labels = vec![("environment".to_owned(), "test".to_owned()), ("app".to_owned(), "never".to_owned())];
+    RemoteWrite::new(stage.engine(), target, RemoteWriteOptions { interval: seconds(60), labels })
 }
 
 fn sample(name: &str, value: f64, at: Timestamp) -> Series {
@@ -82,7 +83,8 @@ async fn each_answer_has_its_consequence() {
 async fn a_receiver_that_is_away_costs_the_oldest_samples_and_no_more_memory() {
     let stage = Stage::with(On::Sqlite, vec![]).await;
     let sink = RemoteWriteSink::start().await;
-    let remote = remote(&stage, &sink.url(), Credentials::None);
+    const WAITING_BYTES_MAX: usize = 400_000;
+    let remote = remote(&stage, &sink.url(), Credentials::None).with_waiting_bytes_max(WAITING_BYTES_MAX);
     sink.script([Behaviour::status(503)]);
     let now = stage.clock.now();
     // Names that do not compress, so that the buffer fills soon.
@@ -167,4 +169,78 @@ async fn a_real_prometheus_takes_it() {
     remote.offer(&[Series::new("dynowatch_dyno_memory_percent", labels).with(1.0, start)]);
     assert_eq!((remote.send_due().await, remote.due_at()), (0, None));
     assert_eq!(counts(&stage), [5, 1, 0, 0, 0]);
+}
+
+fn memory(stamp: &str, dyno: &str, used_mb: f64) -> String {
+    let text = format!("source={dyno} dyno=heroku.1.x sample#memory_total={used_mb:.2}MB sample#memory_quota=512.00MB");
+    frame(at(stamp), "heroku", dyno, &text)
+}
+
+/// From lines of a drain to the answers of a real Prometheus: levels, running sums, summaries, and the end of a series.
+#[tokio::test]
+async fn metrics_arrive_at_a_real_prometheus() {
+    let mut stage = Stage::with(On::Sqlite, vec![]).await;
+    let prometheus = Prometheus::start().await;
+    let remote = remote(&stage, &prometheus.write_url(), Credentials::None);
+    remote.collect().await.unwrap();
+    for minute in 0..12 {
+        let stamp = format!("{minute}:15");
+        let mut lines =
+            vec![request(at(&stamp), "web.1", "", 200), app_line(&stamp, "web.1", "count#jobs=2 sample#queue.depth=7")];
+        if minute < 3 {
+            lines
+                .extend([request(at(&stamp), "web.1", "H12", 503), memory(&stamp, "web.1", 256.0 + f64::from(minute))]);
+        }
+        stage.post(&stamp, "shop", &lines).await;
+        stage.until(&format!("{minute}:45")).await;
+        remote.collect().await.unwrap();
+        remote.send_due().await;
+    }
+    let begin = at("0:00").as_seconds();
+    let one = async |expression: &str, minute: i64| {
+        let found = prometheus.query(expression, begin + minute * 60 + 1).await;
+        match found.as_array().map(Vec::as_slice) {
+            Some([one]) => one["value"][1].as_str().unwrap().to_owned(),
+            other => format!("{other:?}"),
+        }
+    };
+    let labels = r#"{app="shop",environment="test",process_type="web",dyno="web.1"}"#;
+    assert_eq!(one(&format!("dynowatch_dyno_memory_total_mb{labels}"), 2).await, "257");
+    assert_eq!(one(&format!("round(dynowatch_dyno_memory_percent{labels})"), 3).await, "50");
+    assert_eq!(one(r#"dynowatch_router_requests_total{status="200"}"#, 5).await, "5");
+    // Counted three times and then no more: the sum stands.
+    assert_eq!(one(r#"dynowatch_platform_errors_total{code="H12"}"#, 10).await, "3");
+    assert_eq!(one("dynowatch_router_service_ms_count", 4).await, "7");
+    assert_eq!(one(r#"round(dynowatch_router_service_ms{quantile="0.95"}, 1000)"#, 4).await, "30000");
+    assert_eq!(one(r#"dynowatch_custom{metric="custom.queue.depth"}"#, 6).await, "7");
+    assert_eq!(one(r#"dynowatch_custom_count_total{metric="custom.jobs"}"#, 6).await, "12");
+    // Five minutes without a word, and the level has ended; nothing was out of order.
+    assert_eq!(one("count(dynowatch_dyno_memory_percent)", 7).await, "1");
+    assert_eq!(prometheus.query("dynowatch_dyno_memory_percent", begin + 8 * 60 + 1).await, serde_json::json!([]));
+    let [sent, rejected, dropped, ..] = counts(&stage);
+    assert!(sent > 0 && rejected == 0 && dropped == 0, "{:?}", counts(&stage));
+}
+
+/// Of two processes on one store one writes.
+#[tokio::test]
+async fn one_of_two_processes_writes() {
+    let mut stage = Stage::with(On::Sqlite, vec![]).await;
+    let sink = RemoteWriteSink::start().await;
+    let first = remote(&stage, &sink.url(), Credentials::None);
+    let store = stage.another_store().await;
+    store.acquire_lease("remote_write", "another process", stage.clock.now(), seconds(75)).await.unwrap().unwrap();
+    stage.post("0:15", "shop", &[app_line("0:15", "web.1", "ok")]).await;
+    stage.until("1:05").await;
+    first.collect().await.unwrap();
+    assert_eq!(first.due_at(), None, "the other does it");
+    // The other has died, its lease runs out; what it did not come to is made up for.
+    stage.post("1:15", "shop", &[app_line("1:15", "web.1", "ok")]).await;
+    stage.until("2:35").await;
+    first.collect().await.unwrap();
+    assert_eq!(first.send_due().await, 2);
+    let written = sink.wait_for(2).await;
+    for (written, total, minute) in [(&written[0], 1.0, "1:00"), (&written[1], 2.0, "2:00")] {
+        assert_eq!(written.series[0].show(), r#"dynowatch_app_lines_total{app="shop",environment="test"}"#);
+        assert_eq!(written.series[0].samples, [(total, at(minute).as_micros() / 1_000)]);
+    }
 }

@@ -1,0 +1,227 @@
+//! Rules on metrics, looked at every ten seconds by whichever process holds the lease of levels. What was flushed since the
+//! last look is read from the store, so that values which other processes took count as well; the last minutes of the
+//! metrics that rules ask for stay in memory. Judging is `domain::threshold`'s.
+//!
+//! A process that takes the lease over, or a rule that asks for a metric nobody asked for before, reads the last minutes
+//! anew: nothing here must survive.
+
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::sync::Arc;
+use std::time::Duration;
+
+use dynowatch_domain::alert::{ResolveReason, Track, Verdict};
+use dynowatch_domain::blind::{Blind, BlindReason};
+use dynowatch_domain::key::Key;
+use dynowatch_domain::metric::{SLOT, SeriesKey, chunk};
+use dynowatch_domain::rule::{Condition, Rule};
+use dynowatch_domain::threshold::{self, KNOWN_FOR, NoData, Reading, Recent, Threshold};
+use dynowatch_domain::{AppId, Timestamp};
+use dynowatch_store::StoreError;
+use dynowatch_store::metric_recent::{RECENT_MAX, RecentChunk};
+
+use crate::apps::lock;
+use crate::evaluate::Input;
+use crate::timers::apply_in_pieces;
+use crate::{App, Shared};
+
+/// A chunk may become visible this much after one that was written later.
+const OVERLAP: Duration = Duration::from_secs(30);
+/// Lines that come this late still count in their window.
+const LATE: Duration = Duration::from_secs(60);
+/// Series note that they are alive this often at least.
+const NOTED_EVERY: Duration = Duration::from_secs(26 * 3_600);
+
+/// The values that rules ask for, as far as they were read.
+#[derive(Default)]
+pub(crate) struct Thresholds(tokio::sync::Mutex<State>);
+
+#[derive(Default)]
+struct State {
+    /// The metrics that were kept; another set is read anew.
+    metrics: BTreeSet<String>,
+    horizon: Duration,
+    apps: HashMap<AppId, OfApp>,
+    /// Up to when chunks were read, and which of the last ones.
+    read_until: Option<Timestamp>,
+    read: BTreeMap<i64, Timestamp>,
+}
+
+#[derive(Default)]
+struct OfApp {
+    recent: Recent,
+    /// The dictionary: `None` for series of metrics that nobody asks for.
+    series: HashMap<u64, Option<SeriesKey>>,
+}
+
+/// Judges every threshold whose alert is open or whose limit is passed.
+pub(crate) async fn judge(shared: &Shared, now: Timestamp) -> Result<(), StoreError> {
+    let book = shared.book.load_full();
+    let rules: Vec<(&Arc<Rule>, &Threshold)> = book
+        .iter()
+        .filter(|rule| book.active(&rule.name).is_some())
+        .filter_map(|rule| match &rule.condition {
+            Condition::Threshold(threshold) => Some((rule, threshold)),
+            _ => None,
+        })
+        .collect();
+    let mut state = shared.thresholds.0.lock().await;
+    if rules.is_empty() {
+        *state = State::default();
+        return Ok(());
+    }
+    state.ask_for(&rules);
+    state.read(shared, now).await?;
+    let mut open: BTreeMap<Key, Track> = BTreeMap::new();
+    for (key, _, track) in shared.store.load_open().await? {
+        if rules.iter().any(|(rule, _)| rule.name == key.rule) {
+            open.insert(key, track);
+        }
+    }
+    let blinds = blinds(shared);
+    let mut inputs = Vec::new();
+    for app in shared.apps.load_full().iter() {
+        for (rule, threshold) in rules.iter().filter(|(rule, _)| rule.wants_app(&app.name)) {
+            let from = now - threshold.window;
+            let blind = blinds.iter().any(|(of, blind)| of.is_none_or(|of| of == app.id) && blind.meets(from, now));
+            let recent = state.apps.get(&app.id).map(|of_app| &of_app.recent);
+            inputs.extend(verdicts(shared, app, rule, threshold, recent, blind, &mut open, now));
+        }
+    }
+    drop(state);
+    // What is left is of apps that the rule is no longer for.
+    let gone =
+        |key: Key| Some((key.clone(), Arc::clone(book.active(&key.rule)?), Input::Close(ResolveReason::RuleGone)));
+    inputs.extend(open.into_keys().filter_map(gone));
+    apply_in_pieces(shared, inputs).await
+}
+
+/// What a rule says of each key of an app. Takes the app's open keys out of `open`.
+#[expect(clippy::too_many_arguments, reason = "one rule and one app, with all that is known of both")]
+fn verdicts(
+    shared: &Shared,
+    app: &App,
+    rule: &Arc<Rule>,
+    threshold: &Threshold,
+    recent: Option<&Recent>,
+    blind: bool,
+    open: &mut BTreeMap<Key, Track>,
+    now: Timestamp,
+) -> Vec<(Key, Arc<Rule>, Input)> {
+    let mut readings = recent.map(|recent| recent.readings(threshold, &rule.group_by, blind, now)).unwrap_or_default();
+    // What was forgotten, or never read by this process, is without data.
+    let nothing = Reading { value: None, adds_up: false, blind, first_at: now - threshold.window };
+    for key in open.keys().filter(|key| key.app == app.id && key.rule == rule.name) {
+        readings.entry(key.group.clone()).or_insert(nothing);
+    }
+    let mut inputs = Vec::new();
+    let mut room = shared.limits.groups_per_rule;
+    for (group, reading) in readings {
+        let key = Key { app: app.id, rule: rule.name.clone(), group };
+        let track = open.remove(&key);
+        let firing = track.as_ref().is_some_and(|track| track.firing().is_some());
+        let verdict = threshold::judge(threshold, &reading, firing, now);
+        // A key at rest whose limit is not passed stays at rest: nothing to store.
+        if track.is_none() {
+            if !matches!(verdict, Verdict::Holds { .. }) {
+                continue;
+            }
+            if room == 0 {
+                shared.stats.groups_overflowed.up();
+                continue;
+            }
+        }
+        room = room.saturating_sub(1);
+        inputs.push((key, Arc::clone(rule), Input::Verdict(verdict)));
+    }
+    inputs
+}
+
+/// Our blind times. A process that died had up to ten seconds that it had not flushed.
+fn blinds(shared: &Shared) -> Vec<(Option<AppId>, Blind)> {
+    let unflushed = |blind: &Blind| if blind.reason == BlindReason::Down { SLOT } else { Duration::ZERO };
+    let widened =
+        |(app, blind): &(Option<AppId>, Blind)| (*app, Blind { from: blind.from - unflushed(blind), ..blind.clone() });
+    lock(&shared.blinds).iter().map(widened).collect()
+}
+
+impl State {
+    /// Begins anew when rules ask for other metrics or look back further than before.
+    fn ask_for(&mut self, rules: &[(&Arc<Rule>, &Threshold)]) {
+        let metrics: BTreeSet<String> =
+            rules.iter().flat_map(|(_, threshold)| threshold.reads()).map(str::to_owned).collect();
+        let longest = rules.iter().map(|(_, threshold)| threshold.window).max().unwrap_or_default() + LATE;
+        // Whose silence is news must have been heard before.
+        let silence = rules.iter().any(|(_, threshold)| threshold.no_data == NoData::Fire);
+        let horizon = if silence { longest.max(KNOWN_FOR) } else { longest };
+        if metrics != self.metrics || horizon > self.horizon {
+            *self = Self { metrics, horizon, ..Self::default() };
+        }
+    }
+
+    /// Reads what was flushed since the last time.
+    async fn read(&mut self, shared: &Shared, now: Timestamp) -> Result<(), StoreError> {
+        let horizon = now - self.horizon;
+        let mut since = self.read_until.map_or(horizon, |until| (until - OVERLAP).max(horizon));
+        loop {
+            let chunks = shared.store.chunks_since(since).await?;
+            let full = chunks.len() >= RECENT_MAX as usize;
+            let last = chunks.last().map(|chunk| chunk.at);
+            for chunk in chunks {
+                if self.read.insert(chunk.id, chunk.at).is_none() {
+                    self.take(shared, &chunk, now).await?;
+                }
+            }
+            match last.filter(|last| full && *last > since) {
+                Some(last) => since = last,
+                None => break,
+            }
+        }
+        self.read_until = Some(now);
+        self.read.retain(|_, at| *at + OVERLAP + OVERLAP > now);
+        for of_app in self.apps.values_mut() {
+            of_app.recent.forget_before(horizon, now);
+        }
+        self.apps.retain(|_, of_app| !of_app.recent.is_empty());
+        Ok(())
+    }
+
+    async fn take(&mut self, shared: &Shared, read: &RecentChunk, now: Timestamp) -> Result<(), StoreError> {
+        let of_app = self.apps.entry(read.app).or_default();
+        let mut unknown = false;
+        let look = |unknown: &mut bool, of_app: &OfApp| {
+            chunk::unpack(
+                &read.body,
+                |series| {
+                    *unknown |= !of_app.series.contains_key(&series);
+                    false
+                },
+                |_, _, _| {},
+            )
+        };
+        look(&mut unknown, of_app).ok_or_else(corrupt)?;
+        if unknown {
+            for (id, key) in shared.store.series_of(read.app, now - NOTED_EVERY).await? {
+                let wanted = self.metrics.contains(&*key.metric);
+                of_app.series.insert(id, wanted.then_some(key));
+            }
+        }
+        let OfApp { recent, series } = of_app;
+        let mut values = Vec::new();
+        chunk::unpack(
+            &read.body,
+            |id| series.get(&id).is_some_and(Option::is_some),
+            |id, at, value| values.push((id, at, value)),
+        )
+        .ok_or_else(corrupt)?;
+        for (id, at, value) in values {
+            if let Some(Some(key)) = series.get(&id) {
+                recent.add(key, at, &value);
+            }
+        }
+        Ok(())
+    }
+}
+
+fn corrupt() -> StoreError {
+    StoreError::Corrupt { what: "a chunk of metrics".to_owned() }
+}
