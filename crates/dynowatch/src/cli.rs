@@ -4,6 +4,7 @@
 //! Everything printed goes through `out`, which makes control characters harmless: much of it comes from log lines.
 //! `docs/cli.md` is made from the definitions here ([`reference()`]), and a test holds it against them.
 
+mod accounts;
 mod alerts;
 mod apps;
 mod backup;
@@ -94,6 +95,14 @@ enum Command {
     /// Tokens of the API: create, list, revoke
     #[command(subcommand)]
     Token(token::Command),
+    /// Print a link that makes the first account; good once, for 30 minutes
+    SetupLink,
+    /// People who sign in: list, invite, roles, shut out, links for a new password
+    #[command(subcommand)]
+    Users(accounts::Users),
+    /// The audit log: check that nothing in it was changed, print it
+    #[command(subcommand)]
+    Audit(accounts::Audit),
     /// Write the whole store to a file; works while a server runs
     ///
     /// The file holds log lines with whatever secrets stand in them: keep it as you would the database.
@@ -170,6 +179,9 @@ async fn run_once(ctx: &mut Context, command: Command) -> Result<(), Failure> {
         Command::Receiver(command) => receiver::run(ctx, command).await,
         Command::Deliveries(args) => deliveries::run(ctx, args).await,
         Command::Token(command) => token::run(ctx, command).await,
+        Command::SetupLink => accounts::setup_link(ctx).await,
+        Command::Users(command) => accounts::users(ctx, command).await,
+        Command::Audit(command) => accounts::audit(ctx, command).await,
         Command::Backup { file } => backup::backup(ctx, &file).await,
         Command::Restore { file } => backup::restore(ctx, &file).await,
         Command::Serve(_) | Command::Demo(_) | Command::Replay(_) | Command::Workload(_) | Command::Reference => Ok(()),

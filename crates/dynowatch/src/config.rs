@@ -8,6 +8,7 @@
 //! The way of a file: `toml` gives values with their places, `reader` gives types, one module per section gives
 //! meaning, and [`Config`] holds what it all resolves to.
 
+mod accounts;
 mod apps;
 mod env;
 mod error;
@@ -34,6 +35,7 @@ use dynowatch_notify::ReceiverSpec;
 use secrecy::SecretString;
 use toml::de::DeTable;
 
+pub use accounts::AccountsConfig;
 pub use apps::AppConfig;
 pub use env::{Env, MapEnv, RealEnv, VARIABLES, Variable};
 pub use error::{ConfigError, ConfigErrors, ENVIRONMENT};
@@ -75,6 +77,8 @@ pub struct Config {
     pub api_tokens: Vec<SecretString>,
     /// Whether this process runs on a dyno, whose disk is emptied at every restart.
     pub on_dyno: bool,
+    /// How people sign in.
+    pub accounts: AccountsConfig,
     /// The apps that the file names.
     pub apps: Vec<AppConfig>,
     /// Where metrics are written to, besides the store.
@@ -233,6 +237,7 @@ fn read_all(name: Option<&str>, root: &Table<'_>, env: &dyn Env, missing: Missin
     root.refuse_unknown(keys::FILE);
     let variables = Variables::new(env, root.report, missing);
     let settings = Settings::read(root, &variables)?;
+    let accounts = accounts::read(root, &variables, settings.on_dyno, settings.public_url.as_deref());
     let receivers = receivers::read(root, &variables, &settings.slack_api_url);
     let remote_write = remote_write::read(root, &variables);
     let defaults = read_defaults(root, &receivers.names);
@@ -253,6 +258,7 @@ fn read_all(name: Option<&str>, root: &Table<'_>, env: &dyn Env, missing: Missin
         limits: settings.limits,
         api_tokens: settings.api_tokens,
         on_dyno: settings.on_dyno,
+        accounts,
         apps,
         remote_write,
         receivers: receivers.specs,

@@ -4,5 +4,6 @@ pub mod cli;
 pub mod clock;
 mod compose;
 pub mod config;
+pub mod key_file;
 pub mod server;
 pub mod traffic;

@@ -16,12 +16,13 @@ use dynowatch_notify::remote_write::RemoteWriteTarget;
 use dynowatch_store::{Store, StoreOptions};
 use dynowatch_web::drain::{Drain, DrainSettings};
 use dynowatch_web::server::{CONNECTIONS_MAX, Parts};
-use dynowatch_web::{ApiLimits, ReloadRequest, WebOptions};
+use dynowatch_web::{AccountOptions, ApiLimits, ReloadRequest, WebOptions};
 use secrecy::ExposeSecret;
 use tokio::sync::{mpsc, oneshot, watch};
 
 use crate::compose::Composer;
 use crate::config::Config;
+use crate::key_file;
 
 /// How often what the drain took is summed up in the log.
 const SUMMARY_EVERY: Duration = Duration::from_secs(10);
@@ -72,6 +73,7 @@ impl Server {
             reload,
             environment: config.environment.clone(),
             stop: stopped.clone(),
+            accounts: account_options(config)?,
         });
         let listener = std::net::TcpListener::bind(config.listen)
             .with_context(|| format!("cannot listen on {}", config.listen))?;
@@ -168,6 +170,16 @@ fn api_limits(config: &Config) -> ApiLimits {
         per_address: number(config.limits.api_address_requests_per_min),
         behind_heroku: config.on_dyno,
     }
+}
+
+/// How people sign in. On SQLite without a key in the environment, one is made beside the database, for its owner alone.
+fn account_options(config: &Config) -> anyhow::Result<AccountOptions> {
+    let accounts = &config.accounts;
+    let mut secret_keys = accounts.secret_keys.clone();
+    if let Some(database) = config.database_url.sqlite_path().filter(|_| secret_keys.is_empty()) {
+        secret_keys.push(key_file::of(database)?);
+    }
+    Ok(AccountOptions { trust_forwarded: accounts.trust_forwarded, secret_keys, oidc: accounts.oidc.clone() })
 }
 
 fn drain_settings(config: &Config) -> DrainSettings {

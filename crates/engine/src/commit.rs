@@ -9,6 +9,7 @@ use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use std::sync::Arc;
 use std::time::Duration;
 
+use dynowatch_domain::account::audit::Act;
 use dynowatch_domain::blind::Blind;
 use dynowatch_domain::evidence::EvidenceLine;
 use dynowatch_domain::key::{Group, Key};
@@ -257,11 +258,12 @@ impl Evaluator {
         Ok(duplicates)
     }
 
-    /// Gives each key one input and stores what follows.
+    /// Gives each key one input and stores what follows, with what the audit log is to say of it.
     pub(crate) async fn apply(
         &mut self,
         shared: &Shared,
         inputs: Vec<(Key, Arc<Rule>, Input)>,
+        acts: Vec<Act>,
     ) -> Result<usize, StoreError> {
         if inputs.is_empty() {
             return Ok(0);
@@ -277,6 +279,7 @@ impl Evaluator {
                 for (key, rule, input) in inputs {
                     work.apply(&key, &rule, input);
                 }
+                work.changes.acts = acts;
                 work.finish(shared, Vec::new())
             })
             .await?;

@@ -4,6 +4,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use dynowatch_domain::account::audit::Actor;
 use dynowatch_domain::alert::ResolveReason;
 use dynowatch_domain::app_name::{APP_NAME_WANTED, adopted_name, is_app_name};
 use dynowatch_domain::key::Key;
@@ -113,12 +114,13 @@ impl Engine {
     ///
     /// # Errors
     /// When there is no such app, the name is taken or no name, or the store does not answer.
-    pub async fn rename_app(&self, from: &str, to: &str) -> Result<(), OperateError> {
+    pub async fn rename_app(&self, from: &str, to: &str, by: &Actor) -> Result<(), OperateError> {
         let app = self.find_app(from)?;
         if !is_app_name(to) {
             return Err(OperateError::BadName(format!("{to:?} is not a name for an app: use {APP_NAME_WANTED}")));
         }
-        self.shared.store.rename_app(app.id, to).await?;
+        let act = by.did("app.rename", from).with(format!("now {to}"));
+        self.shared.store.rename_app(app.id, to, &act, self.now()).await?;
         self.load_apps().await?;
         Ok(())
     }
@@ -138,7 +140,8 @@ impl Engine {
     ///
     /// # Errors
     /// When the key is not one, or the store does not answer.
-    pub async fn close_alert(&self, key: &str, by: &str) -> Result<bool, OperateError> {
+    pub async fn close_alert(&self, key: &str, by: &Actor) -> Result<bool, OperateError> {
+        let act = by.did("alert.resolve", key);
         let mut parts = key.splitn(3, '/');
         let (Some(rule), Some(app)) = (parts.next(), parts.next()) else {
             return Err(OperateError::BadKey(key.to_owned()));
@@ -152,8 +155,8 @@ impl Engine {
             return Ok(false);
         }
         let rule = shared.book.load().get(&key.rule).cloned().unwrap_or_else(|| gone(&key));
-        let input = Input::Close(ResolveReason::ClosedByOperator { by: by.to_owned() });
-        shared.evaluator.lock().await.apply(shared, vec![(key, rule, input)]).await?;
+        let input = Input::Close(ResolveReason::ClosedByOperator { by: by.name.clone() });
+        shared.evaluator.lock().await.apply(shared, vec![(key, rule, input)], vec![act]).await?;
         shared.deliveries_due.notify_one();
         Ok(true)
     }
@@ -162,21 +165,16 @@ impl Engine {
     ///
     /// # Errors
     /// When there is no such rule or the store does not answer.
-    pub async fn disable_rule(&self, name: &str, lasting: Duration, by: &str) -> Result<Timestamp, OperateError> {
+    pub async fn disable_rule(&self, name: &str, lasting: Duration, by: &Actor) -> Result<Timestamp, OperateError> {
         if self.rules().get(name).is_none() {
             return Err(OperateError::NoRule { name: name.to_owned() });
         }
         let now = self.now();
         let until = now + lasting;
-        self.shared
-            .store
-            .disable_rule(&RuleOverride {
-                rule: name.to_owned(),
-                disabled_until: until,
-                by_whom: by.to_owned(),
-                created_at: now,
-            })
-            .await?;
+        let over =
+            RuleOverride { rule: name.to_owned(), disabled_until: until, by_whom: by.name.clone(), created_at: now };
+        let act = by.did("rule.disable", name).with(format!("until {until}"));
+        self.shared.store.disable_rule(&over, &act).await?;
         self.refresh_pass().await?;
         Ok(until)
     }
@@ -185,11 +183,11 @@ impl Engine {
     ///
     /// # Errors
     /// When there is no such rule or the store does not answer.
-    pub async fn enable_rule(&self, name: &str) -> Result<bool, OperateError> {
+    pub async fn enable_rule(&self, name: &str, by: &Actor) -> Result<bool, OperateError> {
         if self.rules().get(name).is_none() {
             return Err(OperateError::NoRule { name: name.to_owned() });
         }
-        let was = self.shared.store.enable_rule(name).await?;
+        let was = self.shared.store.enable_rule(name, &by.did("rule.enable", name), self.now()).await?;
         self.refresh_pass().await?;
         Ok(was)
     }
@@ -198,7 +196,7 @@ impl Engine {
     ///
     /// # Errors
     /// When there is no such receiver or the store does not answer.
-    pub async fn test_receiver(&self, name: &str) -> Result<DeliveryId, OperateError> {
+    pub async fn test_receiver(&self, name: &str, by: &Actor) -> Result<DeliveryId, OperateError> {
         let receivers = self.receivers();
         if receivers.get(name).is_none() {
             let known = receivers.names().collect::<Vec<_>>().join(", ");
@@ -206,7 +204,10 @@ impl Engine {
         }
         let now = self.now();
         let id = DeliveryId(RandomIds.new_id(now));
-        self.shared.store.insert_test_delivery(id, name, &test_notice(name, now), now).await?;
+        self.shared
+            .store
+            .insert_test_delivery(id, name, &test_notice(name, now), &by.did("receiver.test", name), now)
+            .await?;
         self.shared.deliveries_due.notify_one();
         Ok(id)
     }

@@ -211,14 +211,16 @@ pub(crate) async fn apply_in_pieces(
         let again: Vec<_> =
             inputs.iter().map(|(key, rule, input)| (key.clone(), Arc::clone(rule), input.again())).collect();
         // Not in the `match` itself: its arms lock again, and a guard there would live as long as they do.
-        let outcome = shared.evaluator.lock().await.apply(shared, inputs).await;
+        let outcome = shared.evaluator.lock().await.apply(shared, inputs, Vec::new()).await;
         match outcome {
             Ok(_) => {}
             Err(error) if error.is_retryable() => return Err(error),
             Err(_) => {
                 for (key, rule, input) in again {
                     let name = rule.name.clone();
-                    if let Err(error) = shared.evaluator.lock().await.apply(shared, vec![(key, rule, input)]).await {
+                    if let Err(error) =
+                        shared.evaluator.lock().await.apply(shared, vec![(key, rule, input)], Vec::new()).await
+                    {
                         tracing::error!(rule = name, %error, "the state of one key cannot be stored; it is tried again later");
                     }
                 }

@@ -1,10 +1,13 @@
 //! Apps and the drain tokens that stand for them. An app comes from the file, from the first delivery of an unknown token
 //! (adopted), from the name in a drain's URL, or from the Heroku account; it keeps its id whatever it is called.
 
+use dynowatch_domain::account::audit::Act;
 use dynowatch_domain::{AppId, Timestamp};
 use sqlx::QueryBuilder;
 use uuid::Uuid;
 
+use crate::accounts::exec;
+use crate::audit::append;
 use crate::db::{CALL_MAX, Tx, change, on, read, within};
 use crate::error::{Result, StoreError};
 use crate::open::Store;
@@ -186,13 +189,20 @@ impl Store {
     ///
     /// # Errors
     /// [`StoreError::NotFound`] for an unknown app, [`StoreError::Conflict`] when the name is taken.
-    pub async fn rename_app(&self, id: AppId, name: &str) -> Result<()> {
+    pub async fn rename_app(&self, id: AppId, name: &str, act: &Act, now: Timestamp) -> Result<()> {
         let name = clean(name);
-        let done =
-            change!(&self.state, sqlx::query("UPDATE apps SET name = $1 WHERE id = $2").bind(name.as_ref()).bind(id.0));
+        let done = within(CALL_MAX, async {
+            let mut tx = self.begin().await?;
+            let sql = "UPDATE apps SET name = $1 WHERE id = $2";
+            if exec!(&mut tx, sqlx::query(sql).bind(name.as_ref()).bind(id.0)) == 0 {
+                return Err(StoreError::NotFound(format!("app {id}")));
+            }
+            append(&mut tx, act, now).await?;
+            tx.commit().await
+        })
+        .await;
         match done {
-            Ok(0) => Err(StoreError::NotFound(format!("app {id}"))),
-            Ok(_) => Ok(()),
+            Ok(()) => Ok(()),
             Err(StoreError::Sql(sqlx::Error::Database(error))) if error.is_unique_violation() => {
                 Err(StoreError::Conflict(format!("there is an app named {name:?} already")))
             }

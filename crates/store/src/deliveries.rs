@@ -4,6 +4,7 @@
 //! A claim writes the attempt before it is made. Whoever finishes it must still hold the claim: its number is the fence,
 //! and a process that was presumed dead changes nothing any more.
 
+use dynowatch_domain::account::audit::Act;
 use dynowatch_domain::alert::NoticeKind;
 use dynowatch_domain::delivery::{DeliveryState, LEASE, Next, Outcome, Outgoing};
 use dynowatch_domain::notice::Notice;
@@ -12,6 +13,7 @@ use sqlx::QueryBuilder;
 use sqlx::types::Json;
 use uuid::Uuid;
 
+use crate::audit::append;
 use crate::db::{CALL_MAX, Engine, Tx, change, on, read, within};
 use crate::error::{Result, StoreError};
 use crate::evaluate::{NewDelivery, ResolveNotice};
@@ -205,6 +207,7 @@ impl Store {
         id: DeliveryId,
         receiver: &str,
         notice: &Notice,
+        act: &Act,
         now: Timestamp,
     ) -> Result<()> {
         let receiver = receiver.to_owned();
@@ -221,6 +224,7 @@ impl Store {
         within(CALL_MAX, async {
             let mut tx = self.begin().await?;
             insert(&mut tx, &[new]).await?;
+            append(&mut tx, act, now).await?;
             tx.commit().await
         })
         .await

@@ -7,6 +7,7 @@
 use std::collections::HashMap;
 use std::time::Duration;
 
+use dynowatch_domain::account::audit::Act;
 use dynowatch_domain::alert::{Effect, Facts, NoticeKind, ResolveReason, Track};
 use dynowatch_domain::blind::Blind;
 use dynowatch_domain::evidence::EvidenceLine;
@@ -89,6 +90,8 @@ pub struct Changes {
     pub releases: Vec<(AppId, Release)>,
     /// Times we did not see everything, of one app or of all.
     pub blinds: Vec<(Option<AppId>, Blind)>,
+    /// Entries of the audit log about all of this.
+    pub acts: Vec<Act>,
 }
 
 /// A key's new state.

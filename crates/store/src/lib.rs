@@ -5,16 +5,18 @@
 //! transaction that loads what a batch concerns, lets the caller decide, and saves state, alerts and messages together.
 //! Everything else is one module per concept: [`apps`], [`alerts`], [`deliveries`] (the outbox), [`levels`] (buckets of
 //! ratios and absences), [`metrics`] and [`metric_packs`], [`app_events`], [`tracks`], [`releases`], [`blinds`], [`tokens`], [`rules`], [`objects`] (made in the
-//! console), [`leases`], [`housekeeping`], [`backup`].
+//! console), [`leases`], [`housekeeping`], [`backup`], [`accounts`], [`audit`].
 //!
 //! Not here: any decision. Rules, windows, retries and texts are `domain`'s; who calls when is `engine`'s. No clock is
 //! read either, `now` comes in.
 //!
 //! Values of columns: times are microseconds since 1970 (UTC), ids version 7 UUIDs, what has a shape of its own is JSON.
 
+pub mod accounts;
 pub mod alerts;
 pub mod app_events;
 pub mod apps;
+pub mod audit;
 pub mod backup;
 pub mod blinds;
 mod db;

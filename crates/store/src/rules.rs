@@ -1,8 +1,11 @@
 //! Rules that someone quieted for a while (`rules disable NAME --for 2h`). The rules themselves are in the file.
 
 use dynowatch_domain::Timestamp;
+use dynowatch_domain::account::audit::Act;
 
-use crate::db::{change, read};
+use crate::accounts::exec;
+use crate::audit::append;
+use crate::db::{CALL_MAX, read, within};
 use crate::error::Result;
 use crate::open::Store;
 use crate::text::{clean, time};
@@ -25,25 +28,33 @@ impl Store {
     ///
     /// # Errors
     /// When the store is away or full.
-    pub async fn disable_rule(&self, new: &RuleOverride) -> Result<()> {
+    pub async fn disable_rule(&self, new: &RuleOverride, act: &Act) -> Result<()> {
         let sql = "INSERT INTO rule_overrides (rule, disabled_until, by_whom, created_at) VALUES ($1, $2, $3, $4) ON CONFLICT (rule) DO UPDATE \
                    SET disabled_until = excluded.disabled_until, by_whom = excluded.by_whom, created_at = excluded.created_at";
         let (until, at) = (new.disabled_until.as_micros(), new.created_at.as_micros());
-        let _done = change!(
-            &self.state,
-            sqlx::query(sql).bind(clean(&new.rule)).bind(until).bind(clean(&new.by_whom)).bind(at)
-        )?;
-        Ok(())
+        within(CALL_MAX, async {
+            let mut tx = self.begin().await?;
+            exec!(&mut tx, sqlx::query(sql).bind(clean(&new.rule)).bind(until).bind(clean(&new.by_whom)).bind(at));
+            append(&mut tx, act, new.created_at).await?;
+            tx.commit().await
+        })
+        .await
     }
 
     /// Ends the quiet of a rule. Returns whether it was quiet.
     ///
     /// # Errors
     /// When the store is away.
-    pub async fn enable_rule(&self, rule: &str) -> Result<bool> {
+    pub async fn enable_rule(&self, rule: &str, act: &Act, now: Timestamp) -> Result<bool> {
         let sql = "DELETE FROM rule_overrides WHERE rule = $1";
-        let done = change!(&self.state, sqlx::query(sql).bind(rule))?;
-        Ok(done > 0)
+        within(CALL_MAX, async {
+            let mut tx = self.begin().await?;
+            let done = exec!(&mut tx, sqlx::query(sql).bind(rule));
+            append(&mut tx, act, now).await?;
+            tx.commit().await?;
+            Ok(done > 0)
+        })
+        .await
     }
 
     /// The rules that are quiet at `now`, by name.

@@ -23,6 +23,7 @@ impl Set {
         match self {
             Self::SqliteState => &[
                 (1, "state", include_str!("../migrations/sqlite/0001_state.sql")),
+                (2, "accounts", include_str!("../migrations/sqlite/0002_accounts.sql")),
                 (3, "heroku", include_str!("../migrations/sqlite/0003_heroku.sql")),
                 (4, "metrics", include_str!("../migrations/sqlite/0004_metrics.sql")),
                 (5, "objects", include_str!("../migrations/sqlite/0005_objects.sql")),
@@ -33,6 +34,7 @@ impl Set {
             ],
             Self::Postgres => &[
                 (1, "state", include_str!("../migrations/postgres/0001_state.sql")),
+                (2, "accounts", include_str!("../migrations/postgres/0002_accounts.sql")),
                 (3, "heroku", include_str!("../migrations/postgres/0003_heroku.sql")),
                 (4, "metrics", include_str!("../migrations/postgres/0004_metrics.sql")),
                 (5, "objects", include_str!("../migrations/postgres/0005_objects.sql")),
@@ -58,12 +60,24 @@ impl Set {
 
 /// Brings a database to the newest schema; refuses one that is newer.
 pub(crate) async fn migrate(db: &Db, set: Set) -> Result<()> {
-    let found = version(db).await?;
-    if found == set.newest() {
-        return Ok(());
+    let mut found = version(db).await?;
+    loop {
+        if found == set.newest() {
+            return Ok(());
+        }
+        refuse_newer(found, set)?;
+        let Err(error) = run_all(db, set).await? else { return Ok(()) };
+        // Another process may have migrated at the same time (SQLite has no lock for that); then the rest is tried again.
+        let now = version(db).await?;
+        if now <= found {
+            return Err(explain(error));
+        }
+        found = now;
     }
-    refuse_newer(found, set)?;
-    let done = match db {
+}
+
+async fn run_all(db: &Db, set: Set) -> Result<Result<(), MigrateError>> {
+    Ok(match db {
         // `run_direct`, here and below: the future of `run` is not Send.
         Db::Lite { w, .. } => {
             let mut held = w.hold().await?;
@@ -83,15 +97,7 @@ pub(crate) async fn migrate(db: &Db, set: Set) -> Result<()> {
             let _closed = conn.close().await;
             done
         }
-    };
-    match done {
-        Ok(()) => Ok(()),
-        // Another process may have migrated at the same time (SQLite has no lock for that).
-        Err(error) => {
-            let found = version(db).await?;
-            if found == set.newest() { Ok(()) } else { refuse_newer(found, set).and(Err(explain(error))) }
-        }
-    }
+    })
 }
 
 fn refuse_newer(found: i64, set: Set) -> Result<()> {
@@ -295,6 +301,77 @@ pub(crate) const STATE_TABLES: &[Table] = &[
             ("created_at", Int),
             ("last_used_at", Int),
             ("revoked_at", Int),
+            ("scopes", Text),
+            ("apps", Text),
+            ("expires_at", Int),
+            ("user_id", Uuid),
+        ],
+    },
+    Table {
+        name: "users",
+        columns: &[
+            ("id", Uuid),
+            ("name", Text),
+            ("role", Text),
+            ("password_hash", Text),
+            ("zone", Text),
+            ("theme", Text),
+            ("created_at", Int),
+            ("disabled_at", Int),
+            ("signed_in_at", Int),
+        ],
+    },
+    Table {
+        name: "sessions",
+        columns: &[
+            ("id", Uuid),
+            ("user_id", Uuid),
+            ("token_hash", Bytes),
+            ("created_at", Int),
+            ("signed_in_at", Int),
+            ("seen_at", Int),
+            ("address", Text),
+            ("agent", Text),
+        ],
+    },
+    Table {
+        name: "authenticators",
+        columns: &[("user_id", Uuid), ("seed", Bytes), ("created_at", Int), ("confirmed_at", Int), ("last_step", Int)],
+    },
+    Table { name: "recovery_codes", columns: &[("user_id", Uuid), ("code_hash", Bytes)] },
+    Table {
+        name: "links",
+        columns: &[("token_hash", Bytes), ("kind", Text), ("user_id", Uuid), ("created_at", Int), ("expires_at", Int)],
+    },
+    Table {
+        name: "challenges",
+        columns: &[
+            ("token_hash", Bytes),
+            ("kind", Text),
+            ("user_id", Uuid),
+            ("session_id", Uuid),
+            ("digest", Bytes),
+            ("detail", Text),
+            ("failures", Int),
+            ("expires_at", Int),
+        ],
+    },
+    Table {
+        name: "identities",
+        columns: &[("issuer", Text), ("subject", Text), ("user_id", Uuid), ("created_at", Int)],
+    },
+    Table {
+        name: "audit",
+        columns: &[
+            ("seq", Int),
+            ("at", Int),
+            ("actor", Text),
+            ("address", Text),
+            ("action", Text),
+            ("subject", Text),
+            ("detail", Text),
+            ("previous", Bytes),
+            ("hash", Bytes),
         ],
     },
     Table { name: "leases", columns: &[("name", Text), ("holder", Text), ("until_at", Int), ("fence", Int)] },

@@ -1,24 +1,30 @@
-//! Who may read and change. Machines send a bearer token; people on this very machine need nothing, people elsewhere a
-//! token as the password of basic authentication, until there are accounts. The drain has its own credentials.
+//! Who may read and change. Machines send a bearer token that has scopes; people are signed in, or, while nobody has an
+//! account, look from this very machine. The drain has its own credentials.
 
 use std::sync::Arc;
 
-use axum::extract::{Request, State};
+use axum::extract::{MatchedPath, Request, State};
 use axum::http::request::Parts;
-use axum::http::{HeaderMap, StatusCode, header};
+use axum::http::{HeaderMap, Method, StatusCode, header};
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
+use dynowatch_domain::account::audit;
+use dynowatch_domain::account::role::Act;
+use dynowatch_domain::account::{Role, Scope, Scopes};
 use dynowatch_store::StoreError;
 use secrecy::{ExposeSecret, SecretString};
 use sha2::{Digest, Sha256};
 use subtle::{Choice, ConstantTimeEq};
 
+use crate::accounts::client::Client;
+use crate::accounts::current;
+use crate::accounts::sign_in::lead_in;
 use crate::api::error::ApiError;
 use crate::flood::may_ask_with;
 use crate::pages;
 use crate::router::Web;
 use crate::server::Peer;
-use crate::viewer::Viewer;
+use crate::viewer::{is_own_script, is_unsafe};
 
 /// A longer token is none of ours; it is not hashed.
 const TOKEN_BYTES_MAX: usize = 512;
@@ -48,21 +54,54 @@ impl Tokens {
     }
 }
 
-/// Who asks, by the name of their token: `api:deploy-bot`.
+/// Who asks: a token (`api:deploy-bot`) or a person (`user:ada`).
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct Actor(pub(crate) String);
+pub(crate) struct Actor(pub(crate) audit::Actor);
 
-/// Finds the holder of a token. The store is asked by hash, so what it leaks by its timing is of no use.
-async fn holder(web: &Web, token: &[u8]) -> Result<Option<Actor>, StoreError> {
+/// What who asks may, and for which apps.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Reach(pub(crate) Scopes);
+
+impl Reach {
+    /// Refuses an app that the token is not for.
+    pub(crate) fn app(&self, name: &str) -> Result<(), ApiError> {
+        if self.0.covers(name) {
+            Ok(())
+        } else {
+            Err(denied(&format!("this token is only for {}", self.0.apps.join(", "))))
+        }
+    }
+
+    /// The app of a question that may leave it out: a token for some apps must name one.
+    pub(crate) fn asked(&self, name: Option<&str>) -> Result<(), ApiError> {
+        match name {
+            Some(name) => self.app(name),
+            None if self.0.apps.is_empty() => Ok(()),
+            None => {
+                Err(denied(&format!("this token is only for {}: name one of them with `app`", self.0.apps.join(", "))))
+            }
+        }
+    }
+}
+
+/// Who asks and what they may.
+struct Caller {
+    name: String,
+    scopes: Scopes,
+}
+
+/// Finds the holder of a token. The store is asked by hash, so what it leaks by its timing is of no use. Tokens of the
+/// environment may everything.
+async fn holder(web: &Web, token: &[u8]) -> Result<Option<Caller>, StoreError> {
     let Some(token) = std::str::from_utf8(token).ok().filter(|t| !t.is_empty() && t.len() <= TOKEN_BYTES_MAX) else {
         return Ok(None);
     };
     let hash = token_hash(token);
     if web.tokens.contains(&hash) {
-        return Ok(Some(Actor(format!("api:{ENVIRONMENT}"))));
+        return Ok(Some(Caller { name: format!("api:{ENVIRONMENT}"), scopes: Scopes::all() }));
     }
     let found = web.engine.store().find_api_token(&hash, web.engine.now()).await?;
-    Ok(found.map(|token| Actor(format!("api:{}", token.name))))
+    Ok(found.map(|token| Caller { name: format!("api:{}", token.name), scopes: token.scopes }))
 }
 
 /// The credential of a scheme, such as `Bearer`.
@@ -73,14 +112,6 @@ fn credential<'a>(headers: &'a HeaderMap, scheme: &str) -> Option<&'a [u8]> {
     given.eq_ignore_ascii_case(scheme.as_bytes()).then(|| rest.trim_ascii())
 }
 
-/// The password of basic authentication; the user's name means nothing yet.
-fn basic_password(headers: &HeaderMap) -> Option<Vec<u8>> {
-    let encoded = credential(headers, "Basic").filter(|encoded| encoded.len() <= 2 * TOKEN_BYTES_MAX)?;
-    let decoded = data_encoding::BASE64.decode(encoded).ok()?;
-    let colon = decoded.iter().position(|&b| b == b':')?;
-    Some(decoded.get(colon + 1..)?.to_vec())
-}
-
 /// Whether a request comes from this very machine: its peer is loopback, no proxy stands between, and it was sent to a
 /// name of this machine. The last keeps out a web page elsewhere that lets its own name resolve to 127.0.0.1.
 pub(crate) fn is_local(parts: &Parts) -> bool {
@@ -88,7 +119,7 @@ pub(crate) fn is_local(parts: &Parts) -> bool {
     peer && !FORWARDING.iter().any(|name| parts.headers.contains_key(*name)) && is_local_host(&parts.headers)
 }
 
-fn is_local_host(headers: &HeaderMap) -> bool {
+pub(crate) fn is_local_host(headers: &HeaderMap) -> bool {
     let Some(host) = headers.get(header::HOST) else { return true };
     let Ok(host) = host.to_str() else { return false };
     let name = match host.strip_prefix('[') {
@@ -101,7 +132,7 @@ fn is_local_host(headers: &HeaderMap) -> bool {
 
 /// Whether this instance is reached from elsewhere. Then a proxy stands before it, and one that says nothing of itself
 /// (nginx, unless it is told to) would make every visitor look local.
-fn is_published(web: &Web) -> bool {
+pub(crate) fn is_published(web: &Web) -> bool {
     let url = web.engine.public_url();
     let host = url.as_ref().as_ref().and_then(|url| url.parse::<http::Uri>().ok()?.host().map(str::to_owned));
     host.is_some_and(|host| {
@@ -111,34 +142,102 @@ fn is_published(web: &Web) -> bool {
     })
 }
 
-/// Whether a request may read what people read: it is local or brings a token, as bearer or as password.
+/// Whether a request may read what people read: it is local, brings a token that may read, or someone is signed in.
 pub(crate) async fn may_read(web: &Web, parts: &Parts) -> Result<bool, StoreError> {
     if is_local(parts) && !is_published(web) {
         return Ok(true);
     }
-    let token = credential(&parts.headers, "Bearer").map(<[u8]>::to_vec).or_else(|| basic_password(&parts.headers));
-    match token {
-        Some(token) => Ok(holder(web, &token).await?.is_some()),
-        None => Ok(false),
+    match credential(&parts.headers, "Bearer") {
+        Some(token) => Ok(holder(web, token).await?.is_some_and(|caller| caller.scopes.may(Scope::Read))),
+        None => Ok(current::viewer(web, parts).await?.is_some()),
     }
 }
 
-/// For the API: a bearer token, always.
-pub(crate) async fn token_required(State(web): State<Arc<Web>>, mut request: Request, next: Next) -> Response {
-    let token = credential(request.headers(), "Bearer").map(<[u8]>::to_vec);
-    let Some(token) = token else {
-        return unauthorized("send a token: `Authorization: Bearer TOKEN`; `dynowatch token create` makes one");
+/// What a token for some apps only may ask for at all; the handlers look at the app.
+const APP_PATHS: [&str; 5] =
+    ["/api/v1/apps", "/api/v1/apps/{name}", "/api/v1/alerts", "/api/v1/alerts/{id}", "/api/v1/alerts/resolve"];
+
+/// The scope that a request of the API needs.
+fn needed(method: &Method, path: &str) -> Scope {
+    match (is_unsafe(method), path) {
+        (false, _) => Scope::Read,
+        (true, "/api/v1/config/reload") => Scope::Admin,
+        (true, _) => Scope::Operate,
+    }
+}
+
+/// For the API: a bearer token, or someone signed in whose own page asks. Never both: a token counts alone.
+pub(crate) async fn token_required(State(web): State<Arc<Web>>, request: Request, next: Next) -> Response {
+    let (mut parts, body) = request.into_parts();
+    let path = parts.extensions.get::<MatchedPath>().map_or("", MatchedPath::as_str).to_owned();
+    let caller = match caller(&web, &parts).await {
+        Ok(caller) => caller,
+        Err(refusal) => return refusal,
     };
-    match holder(&web, &token).await {
-        Ok(Some(actor)) => {
-            if let Err(refused) = may_ask_with(&web, Sha256::digest(&token).into(), &actor.0) {
-                return refused;
-            }
-            request.extensions_mut().insert(actor);
-            next.run(request).await
+    let scope = needed(&parts.method, &path);
+    let address = parts.extensions.get::<Client>().map(|client| client.address.clone()).unwrap_or_default();
+    let actor = audit::Actor { name: caller.name, address };
+    let why = if !caller.scopes.may(scope) {
+        Some(format!("this needs the scope {}; {} may {}", scope.as_str(), actor.name, caller.scopes))
+    } else if !caller.scopes.apps.is_empty() && !APP_PATHS.contains(&path.as_str()) {
+        Some(format!("this concerns more than the apps that the token is for: {}", caller.scopes.apps.join(", ")))
+    } else {
+        None
+    };
+    if let Some(why) = why {
+        let act = actor.did("request.denied", parts.uri.path()).with(format!("{}: {why}", parts.method));
+        return match web.engine.store().audit(&act, web.engine.now()).await {
+            Ok(()) => denied(&why).into_response(),
+            Err(error) => ApiError::from(error).into_response(),
+        };
+    }
+    parts.extensions.insert(Actor(actor));
+    parts.extensions.insert(Reach(caller.scopes));
+    next.run(Request::from_parts(parts, body)).await
+}
+
+async fn caller(web: &Web, parts: &Parts) -> Result<Caller, Response> {
+    if parts.headers.contains_key(header::AUTHORIZATION) {
+        let found = match credential(&parts.headers, "Bearer") {
+            Some(token) => holder(web, token).await.map_err(|error| ApiError::from(error).into_response())?,
+            None => None,
+        };
+        let found = found.ok_or_else(|| unauthorized("the token is unknown, revoked or over"))?;
+        let token = credential(&parts.headers, "Bearer").unwrap_or_default();
+        may_ask_with(web, Sha256::digest(token).into(), &found.name)?;
+        return Ok(found);
+    }
+    let found = current::viewer(web, parts).await.map_err(|error| ApiError::from(error).into_response())?;
+    let how = "send a token: `Authorization: Bearer TOKEN`; `dynowatch token create` makes one";
+    let viewer = found.ok_or_else(|| unauthorized(how))?;
+    if is_unsafe(&parts.method) {
+        if viewer.is_guest {
+            return Err(unauthorized(how));
         }
-        Ok(None) => unauthorized("the token is unknown or revoked"),
-        Err(error) => ApiError::from(error).into_response(),
+        let is_json = parts.headers.get(header::CONTENT_TYPE).is_none_or(|value| {
+            value
+                .to_str()
+                .is_ok_and(|text| text.split(';').next().is_some_and(|kind| kind.trim() == "application/json"))
+        });
+        if !is_json || !is_own_script(&parts.headers, &viewer) {
+            return Err(denied("without a token, only pages of this instance may change something").into_response());
+        }
+        if !viewer.is_fresh {
+            return Err(denied("you signed in more than twelve hours ago: sign in again at /step-up").into_response());
+        }
+    }
+    // A guest has the role of a viewer.
+    let scopes = Scope::ALL.into_iter().filter(|scope| viewer.role >= least(*scope)).collect();
+    let scopes = Scopes { scopes, apps: Vec::new() };
+    Ok(Caller { name: viewer.actor_name(), scopes })
+}
+
+/// The least role of a person for what a token needs a scope for.
+fn least(scope: Scope) -> Role {
+    match scope {
+        Scope::Read => Act::Read.needs(),
+        Scope::Operate => Act::Operate.needs(),
+        Scope::Admin => Act::Configure.needs(),
     }
 }
 
@@ -147,23 +246,25 @@ fn unauthorized(message: &str) -> Response {
     ([(header::WWW_AUTHENTICATE, "Bearer realm=\"dynowatch\"")], error).into_response()
 }
 
-/// For pages: local, or basic authentication.
+fn denied(message: &str) -> ApiError {
+    ApiError::new(StatusCode::FORBIDDEN, "forbidden", message)
+}
+
+/// For pages: someone signed in; or, while nobody has an account, a look from this very machine.
 pub(crate) async fn reader_required(State(web): State<Arc<Web>>, request: Request, next: Next) -> Response {
     let (mut parts, body) = request.into_parts();
-    match may_read(&web, &parts).await {
-        Ok(true) => {
-            parts.extensions.insert(Viewer::guest());
+    match current::viewer(&web, &parts).await {
+        Ok(Some(viewer)) => {
+            parts.extensions.insert(viewer);
             next.run(Request::from_parts(parts, body)).await
         }
-        Ok(false) => {
-            let challenge = [(header::WWW_AUTHENTICATE, "Basic realm=\"dynowatch\", charset=\"UTF-8\"")];
-            (challenge, pages::error::sign_in()).into_response()
-        }
+        Ok(None) if is_unsafe(&parts.method) => pages::error::PageError::signed_out().into_response(),
+        Ok(None) => lead_in(&Request::from_parts(parts, body)),
         Err(error) => pages::error::PageError::from(error).into_response(),
     }
 }
 
-/// For `/metrics`: local, or a token.
+/// For `/metrics`: local, a token that may read, or someone signed in.
 pub(crate) async fn scraper_required(State(web): State<Arc<Web>>, request: Request, next: Next) -> Response {
     let (parts, body) = request.into_parts();
     match may_read(&web, &parts).await {
@@ -220,11 +321,6 @@ mod tests {
         for wrong in ["Bearerabc", "Basic abc", "Bea", ""] {
             assert_eq!(credential(&of(wrong), "Bearer"), None, "{wrong}");
         }
-        let basic =
-            |plain: &str| basic_password(&of(&format!("Basic {}", data_encoding::BASE64.encode(plain.as_bytes()))));
-        assert_eq!(basic("anyone:s3:cret"), Some(b"s3:cret".to_vec()));
-        assert_eq!(basic("no colon"), None);
-        assert_eq!(basic_password(&of("Basic !!!")), None);
     }
 
     #[test]

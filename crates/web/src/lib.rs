@@ -2,11 +2,12 @@
 //! the engine's; what is shown is read through the store.
 //!
 //! [`server`] owns the port and sends each request its way: deliveries to [`drain`], all else to the axum router made by
-//! [`router()`], whose whole URL surface stands in `router.rs`. `auth` decides who may ask and `flood` how often, `viewer`
-//! is who looks at a page, `api` is the JSON API with a module per resource, `pages` the HTML, `events` the stream that
+//! [`router()`], whose whole URL surface stands in `router.rs`. `auth` decides who may ask and `flood` how often,
+//! `accounts` is signing in and who may, `viewer` is who looks at a page, `api` is the JSON API with a module per resource, `pages` the HTML, `events` the stream that
 //! keeps open pages true, `compress` and `zone` what both need, `health` and `metrics` what machines look at. `show` turns decisions and
 //! other people's bytes into what may be shown.
 
+mod accounts;
 mod api;
 mod auth;
 mod compress;
@@ -20,12 +21,13 @@ mod router;
 pub mod server;
 
 mod show;
-#[allow(dead_code, reason = "the pages that change things and the sign-in that makes viewers build on this")]
 mod viewer;
 mod zone;
 
 pub use axum::Router;
 
+pub use accounts::tokens::{TOKEN_DAYS, TOKEN_DAYS_MAX, new_token};
+pub use accounts::{AccountOptions, OidcOptions, new_link};
 pub use auth::token_hash;
 pub use flood::ApiLimits;
 pub use router::{ReloadRequest, WebOptions, router};

@@ -13,6 +13,8 @@ use dynowatch_engine::Engine;
 use secrecy::SecretString;
 use tokio::sync::{mpsc, oneshot, watch};
 
+use crate::accounts::client::client_known;
+use crate::accounts::{AccountOptions, Accounts, audit_page, oidc, security, setup, sign_in, tokens, users};
 use crate::api::error::ApiError;
 use crate::api::{alerts, apps, config, deliveries, drain, openapi, receivers, rules, series};
 use crate::auth::{Tokens, reader_required, scraper_required, token_required};
@@ -21,7 +23,8 @@ use crate::drain::Drain;
 use crate::events::Hub;
 use crate::flood::{ApiLimits, Flood, address_limited};
 use crate::health::{Outbox, Recent};
-use crate::viewer::forms_guarded;
+use crate::pages::plain::surrounded;
+use crate::viewer::{forms_guarded, own_forms};
 use crate::{events, health, metrics, pages};
 
 /// The longest body of a request to the API.
@@ -43,6 +46,8 @@ pub struct WebOptions {
     pub environment: Option<String>,
     /// Becomes true when the process stops: then what never ends by itself ends.
     pub stop: watch::Receiver<bool>,
+    /// How people sign in.
+    pub accounts: AccountOptions,
 }
 
 /// Someone asked for the configuration to be read again.
@@ -61,6 +66,7 @@ pub(crate) struct Web {
     pub(crate) reload: mpsc::Sender<ReloadRequest>,
     pub(crate) environment: Option<String>,
     pub(crate) events: Hub,
+    pub(crate) accounts: Accounts,
 }
 
 type Route = (&'static str, &'static str, MethodRouter<Arc<Web>>);
@@ -105,7 +111,20 @@ pub(crate) fn open_routes() -> Vec<Route> {
     ]
 }
 
-/// For people: open on this machine, elsewhere with a token as password.
+/// By which people come in. Open to everyone; forms are taken from our own pages only.
+#[rustfmt::skip]
+fn door_routes() -> Vec<Route> {
+    vec![
+        ("GET",  "/sign-in",               get(sign_in::show).post(sign_in::submit)),
+        ("POST", "/sign-in/code",          post(sign_in::code)),
+        ("GET",  "/sign-in/oidc",          get(oidc::leave)),
+        ("GET",  oidc::CALLBACK,           get(oidc::come_back)),
+        ("GET",  "/setup/{token}",         get(setup::show).post(setup::submit)),
+    ]
+}
+
+/// For people who are signed in; a look is also open on this machine while nobody has an account. Which role a page asks
+/// for stands in its handler (`OperatorOnly`, `SuperadminOnly`, `Changing`).
 #[rustfmt::skip]
 fn page_routes() -> Vec<Route> {
     vec![
@@ -135,6 +154,26 @@ fn page_routes() -> Vec<Route> {
         ("GET",  "/settings/data",           get(pages::settings::data)),
         ("GET",  "/events",                  get(events::stream)),
         ("GET",  "/palette",     get(pages::palette::list)),
+        ("POST", "/sign-out",                                 post(sign_in::out)),
+        ("GET",  "/step-up",                                  get(sign_in::again).post(sign_in::renew)),
+        ("GET",  "/settings/security",                        get(security::show)),
+        ("POST", "/settings/security/password",               post(security::password)),
+        ("POST", "/settings/security/preferences",            post(security::preferences)),
+        ("POST", "/settings/security/sessions/end-others",    post(security::end_others)),
+        ("POST", "/settings/security/sessions/{id}/end",      post(security::end_session)),
+        ("POST", "/settings/security/authenticator",          post(security::begin_authenticator)),
+        ("POST", "/settings/security/authenticator/confirm",  post(security::confirm_authenticator)),
+        ("POST", "/settings/security/authenticator/codes",    post(security::new_codes)),
+        ("POST", "/settings/security/authenticator/remove",   post(security::remove_authenticator)),
+        ("GET",  "/settings/users",                           get(users::show).post(users::invite)),
+        ("POST", "/settings/users/{id}/role",                 post(users::set_role)),
+        ("POST", "/settings/users/{id}/disable",              post(users::disable)),
+        ("POST", "/settings/users/{id}/enable",               post(users::enable)),
+        ("POST", "/settings/users/{id}/reset",                post(users::reset)),
+        ("POST", "/settings/users/{id}/authenticator",        post(users::remove_authenticator)),
+        ("GET",  "/settings/tokens",                          get(tokens::show).post(tokens::create)),
+        ("POST", "/settings/tokens/revoke",                   post(tokens::revoke)),
+        ("GET",  "/settings/audit",                           get(audit_page::show)),
     ]
 }
 
@@ -144,10 +183,11 @@ fn table(routes: Vec<Route>) -> Router<Arc<Web>> {
 
 /// Everything but the drain endpoint.
 pub fn router(options: WebOptions) -> Router {
-    let WebOptions { engine, drain, api_tokens, api_limits, reload, environment, stop } = options;
+    let WebOptions { engine, drain, api_tokens, api_limits, reload, environment, stop, accounts } = options;
     let (tokens, flood) = (Tokens::new(&api_tokens), Flood::new(api_limits));
     let (outbox, events) = (Recent::default(), Hub::new(stop));
-    let web = Arc::new(Web { engine, drain, tokens, flood, outbox, reload, environment, events });
+    let accounts = Accounts::new(accounts);
+    let web = Arc::new(Web { engine, drain, tokens, flood, outbox, reload, environment, events, accounts });
     let metrics = Router::new().route("/metrics", get(metrics::show));
     Router::new()
         .merge(table(api_routes()).route_layer(from_fn_with_state(Arc::clone(&web), token_required)))
@@ -155,9 +195,16 @@ pub fn router(options: WebOptions) -> Router {
             table(page_routes())
                 .route_layer(from_fn(forms_guarded))
                 .route_layer(from_fn(pages::error::dressed))
+                .route_layer(from_fn_with_state(Arc::clone(&web), surrounded))
                 .route_layer(from_fn_with_state(Arc::clone(&web), reader_required)),
         )
         .merge(metrics.route_layer(from_fn_with_state(Arc::clone(&web), scraper_required)))
+        .merge(
+            table(door_routes())
+                .route_layer(from_fn(own_forms))
+                .route_layer(from_fn(pages::error::dressed))
+                .route_layer(from_fn_with_state(Arc::clone(&web), surrounded)),
+        )
         .merge(table(open_routes()))
         .fallback(nowhere)
         .method_not_allowed_fallback(not_that_way)
@@ -165,6 +212,7 @@ pub fn router(options: WebOptions) -> Router {
         .layer(from_fn_with_state(Arc::clone(&web), address_limited))
         .layer(map_response(guarded))
         .layer(from_fn(compressed))
+        .layer(from_fn_with_state(Arc::clone(&web), client_known))
         .with_state(web)
 }
 
@@ -187,7 +235,7 @@ async fn not_that_way(request: Request) -> Response {
 /// Headers of every answer. Nothing is loaded from elsewhere, no inline script or style runs, nobody frames us, and
 /// what was shown is not kept, unless the answer said so itself.
 async fn guarded(mut response: Response) -> Response {
-    const HEADERS: [(HeaderName, &str); 5] = [
+    const HEADERS: [(HeaderName, &str); 7] = [
         (
             header::CONTENT_SECURITY_POLICY,
             "default-src 'self'; base-uri 'none'; form-action 'self'; frame-ancestors 'none'; object-src 'none'; script-src 'self'",
@@ -196,6 +244,8 @@ async fn guarded(mut response: Response) -> Response {
         (header::X_FRAME_OPTIONS, "DENY"),
         (header::REFERRER_POLICY, "no-referrer"),
         (header::CACHE_CONTROL, "no-store"),
+        (HeaderName::from_static("cross-origin-opener-policy"), "same-origin"),
+        (HeaderName::from_static("cross-origin-resource-policy"), "same-origin"),
     ];
     for (name, value) in HEADERS {
         response.headers_mut().entry(name).or_insert(HeaderValue::from_static(value));

@@ -5,6 +5,8 @@
 //! A handler takes [`Viewer`] to know who looks, [`OperatorOnly`] or [`SuperadminOnly`] to be reached by nobody less.
 //! Forms that post carry [`Viewer::csrf_field`]; scripts send the same token as `x-csrf-token`.
 
+use std::sync::Arc;
+
 use axum::body::{Body, Bytes};
 use axum::extract::{FromRequestParts, Request};
 use axum::http::request::Parts;
@@ -15,8 +17,11 @@ use dynowatch_domain::account::{Role, Theme};
 use http_body_util::{BodyExt, Limited};
 use maud::{Markup, html};
 use subtle::ConstantTimeEq;
+use uuid::Uuid;
 
+use crate::accounts::client::Client;
 use crate::pages::error::PageError;
+use crate::router::Web;
 
 /// The field of a form, and the header of a script, that proves where it comes from.
 pub(crate) const CSRF_FIELD: &str = "csrf";
@@ -41,6 +46,17 @@ pub(crate) struct Viewer {
     pub(crate) is_fresh: bool,
     /// Whether nobody signed in: a look from this very machine before the first account exists. A guest changes nothing.
     pub(crate) is_guest: bool,
+    /// Who they are in the store, and in which sign-in; none for a guest.
+    pub(crate) signed_in: Option<SignedIn>,
+}
+
+/// Someone in the store, in one of their sign-ins.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct SignedIn {
+    /// Who.
+    pub(crate) user: Uuid,
+    /// In which sign-in.
+    pub(crate) session: Uuid,
 }
 
 impl Viewer {
@@ -54,7 +70,18 @@ impl Viewer {
             theme: Theme::System,
             is_fresh: false,
             is_guest: true,
+            signed_in: None,
         }
+    }
+
+    /// Who they are in the store.
+    pub(crate) fn signed_in(&self) -> Result<SignedIn, PageError> {
+        self.signed_in.ok_or_else(PageError::signed_out)
+    }
+
+    /// What the audit log calls them.
+    pub(crate) fn actor_name(&self) -> String {
+        if self.is_guest { "guest".to_owned() } else { format!("user:{}", self.name) }
     }
 
     /// Whether pages should offer what needs this role.
@@ -74,44 +101,66 @@ impl<S: Send + Sync> FromRequestParts<S> for Viewer {
 
     async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, PageError> {
         let viewer = parts.extensions.get::<Self>().cloned();
-        viewer.ok_or_else(|| PageError::new(StatusCode::UNAUTHORIZED, "Nobody is signed in."))
+        viewer.ok_or_else(PageError::signed_out)
     }
 }
 
+/// Someone who signed in lately, whatever their role: for changes of their own account.
+pub(crate) struct Changing(pub(crate) Viewer);
+
 /// Someone who may operate; whoever changes something signed in lately.
+#[allow(dead_code, reason = "pages with operators' buttons build on it")]
 pub(crate) struct OperatorOnly(pub(crate) Viewer);
 
 /// Someone who may change who may do what; whoever changes something signed in lately.
 pub(crate) struct SuperadminOnly(pub(crate) Viewer);
 
-impl<S: Send + Sync> FromRequestParts<S> for OperatorOnly {
+impl FromRequestParts<Arc<Web>> for Changing {
     type Rejection = PageError;
 
-    async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, PageError> {
+    async fn from_request_parts(parts: &mut Parts, state: &Arc<Web>) -> Result<Self, PageError> {
+        let viewer = Viewer::from_request_parts(parts, state).await?;
+        if viewer.is_guest {
+            return Err(PageError::signed_out());
+        }
+        fresh(parts, viewer).map(Self)
+    }
+}
+
+impl FromRequestParts<Arc<Web>> for OperatorOnly {
+    type Rejection = PageError;
+
+    async fn from_request_parts(parts: &mut Parts, state: &Arc<Web>) -> Result<Self, PageError> {
         at_least(parts, state, Role::Operator).await.map(Self)
     }
 }
 
-impl<S: Send + Sync> FromRequestParts<S> for SuperadminOnly {
+impl FromRequestParts<Arc<Web>> for SuperadminOnly {
     type Rejection = PageError;
 
-    async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, PageError> {
+    async fn from_request_parts(parts: &mut Parts, state: &Arc<Web>) -> Result<Self, PageError> {
         at_least(parts, state, Role::Superadmin).await.map(Self)
     }
 }
 
-async fn at_least<S: Send + Sync>(parts: &mut Parts, state: &S, role: Role) -> Result<Viewer, PageError> {
-    let viewer = Viewer::from_request_parts(parts, state).await?;
+async fn at_least(parts: &mut Parts, web: &Arc<Web>, role: Role) -> Result<Viewer, PageError> {
+    let viewer = Viewer::from_request_parts(parts, web).await?;
+    if viewer.is_guest {
+        return Err(PageError::signed_out());
+    }
     if !viewer.may(role) {
+        let client = Client::from_request_parts(parts, web).await?;
+        let act = client.actor(viewer.actor_name()).did("request.denied", parts.uri.path());
+        let act = act.with(format!("{} needs {}", parts.method, role.as_str()));
+        web.engine.store().audit(&act, web.engine.now()).await?;
         let what = format!("This needs the role {}; you have the role {}.", role.as_str(), viewer.role.as_str());
         return Err(PageError::new(StatusCode::FORBIDDEN, &what));
     }
-    if is_unsafe(&parts.method) && !viewer.is_fresh {
-        let what =
-            "You signed in a while ago. Before you change something, sign in again: then send the form once more.";
-        return Err(PageError::new(StatusCode::FORBIDDEN, what));
-    }
-    Ok(viewer)
+    fresh(parts, viewer)
+}
+
+fn fresh(parts: &Parts, viewer: Viewer) -> Result<Viewer, PageError> {
+    if is_unsafe(&parts.method) && !viewer.is_fresh { Err(PageError::stale()) } else { Ok(viewer) }
 }
 
 /// Whether a method may change something.
@@ -139,6 +188,20 @@ pub(crate) async fn forms_guarded(request: Request, next: Next) -> Response {
         return PageError::new(StatusCode::FORBIDDEN, what).into_response();
     }
     next.run(Request::from_parts(parts, Body::from(body))).await
+}
+
+/// The same for the forms that one signs in with: nobody has a token yet, so the browser's word must do.
+pub(crate) async fn own_forms(request: Request, next: Next) -> Response {
+    if is_unsafe(request.method()) && !is_own_page(request.headers()) {
+        return PageError::new(StatusCode::FORBIDDEN, "This form was not sent by a page of this instance.")
+            .into_response();
+    }
+    next.run(request).await
+}
+
+/// Whether a script of our own pages sent this: by the browser's word and the header with the viewer's token.
+pub(crate) fn is_own_script(headers: &HeaderMap, viewer: &Viewer) -> bool {
+    is_own_page(headers) && headers.contains_key(CSRF_HEADER) && has_token(headers, &Bytes::new(), &viewer.csrf)
 }
 
 /// Whether the browser says that one of our own pages sent this. Browsers that do not send `Sec-Fetch-Site` send `Origin`

@@ -1,4 +1,46 @@
-//! Roles: what a person may do, each with all that those before it may.
+//! Roles: what a person may do, each with all that those before it may; and the table of what asks for which.
+
+/// Something a person does, as the table of permissions knows it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Act {
+    /// Looking at alerts, charts, apps, rules, deliveries.
+    Read,
+    /// Changing one's own password, authenticator, sessions, zone, theme.
+    OwnAccount,
+    /// Closing alerts, switching rules off and on, renaming apps, trying receivers, revealing a line.
+    Operate,
+    /// Reading the configuration again.
+    Configure,
+    /// People: inviting, roles, switching off, resets.
+    Users,
+    /// Tokens of the API.
+    Tokens,
+    /// The audit log.
+    Audit,
+}
+
+impl Act {
+    /// All of them.
+    pub const ALL: [Self; 7] =
+        [Self::Read, Self::OwnAccount, Self::Operate, Self::Configure, Self::Users, Self::Tokens, Self::Audit];
+
+    /// The least role that may.
+    #[must_use]
+    pub fn needs(self) -> Role {
+        match self {
+            Self::Read | Self::OwnAccount => Role::Viewer,
+            Self::Operate => Role::Operator,
+            Self::Configure | Self::Users | Self::Tokens | Self::Audit => Role::Superadmin,
+        }
+    }
+
+    /// Whether each such change is confirmed by its own: a code of the authenticator or the password, bound to what is
+    /// changed.
+    #[must_use]
+    pub fn is_confirmed(self) -> bool {
+        matches!(self, Self::Users | Self::Tokens)
+    }
+}
 
 /// What a person may do. Ordered: a later role may do all that an earlier one may.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, serde::Serialize, serde::Deserialize)]
@@ -74,6 +116,25 @@ mod tests {
     fn a_later_role_may_what_an_earlier_may() {
         assert!(Role::Viewer < Role::Operator && Role::Operator < Role::Superadmin);
         assert!(Role::ALL.is_sorted());
+    }
+
+    #[test]
+    fn the_table_of_permissions() {
+        // Act, then whether a viewer, an operator, a superadmin may, and whether it is confirmed.
+        let table = [
+            (Act::Read, [true, true, true], false),
+            (Act::OwnAccount, [true, true, true], false),
+            (Act::Operate, [false, true, true], false),
+            (Act::Configure, [false, false, true], false),
+            (Act::Users, [false, false, true], true),
+            (Act::Tokens, [false, false, true], true),
+            (Act::Audit, [false, false, true], false),
+        ];
+        assert_eq!(table.len(), Act::ALL.len());
+        for (act, may, confirmed) in table {
+            assert_eq!(Role::ALL.map(|role| role >= act.needs()), may, "{act:?}");
+            assert_eq!(act.is_confirmed(), confirmed, "{act:?}");
+        }
     }
 
     #[test]

@@ -66,7 +66,7 @@ pub(crate) async fn run(ctx: &mut Context, command: Command) -> Result<(), Failu
         }
         Command::Resolve { key } => {
             let engine = ctx.engine(&config).await?;
-            let was_open = engine.close_alert(&key, &ctx.operator()).await?;
+            let was_open = engine.close_alert(&key, &ctx.actor()).await?;
             engine.store().close().await;
             match (ctx.json, was_open) {
                 (true, _) => ctx.out.json(&json!({ "key": key, "closed": was_open })),

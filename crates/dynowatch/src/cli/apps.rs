@@ -62,7 +62,7 @@ async fn list(ctx: &mut Context) -> Result<(), Failure> {
 async fn rename(ctx: &mut Context, old: &str, new: &str) -> Result<(), Failure> {
     let config = ctx.load_offline()?;
     let engine = ctx.engine(&config).await?;
-    engine.rename_app(old, new).await?;
+    engine.rename_app(old, new, &ctx.actor()).await?;
     engine.store().close().await;
     if ctx.json {
         return ctx.out.json(&json!({ "old": old, "new": new }));

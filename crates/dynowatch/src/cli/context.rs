@@ -3,6 +3,7 @@
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use dynowatch_domain::account::audit::Actor;
 use dynowatch_domain::{Clock, Timestamp};
 use dynowatch_engine::{Engine, EngineOptions, Settings};
 use dynowatch_notify::{Receivers, inert};
@@ -59,6 +60,11 @@ impl Context {
         let user = self.env.get("USER").filter(|user| !user.is_empty());
         let name: String = user.as_deref().map_or("cli".into(), inert).chars().take(64).collect();
         name
+    }
+
+    /// The same for the audit log.
+    pub(crate) fn actor(&self) -> Actor {
+        Actor::here(format!("cli:{}", self.operator()))
     }
 
     /// Opens the store beside a server that may be running. A SQLite store that is not there is not made: an empty list

@@ -12,6 +12,7 @@ use dynowatch_engine::random;
 use secrecy::SecretString;
 use tokio::sync::watch;
 
+use super::accounts;
 use super::context::Context;
 use super::failure::Failure;
 use super::serve::{self, Signals, Woken};
@@ -76,6 +77,8 @@ async fn play(
     let port = server.address.port();
     let url = format!("http://127.0.0.1:{port}");
     say(ctx, &url, folder, token)?;
+    accounts::offer_setup(ctx, server.engine.store(), &format!("http://localhost:{port}")).await?;
+    ctx.out.flush()?;
     let (stop, stopped) = watch::channel(false);
     let feed = Feed::new(team, &url, &secret, ctx.clock())?;
     let feed = tokio::spawn(feed.run(stopped));

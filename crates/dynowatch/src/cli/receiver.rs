@@ -8,7 +8,7 @@ use dynowatch_notify::Receivers;
 use serde_json::json;
 
 use super::config::kind;
-use super::context::Context;
+use super::context::{Context, missing_sqlite};
 use super::failure::Failure;
 use crate::config::Config;
 
@@ -65,6 +65,12 @@ async fn test(ctx: &mut Context, config: &Config, name: &str) -> Result<(), Fail
         notice: test_notice(name, now),
         possible_duplicate: false,
     };
+    // Beside a store the test is noted there; without one there is nowhere to note it.
+    if missing_sqlite(config).is_none() {
+        let store = ctx.store(config).await?;
+        store.audit(&ctx.actor().did("receiver.test", name), now).await?;
+        store.close().await;
+    }
     let outcome = receivers.deliver(&outgoing, now).await;
     let accepted = matches!(outcome, Outcome::Accepted { .. });
     if ctx.json {

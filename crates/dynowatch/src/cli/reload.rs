@@ -50,8 +50,14 @@ pub(crate) fn needs_restart(old: &Config, new: &Config) -> Vec<String> {
             ("limits.api_address_requests_per_min", config.limits.api_address_requests_per_min.to_string()),
         ]
     };
+    let how = |config: &Config| shown(&config.accounts);
+    let accounts = (how(old) != how(new)).then(|| "[sign_in] and [oidc]".to_owned());
     let pairs = values(old).into_iter().zip(values(new));
-    pairs.filter(|(old, new)| old != new).map(|((key, old), (_, new))| format!("{key} ({old} to {new})")).collect()
+    pairs
+        .filter(|(old, new)| old != new)
+        .map(|((key, old), (_, new))| format!("{key} ({old} to {new})"))
+        .chain(accounts)
+        .collect()
 }
 
 /// The new configuration with the old values of what is fixed.
@@ -62,6 +68,7 @@ pub(crate) fn in_force(old: &Config, mut new: Config) -> Config {
     new.metrics_bytes_max = old.metrics_bytes_max;
     new.limits = old.limits;
     new.remote_write = old.remote_write.clone();
+    new.accounts = old.accounts.clone();
     new
 }
 

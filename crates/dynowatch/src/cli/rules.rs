@@ -58,14 +58,10 @@ pub(crate) async fn run(ctx: &mut Context, command: Command) -> Result<(), Failu
             let store = ctx.store(&config).await?;
             let now = ctx.now();
             let until = now + lasting;
-            store
-                .disable_rule(&RuleOverride {
-                    rule: name.clone(),
-                    disabled_until: until,
-                    by_whom: ctx.operator(),
-                    created_at: now,
-                })
-                .await?;
+            let over =
+                RuleOverride { rule: name.clone(), disabled_until: until, by_whom: ctx.operator(), created_at: now };
+            let act = ctx.actor().did("rule.disable", &name).with(format!("until {until}"));
+            store.disable_rule(&over, &act).await?;
             store.close().await;
             if ctx.json {
                 return ctx.out.json(&json!({ "rule": name, "disabled_until": until.to_string() }));
@@ -75,7 +71,7 @@ pub(crate) async fn run(ctx: &mut Context, command: Command) -> Result<(), Failu
         Command::Enable { name } => {
             find(&config, &name)?;
             let store = ctx.store(&config).await?;
-            let was_off = store.enable_rule(&name).await?;
+            let was_off = store.enable_rule(&name, &ctx.actor().did("rule.enable", &name), ctx.now()).await?;
             store.close().await;
             match (ctx.json, was_off) {
                 (true, _) => ctx.out.json(&json!({ "rule": name, "was_off": was_off })),

@@ -7,6 +7,7 @@ use std::time::Duration;
 use dynowatch_web::ReloadRequest;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
+use super::accounts;
 use super::context::{Context, missing_sqlite};
 use super::failure::Failure;
 use super::out::plural;
@@ -104,6 +105,9 @@ async fn until_signal(ctx: &mut Context, args: &Args, config: Config) -> Result<
     let new_store = missing_sqlite(&config).is_some();
     let mut server = Server::start(&config, ctx.clock()).await?;
     greet(ctx, &config, server.address, new_store)?;
+    let base = config.public_url.clone().unwrap_or_else(|| format!("http://localhost:{}", server.address.port()));
+    accounts::offer_setup(ctx, server.engine.store(), &base).await?;
+    ctx.out.flush()?;
     let file = ctx.file();
     let mut current = config;
     loop {

@@ -79,6 +79,8 @@ pub(super) const SLACK_API: &str = "SLACK_API_URL";
 pub(super) const PUBLIC_URL: &str = "DYNOWATCH_PUBLIC_URL";
 pub(super) const ENVIRONMENT_NAME: &str = "DYNOWATCH_ENVIRONMENT";
 pub(super) const API_TOKEN: &str = "DYNOWATCH_API_TOKEN";
+pub(super) const SECRET_KEY: &str = "DYNOWATCH_SECRET_KEY";
+pub(super) const OIDC_SECRET: &str = "DYNOWATCH_OIDC_CLIENT_SECRET";
 pub(super) const CONFIG_FILE: &str = "DYNOWATCH_CONFIG";
 
 /// Secrets that often stand in the environment beside ours. They are not used, only masked wherever they turn up.
@@ -97,4 +99,10 @@ pub const VARIABLES: &[Variable] = &[
     variable(PUBLIC_URL, false, "where people reach this instance; makes the links in messages"),
     variable(ENVIRONMENT_NAME, false, "what this instance is to its team, as in production; the banner of every page"),
     variable(API_TOKEN, true, "bearer tokens of the JSON API, separated by commas"),
+    variable(
+        SECRET_KEY,
+        true,
+        "key that secrets in the store are sealed with: 64 hex digits; newest first, with commas",
+    ),
+    variable(OIDC_SECRET, true, "secret of this instance at the issuer of [oidc]"),
 ];

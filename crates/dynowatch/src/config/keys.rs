@@ -1,8 +1,20 @@
 //! Every key that a configuration file may hold. The readers refuse what is not here, and tests hold the example file
 //! and the documentation against it.
 
-pub(super) const FILE: &[&str] =
-    &["server", "store", "drain", "defaults", "rule_pack", "limits", "remote_write", "apps", "receivers", "rules"];
+pub(super) const FILE: &[&str] = &[
+    "server",
+    "store",
+    "drain",
+    "defaults",
+    "rule_pack",
+    "limits",
+    "sign_in",
+    "oidc",
+    "remote_write",
+    "apps",
+    "receivers",
+    "rules",
+];
 pub(super) const SERVER: &[&str] = &["listen", "public_url", "environment"];
 pub(super) const STORE: &[&str] = &["url", "metrics_bytes_max"];
 pub(super) const DRAIN: &[&str] = &["enabled", "body_bytes_max"];
@@ -12,6 +24,8 @@ pub(super) const REMOTE_WRITE: &[&str] =
     &["url", "url_env", "username", "password_env", "token_env", "interval", "labels"];
 pub(super) const LIMITS: &[&str] =
     &["apps", "groups_per_rule", "drain_requests", "api_token_requests_per_min", "api_address_requests_per_min"];
+pub(super) const SIGN_IN: &[&str] = &["trust_forwarded"];
+pub(super) const OIDC: &[&str] = &["issuer", "client_id", "name", "scopes", "groups_claim", "default_role", "roles"];
 pub(super) const APP: &[&str] = &["name", "drain_tokens"];
 pub(super) const RECEIVER: &[&str] = &["name", "slack", "webhook", "log"];
 pub(super) const SLACK: &[&str] = &["channel", "token_env"];
@@ -59,6 +73,8 @@ const TABLES: &[(&str, &[&str])] = &[
     ("rule_pack", RULE_PACK),
     ("limits", LIMITS),
     ("remote_write", REMOTE_WRITE),
+    ("sign_in", SIGN_IN),
+    ("oidc", OIDC),
     ("apps", APP),
     ("receivers", RECEIVER),
     ("receivers.slack", SLACK),

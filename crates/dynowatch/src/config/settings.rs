@@ -126,6 +126,9 @@ impl Settings {
             SLACK_API_URL.to_owned(),
         );
         let api_tokens = picker.secrets(env::API_TOKEN);
+        for name in [env::SECRET_KEY, env::OIDC_SECRET] {
+            picker.variable(name, variables.value(name).map(|_| "set".to_owned()));
+        }
         let dyno = variables.value(env::DYNO);
         picker.variable(env::DYNO, dyno.clone().map(|name| shortened(&name)));
         picker.variable(env::SLACK_TOKEN, variables.value(env::SLACK_TOKEN).map(|_| "set".to_owned()));

@@ -2,6 +2,7 @@
 
 use std::fmt;
 use std::ops::Deref;
+use std::path::Path;
 
 use super::reader::shortened;
 
@@ -125,6 +126,15 @@ impl Deref for DatabaseUrl {
     type Target = str;
     fn deref(&self) -> &str {
         &self.0
+    }
+}
+
+impl DatabaseUrl {
+    /// The file of a SQLite store.
+    #[must_use]
+    pub fn sqlite_path(&self) -> Option<&Path> {
+        let path = self.0.strip_prefix("sqlite://").or_else(|| self.0.strip_prefix("sqlite:"))?;
+        Some(Path::new(path.split('?').next().unwrap_or(path)))
     }
 }
 

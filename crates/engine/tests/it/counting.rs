@@ -285,11 +285,11 @@ pub(crate) async fn closing_by_key_touches_no_other(on: On) {
     stage.told(&["0:00 operator: [firing] h12 on shop", "0:00 operator: [firing] h12 on mail"]);
     let engine = stage.engine();
     for unknown in ["h12/nobody", "nothing/shop", "h12/shop/dyno=web.1"] {
-        assert!(!engine.close_alert(unknown, "ops").await.unwrap(), "{unknown}: nothing to do is success");
+        assert!(!engine.close_alert(unknown, &ops()).await.unwrap(), "{unknown}: nothing to do is success");
     }
     stage.until("1:00").await;
-    assert!(engine.close_alert("h12/shop", "ops").await.unwrap());
-    assert!(!engine.close_alert("h12/shop", "ops").await.unwrap(), "closed already");
+    assert!(engine.close_alert("h12/shop", &ops()).await.unwrap());
+    assert!(!engine.close_alert("h12/shop", &ops()).await.unwrap(), "closed already");
     stage.passes().await;
     stage.told(&["1:00 operator: [resolved] h12 on shop"]);
     let alerts = stage.alerts().await;
@@ -304,7 +304,7 @@ pub(crate) async fn a_rule_is_switched_off_for_a_while(on: On) {
     let mut stage = Stage::with(on, vec![Rule { send_resolved: true, ..h12_rule() }, worker_timeout_rule()]).await;
     stage.post("0:00", "shop", &["0:00"; 4].map(h12)).await;
     stage.told(&["0:00 operator: [firing] h12 on shop"]);
-    assert_eq!(stage.engine().disable_rule("h12", seconds(1_200), "ops").await.unwrap(), at("20:00"));
+    assert_eq!(stage.engine().disable_rule("h12", seconds(1_200), &ops()).await.unwrap(), at("20:00"));
     stage.passes().await;
     assert_eq!(stage.alert().await.row.resolve_reason, Some(ResolveReason::RuleGone));
     stage.post("6:00", "shop", &["6:00"; 4].map(h12)).await;
@@ -317,9 +317,9 @@ pub(crate) async fn a_rule_is_switched_off_for_a_while(on: On) {
     stage.post("20:20", "shop", &["20:20"; 4].map(h12)).await;
     stage.told(&["20:20 operator: [firing] h12 on shop"]);
     // Switched on again before its time.
-    stage.engine().disable_rule("h12", seconds(3_600), "ops").await.unwrap();
+    stage.engine().disable_rule("h12", seconds(3_600), &ops()).await.unwrap();
     stage.until("26:00").await;
-    assert!(stage.engine().enable_rule("h12").await.unwrap());
+    assert!(stage.engine().enable_rule("h12", &ops()).await.unwrap());
     stage.post("26:00", "shop", &["26:00"; 4].map(h12)).await;
     stage.told(&["26:00 operator: [firing] h12 on shop"]);
     stage.until("37:00").await;
@@ -336,7 +336,7 @@ pub(crate) async fn an_adopted_app_keeps_its_state_when_renamed(on: On) {
     stage.until("0:30").await;
     let adopted = stage.engine().app_of_token(token).await.unwrap();
     assert_eq!(adopted.host_hint.as_deref(), Some("shop.example.com"), "a hint for naming it");
-    stage.engine().rename_app(token, "store-front").await.unwrap();
+    stage.engine().rename_app(token, "store-front", &ops()).await.unwrap();
     let renamed = stage.engine().app_of_token(token).await.unwrap();
     assert_eq!((renamed.id, renamed.name.as_str()), (app.id, "store-front"));
     stage.post_to(&renamed, None, &[h12("0:30")]).await.unwrap();
@@ -363,4 +363,9 @@ pub(crate) async fn the_clock_goes_backwards(on: On) {
     stage.until("40:30").await;
     stage.told(&["40:00 operator: [resolved] h12 on shop"]);
     stage.end().await;
+}
+
+/// Someone at the machine.
+fn ops() -> dynowatch_domain::account::audit::Actor {
+    dynowatch_domain::account::audit::Actor::here("ops")
 }

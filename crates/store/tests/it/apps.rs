@@ -4,16 +4,16 @@ use dynowatch_domain::AppId;
 use dynowatch_store::StoreError;
 use dynowatch_store::apps::AppOrigin;
 
-use crate::bed::{Bed, id, t};
+use crate::bed::{Bed, act, id, t};
 
 pub(crate) async fn names_and_renames(bed: &Bed) {
     let shop = bed.app("shop").await;
     assert_eq!(bed.app("shop").await, shop);
     let blog = bed.app("blog").await;
-    let error = bed.store.rename_app(blog, "shop").await.unwrap_err();
+    let error = bed.store.rename_app(blog, "shop", &act(), t(1)).await.unwrap_err();
     assert!(matches!(&error, StoreError::Conflict(text) if text.contains("shop")), "{error}");
-    assert!(matches!(bed.store.rename_app(AppId(id()), "x").await.unwrap_err(), StoreError::NotFound(_)));
-    bed.store.rename_app(blog, "diary").await.unwrap();
+    assert!(matches!(bed.store.rename_app(AppId(id()), "x", &act(), t(1)).await.unwrap_err(), StoreError::NotFound(_)));
+    bed.store.rename_app(blog, "diary", &act(), t(1)).await.unwrap();
     bed.store.set_host_hint(blog, "diary.example.com").await.unwrap();
     let apps = bed.store.apps().await.unwrap();
     assert_eq!(apps.iter().map(|app| app.name.as_str()).collect::<Vec<_>>(), ["diary", "shop"]);
@@ -38,7 +38,7 @@ pub(crate) async fn adoption_is_one_app_under_races(bed: &Bed) {
     ids.dedup();
     assert_eq!(ids.len(), 1);
     // Renamed, it is still the app of its token.
-    bed.store.rename_app(ids[0], "shop").await.unwrap();
+    bed.store.rename_app(ids[0], "shop", &act(), t(1)).await.unwrap();
     let again = bed.store.adopt_app(AppId(id()), "d.1", "d.1", AppOrigin::Adopted, t(9)).await.unwrap();
     assert_eq!((again.id, again.name.as_str(), again.created_at), (ids[0], "shop", t(0)));
     assert_eq!(bed.store.apps().await.unwrap().len(), 1);

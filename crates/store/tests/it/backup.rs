@@ -10,7 +10,7 @@ use dynowatch_store::apps::AppOrigin;
 use dynowatch_store::levels::LevelRow;
 use dynowatch_store::{Changes, Store, StoreError, TrackChange};
 
-use crate::bed::{Bed, change, counted, firing, id, key, line, t};
+use crate::bed::{Bed, act, change, counted, firing, id, key, line, t, token};
 
 async fn fill(bed: &Bed) -> AlertId {
     let key = key(bed.app("shop").await, "h12");
@@ -27,7 +27,7 @@ async fn fill(bed: &Bed) -> AlertId {
     bed.save(t(2), changes).await;
     bed.store.claim_deliveries(t(2), "w", 1, &[]).await.unwrap();
     bed.store.adopt_app(AppId(id()), "d.1", "d.1", AppOrigin::Adopted, t(0)).await.unwrap();
-    bed.store.create_api_token(id(), "ci", &[0, 255, 10], t(0)).await.unwrap();
+    bed.store.create_api_token(&token(id(), "ci", 255), None, &act(), t(0)).await.unwrap();
     let bucket = Bucket { at: t(0), total: 7, matched: 1 };
     let rows: Vec<LevelRow> =
         (0..250).map(|n| LevelRow { rule: format!("r{n}"), app: key.app, group: Group::default(), bucket }).collect();

@@ -18,6 +18,24 @@ use dynowatch_testkit::postgres::TestDatabase;
 use tempfile::TempDir;
 use uuid::Uuid;
 
+/// An entry of the audit log, for what needs one.
+pub(crate) fn act() -> dynowatch_domain::account::audit::Act {
+    dynowatch_domain::account::audit::Actor::here("test").did("test.act", "")
+}
+
+/// A token of the API that may everything.
+pub(crate) fn token(id: Uuid, name: &str, hash: u8) -> dynowatch_store::tokens::NewApiToken {
+    let scopes = dynowatch_domain::account::Scopes::all();
+    dynowatch_store::tokens::NewApiToken {
+        id,
+        name: name.into(),
+        hash: [hash; 32],
+        scopes,
+        expires_at: None,
+        user: None,
+    }
+}
+
 /// A store of its own for one test.
 pub(crate) struct Bed {
     pub(crate) store: Store,

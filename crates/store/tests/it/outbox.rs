@@ -6,7 +6,7 @@ use dynowatch_domain::{AlertId, DeliveryId, Timestamp};
 use dynowatch_store::deliveries::{Claimed, DeliveryCursor, DeliveryFilter};
 use dynowatch_store::{Changes, NewDelivery, ResolveNotice, ResolvedAlert};
 
-use crate::bed::{Bed, facts, firing_to, id, key, notice, t};
+use crate::bed::{Bed, act, facts, firing_to, id, key, notice, t};
 
 fn accepted() -> Outcome {
     Outcome::Accepted { detail: "ok\0".into() }
@@ -224,7 +224,7 @@ pub(crate) async fn pages_of_deliveries(bed: &Bed) {
 
 pub(crate) async fn a_test_message(bed: &Bed) {
     let new = DeliveryId(id());
-    bed.store.insert_test_delivery(new, "ops", &notice(NoticeKind::Test, None), t(0)).await.unwrap();
+    bed.store.insert_test_delivery(new, "ops", &notice(NoticeKind::Test, None), &act(), t(0)).await.unwrap();
     let claimed = claim_one(bed, t(0)).await;
     assert_eq!((claimed.outgoing.id, claimed.outgoing.notice.clone()), (new, notice(NoticeKind::Test, None)));
     assert!(accept(bed, &claimed, t(1)).await);

@@ -11,30 +11,34 @@ use dynowatch_domain::{AppId, Timestamp};
 use dynowatch_store::levels::LevelRow;
 use dynowatch_store::objects::{Object, ObjectKind};
 use dynowatch_store::rules::RuleOverride;
+use dynowatch_store::tokens::NewApiToken;
 use dynowatch_store::{Changes, EvaluateRequest, ResolvedAlert, StoreError, TrackChange};
 
-use crate::bed::{Bed, change, counted, facts, firing_to, id, key, line, t};
+use crate::bed::{Bed, act, change, counted, facts, firing_to, id, key, line, t, token};
 
 pub(crate) async fn api_tokens(bed: &Bed) {
-    let token = id();
-    bed.store.create_api_token(token, "ci", b"hash", t(0)).await.unwrap();
-    for (name, hash) in [("ci", b"other"), ("other", b"hash\0")] {
-        let done = bed.store.create_api_token(id(), name, hash, t(0)).await;
+    let ours = id();
+    let new = NewApiToken { expires_at: Some(t(85)), ..token(ours, "ci", 1) };
+    bed.store.create_api_token(&new, None, &act(), t(0)).await.unwrap();
+    for (name, hash) in [("ci", 2), ("other", 3)] {
+        let done = bed.store.create_api_token(&token(id(), name, hash), None, &act(), t(0)).await;
         assert_eq!(matches!(done, Err(StoreError::Conflict(_))), name == "ci", "{done:?}");
     }
-    assert_eq!(bed.store.find_api_token(b"nothing", t(0)).await.unwrap(), None);
+    assert_eq!(bed.store.find_api_token(&[9; 32], t(0)).await.unwrap(), None);
     let used = |seconds| async move {
-        bed.store.find_api_token(b"hash", t(seconds)).await.unwrap().map(|token| token.last_used_at)
+        bed.store.find_api_token(&[1; 32], t(seconds)).await.unwrap().map(|token| token.last_used_at)
     };
     assert_eq!(used(10).await, Some(None));
     assert_eq!(used(69).await, Some(Some(t(10))));
     assert_eq!(used(70).await, Some(Some(t(10))));
     assert_eq!(used(71).await, Some(Some(t(70))));
-    assert!(bed.store.revoke_api_token("ci", t(80)).await.unwrap());
-    assert!(!bed.store.revoke_api_token("ci", t(81)).await.unwrap());
-    assert_eq!(used(90).await, None);
+    assert!(used(84).await.is_some());
+    assert_eq!(used(85).await, None, "it is over");
+    assert!(bed.store.revoke_api_token("ci", &act(), t(80)).await.unwrap());
+    assert!(!bed.store.revoke_api_token("ci", &act(), t(81)).await.unwrap());
+    assert_eq!(used(82).await, None);
     let all = bed.store.api_tokens().await.unwrap();
-    assert_eq!((all[0].id, all[0].name.as_str(), all[0].revoked_at), (token, "ci", Some(t(80))));
+    assert_eq!((all[0].id, all[0].name.as_str(), all[0].revoked_at), (ours, "ci", Some(t(80))));
 }
 
 pub(crate) async fn objects_of_the_console(bed: &Bed) {
@@ -74,12 +78,12 @@ pub(crate) async fn objects_of_the_console(bed: &Bed) {
 pub(crate) async fn rules_are_quiet_for_a_while(bed: &Bed) {
     let quiet =
         |until| RuleOverride { rule: "h12".into(), disabled_until: t(until), by_whom: "dev".into(), created_at: t(0) };
-    bed.store.disable_rule(&quiet(10)).await.unwrap();
-    bed.store.disable_rule(&quiet(20)).await.unwrap();
+    bed.store.disable_rule(&quiet(10), &act()).await.unwrap();
+    bed.store.disable_rule(&quiet(20), &act()).await.unwrap();
     assert_eq!(bed.store.disabled_rules(t(19)).await.unwrap(), [quiet(20)]);
     assert_eq!(bed.store.disabled_rules(t(20)).await.unwrap(), []);
-    assert!(bed.store.enable_rule("h12").await.unwrap());
-    assert!(!bed.store.enable_rule("h12").await.unwrap());
+    assert!(bed.store.enable_rule("h12", &act(), t(1)).await.unwrap());
+    assert!(!bed.store.enable_rule("h12", &act(), t(1)).await.unwrap());
     assert_eq!(bed.store.disabled_rules(t(0)).await.unwrap(), []);
 }
 

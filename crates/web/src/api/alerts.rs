@@ -14,7 +14,7 @@ use utoipa::{IntoParams, ToSchema};
 use super::deliveries::{DeliverySummary, summary as delivery_summary};
 use super::error::{ApiError, ErrorBody};
 use super::{Asked, Named, Page, Sent, Time, id, limit, time_and_id, time_cursor};
-use crate::auth::Actor;
+use crate::auth::{Actor, Reach};
 use crate::router::Web;
 use crate::show::{decision, decision_name, masked, masked_bytes, measured, resolved_because};
 
@@ -170,8 +170,10 @@ pub(crate) struct Resolved {
     (status = 400, description = "A parameter is wrong.", body = ErrorBody)))]
 pub(crate) async fn list(
     State(web): State<Arc<Web>>,
+    reach: Reach,
     Asked(query): Asked<AlertsQuery>,
 ) -> Result<Json<Page<AlertSummary>>, ApiError> {
+    reach.asked(query.app.as_deref())?;
     let limit = limit(query.limit)?;
     let state = query
         .state
@@ -206,8 +208,13 @@ pub(crate) async fn list(
 #[utoipa::path(get, path = "/api/v1/alerts/{id}", tag = "alerts", params(("id" = String, Path, description = "The alert's id.")), responses(
     (status = 200, description = "The alert.", body = AlertDetail),
     (status = 404, description = "No such alert.", body = ErrorBody)))]
-pub(crate) async fn show(State(web): State<Arc<Web>>, Named(given): Named) -> Result<Json<AlertDetail>, ApiError> {
+pub(crate) async fn show(
+    State(web): State<Arc<Web>>,
+    reach: Reach,
+    Named(given): Named,
+) -> Result<Json<AlertDetail>, ApiError> {
     let alert = web.engine.store().alert(AlertId(id(&given, "alert")?)).await?;
+    reach.app(&alert.row.app_name)?;
     let details = &alert.row.details;
     let mask = |text: &str| masked(&web.engine, text);
     Ok(Json(AlertDetail {
@@ -241,14 +248,16 @@ pub(crate) async fn show(State(web): State<Arc<Web>>, Named(given): Named) -> Re
 pub(crate) async fn resolve(
     State(web): State<Arc<Web>>,
     actor: Actor,
+    reach: Reach,
     Sent(Resolve { key }): Sent<Resolve>,
 ) -> Result<Json<Resolved>, ApiError> {
     let meant = unmasked(&web, &key).await?;
+    reach.asked(meant.split('/').nth(1))?;
     let was_open = match web.engine.close_alert(&meant, &actor.0).await {
         Err(OperateError::BadKey(_)) => return Err(OperateError::BadKey(key).into()),
         outcome => outcome?,
     };
-    tracing::info!(actor = actor.0, key, was_open, "alert closed by key");
+    tracing::info!(actor = actor.0.name, key, was_open, "alert closed by key");
     Ok(Json(Resolved { key, was_open }))
 }
 

@@ -16,7 +16,7 @@ use utoipa::{IntoParams, ToSchema};
 
 use super::error::{ApiError, ErrorBody};
 use super::{Asked, Named, Page, Sent, Time, by_name};
-use crate::auth::Actor;
+use crate::auth::{Actor, Reach};
 use crate::router::Web;
 use crate::show::{masked, shortened};
 
@@ -185,9 +185,11 @@ pub(crate) const STATUS_CLASSES: [&str; 6] = ["none", "1xx", "2xx", "3xx", "4xx"
     (status = 400, description = "A parameter is wrong.", body = ErrorBody)))]
 pub(crate) async fn list(
     State(web): State<Arc<Web>>,
+    reach: Reach,
     Asked(query): Asked<AppsQuery>,
 ) -> Result<Json<Page<AppSummary>>, ApiError> {
-    let stored = web.engine.store().apps().await?;
+    let mut stored = web.engine.store().apps().await?;
+    stored.retain(|app| reach.app(&app.name).is_ok());
     let (apps, next_cursor) = by_name(stored, |app| &app.name, query.limit, query.cursor.as_deref())?;
     Ok(Json(Page { items: apps.iter().map(|app| summary(&web, app)).collect(), next_cursor }))
 }
@@ -196,7 +198,12 @@ pub(crate) async fn list(
 #[utoipa::path(get, path = "/api/v1/apps/{name}", tag = "apps", params(("name" = String, Path, description = "The app's name.")), responses(
     (status = 200, description = "The app.", body = AppDetail),
     (status = 404, description = "No app of that name.", body = ErrorBody)))]
-pub(crate) async fn show(State(web): State<Arc<Web>>, Named(name): Named) -> Result<Json<AppDetail>, ApiError> {
+pub(crate) async fn show(
+    State(web): State<Arc<Web>>,
+    reach: Reach,
+    Named(name): Named,
+) -> Result<Json<AppDetail>, ApiError> {
+    reach.app(&name)?;
     detail(&web, &name).await.map(Json)
 }
 
@@ -209,11 +216,13 @@ pub(crate) async fn show(State(web): State<Arc<Web>>, Named(name): Named) -> Res
 pub(crate) async fn rename(
     State(web): State<Arc<Web>>,
     actor: Actor,
+    reach: Reach,
     Named(from): Named,
     Sent(to): Sent<Rename>,
 ) -> Result<Json<AppDetail>, ApiError> {
-    web.engine.rename_app(&from, &to.name).await?;
-    tracing::info!(actor = actor.0, from, to = to.name, "app renamed");
+    reach.app(&from)?;
+    web.engine.rename_app(&from, &to.name, &actor.0).await?;
+    tracing::info!(actor = actor.0.name, from, to = to.name, "app renamed");
     detail(&web, &to.name).await.map(Json)
 }
 

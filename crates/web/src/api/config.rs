@@ -30,7 +30,8 @@ pub(crate) struct Reloaded {
     (status = 422, description = "It has errors, all of them in `detail`; the old one stays in force.", body = ErrorBody),
     (status = 503, description = "It cannot be read now.", body = ErrorBody)))]
 pub(crate) async fn reload(State(web): State<Arc<Web>>, actor: Actor) -> Result<Json<Reloaded>, ApiError> {
-    tracing::info!(actor = actor.0, "the configuration is to be read again");
+    tracing::info!(actor = actor.0.name, "the configuration is to be read again");
+    web.engine.store().audit(&actor.0.did("config.reload", ""), web.engine.now()).await?;
     let (reply, outcome) = oneshot::channel();
     let busy = |message: &str| ApiError::new(StatusCode::SERVICE_UNAVAILABLE, "busy", message);
     web.reload

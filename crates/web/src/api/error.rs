@@ -18,8 +18,8 @@ pub(crate) struct ErrorBody {
 /// What went wrong.
 #[derive(Debug, Serialize, ToSchema)]
 pub(crate) struct ErrorInfo {
-    /// One of `bad_request`, `unauthorized`, `not_found`, `method_not_allowed`, `conflict`, `too_large`,
-    /// `too_many_requests`, `config_invalid`, `store_away`, `store_full`, `busy`, `internal`.
+    /// One of `bad_request`, `unauthorized`, `forbidden`, `not_found`, `method_not_allowed`, `conflict`,
+    /// `too_large`, `too_many_requests`, `config_invalid`, `store_away`, `store_full`, `busy`, `internal`.
     code: &'static str,
     /// In words.
     message: String,

@@ -26,7 +26,7 @@ use serde::{Serialize, Serializer};
 use utoipa::ToSchema;
 use uuid::Uuid;
 
-use crate::auth::Actor;
+use crate::auth::{Actor, Reach};
 use error::ApiError;
 
 /// Items of a page, unless the request says otherwise.
@@ -144,7 +144,7 @@ impl<S: Send + Sync> FromRequestParts<S> for Named {
     }
 }
 
-/// A JSON body. Its content type is not looked at: whoever sends a token means it.
+/// A JSON body. Its content type is not looked at: whoever sends a token means it, and without one `auth` looks.
 pub(crate) struct Sent<T>(pub(crate) T);
 
 impl<S: Send + Sync, T: DeserializeOwned> FromRequest<S> for Sent<T> {
@@ -173,6 +173,16 @@ impl<S: Send + Sync> FromRequestParts<S> for Actor {
             .get::<Self>()
             .cloned()
             .ok_or_else(|| ApiError::new(StatusCode::UNAUTHORIZED, "unauthorized", "send a token"))
+    }
+}
+
+/// What who asks may; put there by [`crate::auth::token_required`].
+impl<S: Send + Sync> FromRequestParts<S> for Reach {
+    type Rejection = ApiError;
+
+    async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, ApiError> {
+        let found = parts.extensions.get::<Self>().cloned();
+        found.ok_or_else(|| ApiError::new(StatusCode::UNAUTHORIZED, "unauthorized", "send a token"))
     }
 }
 

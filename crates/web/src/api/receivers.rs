@@ -83,7 +83,7 @@ pub(crate) async fn test(
     actor: Actor,
     Named(name): Named,
 ) -> Result<(StatusCode, Json<Testing>), ApiError> {
-    let delivery = web.engine.test_receiver(&name).await?;
-    tracing::info!(actor = actor.0, receiver = name, %delivery, "test message intended");
+    let delivery = web.engine.test_receiver(&name, &actor.0).await?;
+    tracing::info!(actor = actor.0.name, receiver = name, %delivery, "test message intended");
     Ok((StatusCode::ACCEPTED, Json(Testing { delivery: delivery.to_string() })))
 }

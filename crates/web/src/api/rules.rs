@@ -167,7 +167,7 @@ pub(crate) async fn disable(
         )));
     }
     let until = web.engine.disable_rule(&name, lasting, &actor.0).await?;
-    tracing::info!(actor = actor.0, rule = name, %until, "rule switched off for a while");
+    tracing::info!(actor = actor.0.name, rule = name, %until, "rule switched off for a while");
     one(&web, &name).await.map(Json)
 }
 
@@ -180,8 +180,8 @@ pub(crate) async fn enable(
     actor: Actor,
     Named(name): Named,
 ) -> Result<Json<RuleInfo>, ApiError> {
-    let was_off = web.engine.enable_rule(&name).await?;
-    tracing::info!(actor = actor.0, rule = name, was_off, "rule switched on again");
+    let was_off = web.engine.enable_rule(&name, &actor.0).await?;
+    tracing::info!(actor = actor.0.name, rule = name, was_off, "rule switched on again");
     one(&web, &name).await.map(Json)
 }
 

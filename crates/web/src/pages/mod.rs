@@ -23,6 +23,7 @@ pub(crate) mod overview;
 pub(crate) mod palette;
 #[expect(dead_code, reason = "the pages with numbers and charts build on its other half")]
 pub(crate) mod parts;
+pub(crate) mod plain;
 #[expect(dead_code, reason = "the pages with charts build on it")]
 pub(crate) mod range;
 pub(crate) mod receivers;

@@ -1,5 +1,6 @@
 //! Who may see what: from where, with which token, through which proxy.
 
+use dynowatch_domain::account::audit::Actor;
 use http::{Method, StatusCode};
 
 use crate::site::{Site, TOKEN};
@@ -7,39 +8,40 @@ use crate::site::{Site, TOKEN};
 const LOCAL: &str = "127.0.0.1:40000";
 const REMOTE: &str = "203.0.113.9:40000";
 
-fn basic(password: &str) -> String {
-    format!("Basic {}", data_encoding::BASE64.encode(format!("anyone:{password}").as_bytes()))
-}
-
 #[tokio::test]
 async fn the_matrix() {
     let site = Site::open().await;
     site.token("phone", "stored-token-1").await;
     let (bearer, stored) = (format!("Bearer {TOKEN}"), "Bearer stored-token-1".to_owned());
-    let (good_basic, bad_basic) = (basic(TOKEN), basic("nonsense"));
-    // peer, headers, then whether: a page, the metrics, the API, readiness in full.
+    let basic = format!("Basic {}", data_encoding::BASE64.encode(format!("anyone:{TOKEN}").as_bytes()));
+    // peer, headers, then whether, while nobody has an account: a page, the metrics, the API, readiness in full.
     type Case<'a> = (&'a str, &'a str, &'a [(&'a str, &'a str)], [bool; 4]);
-    let cases: [Case<'_>; 12] = [
-        ("local", LOCAL, &[], [true, true, false, true]),
+    let cases: [Case<'_>; 11] = [
+        ("local", LOCAL, &[], [true, true, true, true]),
         ("local, bearer", LOCAL, &[("authorization", &bearer)], [true, true, true, true]),
+        ("local, wrong bearer", LOCAL, &[("authorization", "Bearer nonsense")], [true, true, false, true]),
         ("local by a foreign name", LOCAL, &[("host", "evil.example")], [false, false, false, false]),
         ("forwarded", LOCAL, &[("x-forwarded-for", "203.0.113.9")], [false, false, false, false]),
         (
             "forwarded, bearer",
             LOCAL,
             &[("x-forwarded-for", "203.0.113.9"), ("authorization", &bearer)],
-            [true, true, true, true],
+            [false, true, true, true],
         ),
         ("remote", REMOTE, &[], [false, false, false, false]),
         ("remote that claims to be local", REMOTE, &[("x-forwarded-for", "127.0.0.1")], [false, false, false, false]),
-        ("remote, bearer", REMOTE, &[("authorization", &bearer)], [true, true, true, true]),
-        ("remote, bearer of the store", REMOTE, &[("authorization", &stored)], [true, true, true, true]),
-        ("remote, basic", REMOTE, &[("authorization", &good_basic)], [true, true, false, true]),
-        ("remote, wrong basic", REMOTE, &[("authorization", &bad_basic)], [false, false, false, false]),
-        ("remote, wrong bearer", REMOTE, &[("authorization", "Bearer nonsense")], [false, false, false, false]),
+        ("remote, bearer", REMOTE, &[("authorization", &bearer)], [false, true, true, true]),
+        ("remote, bearer of the store", REMOTE, &[("authorization", &stored)], [false, true, true, true]),
+        ("remote, basic", REMOTE, &[("authorization", &basic)], [false, false, false, false]),
     ];
     for (name, peer, headers, [page, metrics, api, ready]) in cases {
-        for (path, may) in [("/", page), ("/deliveries", page), ("/metrics", metrics), ("/api/v1/apps", api)] {
+        for path in ["/", "/deliveries"] {
+            let answer = site.ask(Method::GET, path, peer, headers, "").await;
+            let want = if page { StatusCode::OK } else { StatusCode::SEE_OTHER };
+            assert_eq!(answer.status, want, "{name}: {path}");
+            assert_eq!(answer.header("location").starts_with("/sign-in"), !page, "{name}: {path}");
+        }
+        for (path, may) in [("/metrics", metrics), ("/api/v1/apps", api)] {
             let answer = site.ask(Method::GET, path, peer, headers, "").await;
             let want = if may { StatusCode::OK } else { StatusCode::UNAUTHORIZED };
             assert_eq!(answer.status, want, "{name}: {path}");
@@ -59,7 +61,13 @@ async fn a_revoked_token_opens_nothing() {
     let site = Site::open().await;
     site.token("phone", "stored-token-1").await;
     assert_eq!(site.api_as("stored-token-1", Method::GET, "/api/v1/apps", "").await.status, StatusCode::OK);
-    assert!(site.engine.store().revoke_api_token("phone", site.engine.now()).await.unwrap());
+    assert!(
+        site.engine
+            .store()
+            .revoke_api_token("phone", &Actor::here("test").did("token.revoke", "phone"), site.engine.now())
+            .await
+            .unwrap()
+    );
     assert_eq!(site.api_as("stored-token-1", Method::GET, "/api/v1/apps", "").await.status, StatusCode::UNAUTHORIZED);
     for odd in ["", " ", "ü", &"x".repeat(5_000)] {
         assert_eq!(
@@ -70,12 +78,12 @@ async fn a_revoked_token_opens_nothing() {
     }
 }
 
-/// The page asks for a password in the browser's own way, the API for a token in JSON.
+/// The page leads to the sign-in and back, the API asks for a token in JSON.
 #[tokio::test]
 async fn each_is_refused_in_its_own_form() {
     let site = Site::open().await;
     let page = site.ask(Method::GET, "/alerts/x", REMOTE, &[], "").await;
-    assert!(page.header("www-authenticate").starts_with("Basic ") && page.text.contains("Sign in"), "{}", page.text);
+    assert_eq!((page.status, page.header("location")), (StatusCode::SEE_OTHER, "/sign-in?next=/alerts/x"));
     let api = site.ask(Method::GET, "/api/v1/alerts", REMOTE, &[], "").await;
     assert!(api.header("www-authenticate").starts_with("Bearer "));
     assert_eq!(api.json()["error"]["code"], "unauthorized");
@@ -90,6 +98,8 @@ async fn every_answer_is_guarded() {
         "/",
         "/deliveries",
         "/nowhere",
+        "/sign-in",
+        "/setup/nonsense",
         "/api/v1/apps",
         "/api/v1/openapi.json",
         "/healthz",
@@ -109,5 +119,7 @@ async fn every_answer_is_guarded() {
             ("nosniff", "no-store"),
             "{path}"
         );
+        assert_eq!(answer.header("cross-origin-opener-policy"), "same-origin", "{path}");
+        assert_eq!(answer.header("referrer-policy"), "no-referrer", "{path}");
     }
 }

@@ -2,7 +2,9 @@
 #![expect(clippy::unwrap_used, clippy::panic, reason = "test code: a broken expectation ends the test")]
 
 mod access;
+mod accounts;
 mod api;
+mod browser;
 mod composer;
 mod documented;
 mod drain;

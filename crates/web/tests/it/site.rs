@@ -6,16 +6,19 @@ use std::sync::Arc;
 
 use axum::Router;
 use axum::body::Body;
+use dynowatch_domain::account::Scopes;
+use dynowatch_domain::account::audit::Actor;
 use dynowatch_domain::mask::Masker;
 use dynowatch_domain::rule::{Condition, GroupBy, MatchSpec, Rule};
 use dynowatch_domain::{Clock as _, rule_pack};
 use dynowatch_engine::{Engine, EngineOptions, Limits, Loops, Settings, Taken};
 use dynowatch_notify::{ReceiverKind, ReceiverSpec, Receivers};
+use dynowatch_store::tokens::NewApiToken;
 use dynowatch_store::{Store, StoreOptions};
 use dynowatch_testkit::clock::TestClock;
 use dynowatch_web::drain::{Drain, DrainSettings};
 use dynowatch_web::server::Peer;
-use dynowatch_web::{ApiLimits, ReloadRequest, WebOptions, router, token_hash};
+use dynowatch_web::{AccountOptions, ApiLimits, ReloadRequest, WebOptions, router, token_hash};
 use http::{HeaderMap, Method, Request, StatusCode};
 use http_body_util::BodyExt as _;
 use tempfile::TempDir;
@@ -90,6 +93,11 @@ pub(crate) fn rules() -> Vec<Rule> {
     vec![h12, by_path, silent, off]
 }
 
+/// Signing in with a key for seeds, and no proxy.
+pub(crate) fn account_options() -> AccountOptions {
+    AccountOptions { trust_forwarded: false, secret_keys: vec![[7; 32]], oidc: None }
+}
+
 impl Site {
     pub(crate) async fn open() -> Self {
         Self::with(rules()).await
@@ -106,6 +114,27 @@ impl Site {
     }
 
     pub(crate) async fn limited(folder: TempDir, url: &str, rules: Vec<Rule>, limits: ApiLimits) -> Self {
+        Self::made(folder, url, rules, limits, None, account_options()).await
+    }
+
+    pub(crate) async fn signing_in(
+        folder: TempDir,
+        url: &str,
+        rules: Vec<Rule>,
+        public_url: Option<String>,
+        options: AccountOptions,
+    ) -> Self {
+        Self::made(folder, url, rules, ApiLimits::default(), public_url, options).await
+    }
+
+    async fn made(
+        folder: TempDir,
+        url: &str,
+        rules: Vec<Rule>,
+        limits: ApiLimits,
+        public_url: Option<String>,
+        options: AccountOptions,
+    ) -> Self {
         _ = rustls::crypto::ring::default_provider().install_default();
         let clock = Arc::new(TestClock::at(BEGIN));
         let store = Store::open(&StoreOptions::new(url)).await.unwrap();
@@ -118,7 +147,7 @@ impl Site {
             apps: vec![("shop".into(), vec!["d.01234567-89ab-4cde-8f01-23456789abcd".into()])],
             receivers: Receivers::build(&[log], &[]).unwrap(),
             masker: Masker::with_values(vec![KNOWN_SECRET.to_owned()]),
-            public_url: None,
+            public_url,
             compose: Some(Arc::new(crate::composer::Composer::new(folder.path(), rules.clone()))),
         };
         let (engine, loops) = Engine::start(EngineOptions {
@@ -148,6 +177,7 @@ impl Site {
             reload,
             environment: Some("production".to_owned()),
             stop: stopped,
+            accounts: options,
         });
         Self { stop, engine, drain, router, clock, reloads, folder, _loops: loops }
     }
@@ -198,7 +228,10 @@ impl Site {
     /// Makes a token in the store.
     pub(crate) async fn token(&self, name: &str, token: &str) {
         let id = uuid::Uuid::from_u128(u128::from_be_bytes(token_hash(token)[..16].try_into().unwrap()));
-        self.engine.store().create_api_token(id, name, &token_hash(token), self.clock.now()).await.unwrap();
+        let scopes = Scopes::all();
+        let new = NewApiToken { id, name: name.into(), hash: token_hash(token), scopes, expires_at: None, user: None };
+        let act = Actor::here("test").did("token.create", name);
+        self.engine.store().create_api_token(&new, None, &act, self.clock.now()).await.unwrap();
     }
 
     /// Takes a batch as the drain would, and commits it.

@@ -1,0 +1,90 @@
+//! The audit log as a page, newest first, with a filter. Reading it is written into it.
+
+use std::sync::Arc;
+
+use axum::extract::{Query, State};
+use axum::response::Response;
+use dynowatch_store::audit::AuditFilter;
+use maud::html;
+use serde::Deserialize;
+
+use super::client::Client;
+use super::form::{escaped, moment, outside, page, places};
+use crate::pages::error::PageError;
+use crate::router::Web;
+use crate::viewer::SuperadminOnly;
+
+/// Entries of a page.
+const SHOWN: u32 = 100;
+
+/// Which entries.
+#[derive(Deserialize, Default)]
+pub(crate) struct Asked {
+    #[serde(default)]
+    actor: String,
+    #[serde(default)]
+    action: String,
+    #[serde(default)]
+    subject: String,
+    before: Option<i64>,
+}
+
+/// The page.
+pub(crate) async fn show(
+    State(web): State<Arc<Web>>,
+    client: Client,
+    SuperadminOnly(viewer): SuperadminOnly,
+    Query(asked): Query<Asked>,
+) -> Result<Response, PageError> {
+    let some = |text: &str| Some(text.trim().to_owned()).filter(|text| !text.is_empty());
+    let filter = AuditFilter {
+        actor: some(&asked.actor),
+        action: some(&asked.action),
+        subject: some(&asked.subject),
+        before: asked.before,
+    };
+    let (store, now) = (web.engine.store(), web.engine.now());
+    if asked.before.is_none() {
+        let act = client.actor(format!("user:{}", viewer.name)).did("audit.read", "");
+        store.audit(&act, now).await?;
+    }
+    let entries = store.audit_entries(&filter, SHOWN).await?;
+    let older = entries.last().filter(|_| entries.len() == SHOWN as usize).map(|last| {
+        let (actor, action, subject) = (escaped(&asked.actor), escaped(&asked.action), escaped(&asked.subject));
+        format!("/settings/audit?actor={actor}&action={action}&subject={subject}&before={}", last.seq)
+    });
+    let field = |name: &'static str, label: &'static str, value: &str| {
+        html! { label { (label) " " input type="text" name=(name) value=(value) autocomplete="off"; } " " }
+    };
+    let content = html! {
+        (places(true))
+        form method="get" action="/settings/audit" {
+            p {
+                (field("actor", "Who", &asked.actor))
+                (field("action", "What (its beginning)", &asked.action))
+                (field("subject", "To what", &asked.subject))
+                button type="submit" { "Show" }
+            }
+        }
+        table {
+            thead { tr { th scope="col" { "No." } th scope="col" { "When" } th scope="col" { "Who" } th scope="col" { "From" } th scope="col" { "What" } th scope="col" { "To what" } th scope="col" { "More" } } }
+            tbody {
+                @for entry in &entries {
+                    tr {
+                        td { (entry.seq) }
+                        td { (moment(entry.at)) }
+                        td { (outside(&web, &entry.actor)) }
+                        td { (outside(&web, &entry.address)) }
+                        td { (outside(&web, &entry.action)) }
+                        td { (outside(&web, &entry.subject)) }
+                        td { (outside(&web, &entry.detail)) }
+                    }
+                }
+            }
+        }
+        @if entries.is_empty() { p { "Nothing fits." } }
+        @if let Some(older) = older { p { a href=(older) rel="next" { "Older" } } }
+        p { small { "Entries are chained by their hashes; " code { "dynowatch audit verify" } " walks the chain, " code { "dynowatch audit export" } " writes it out." } }
+    };
+    Ok(page("Audit log", &content))
+}

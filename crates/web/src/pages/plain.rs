@@ -1,0 +1,46 @@
+//! Pages that are written without knowing who looks, such as the forms of accounts: their content travels with the answer
+//! and gets its surroundings where those are known.
+
+use std::sync::Arc;
+
+use axum::extract::{FromRequestParts, Request, State};
+use axum::http::StatusCode;
+use axum::middleware::Next;
+use axum::response::{IntoResponse, Response};
+use maud::{Markup, html};
+
+use super::look::Look;
+use super::shell::{self, Head};
+use super::view::View;
+use crate::router::Web;
+use crate::viewer::Viewer;
+
+/// The content of such a page.
+#[derive(Clone)]
+struct Plain {
+    status: StatusCode,
+    title: String,
+    content: Markup,
+}
+
+/// An answer with such a page.
+pub(crate) fn page(status: StatusCode, title: &str, content: &Markup) -> Response {
+    let content = html! { h1 { (title) } (content) };
+    let mut response = (status, shell::bare_page(&Look::default(), title, &content)).into_response();
+    response.extensions_mut().insert(Plain { status, title: title.to_owned(), content });
+    response
+}
+
+/// Gives such pages their surroundings: those of every page for who is in, nothing but a frame for who is at the door.
+pub(crate) async fn surrounded(State(web): State<Arc<Web>>, request: Request, next: Next) -> Response {
+    let (mut parts, body) = request.into_parts();
+    let (look, is_in) = (Look::of(&parts), parts.extensions.get::<Viewer>().is_some());
+    // Making a view cannot fail.
+    let view = if is_in { View::from_request_parts(&mut parts, &web).await.ok() } else { None };
+    let mut response = next.run(Request::from_parts(parts, body)).await;
+    let Some(Plain { status, title, content }) = response.extensions_mut().remove::<Plain>() else { return response };
+    match view {
+        Some(view) => (status, view.page(&Head::new(&title, ""), &content)).into_response(),
+        None => (status, shell::bare_page(&look, &title, &content)).into_response(),
+    }
+}
