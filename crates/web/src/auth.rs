@@ -258,7 +258,10 @@ pub(crate) async fn reader_required(State(web): State<Arc<Web>>, request: Reques
             parts.extensions.insert(viewer);
             next.run(Request::from_parts(parts, body)).await
         }
-        Ok(None) if is_unsafe(&parts.method) => pages::error::PageError::signed_out().into_response(),
+        // What a script asks for in the background is no place to come back to.
+        Ok(None) if is_unsafe(&parts.method) || matches!(parts.uri.path(), "/events" | "/palette") => {
+            pages::error::PageError::signed_out().into_response()
+        }
         Ok(None) => lead_in(&Request::from_parts(parts, body)),
         Err(error) => pages::error::PageError::from(error).into_response(),
     }

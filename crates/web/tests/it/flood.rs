@@ -119,7 +119,7 @@ async fn guessing_is_limited_by_address() {
         is_refused(&answer, "12");
     }
     is_refused(&site.ask(Method::GET, "/", "[2001:db8::3]:1", &[("authorization", &bearer)], "").await, "12");
-    assert_eq!(site.ask(Method::GET, "/", "[2001:db8::3]:1", &[], "").await.status, StatusCode::UNAUTHORIZED);
+    assert_eq!(site.ask(Method::GET, "/", "[2001:db8::3]:1", &[], "").await.status, StatusCode::SEE_OTHER);
     for (path, details) in [("/healthz", false), ("/readyz", false)] {
         let answer = site.ask(Method::GET, path, "[2001:db8::4]:1", &[("authorization", &bearer)], "").await;
         assert_eq!((answer.status, answer.json().get("details").is_some()), (StatusCode::OK, details), "{path}");
