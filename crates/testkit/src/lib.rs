@@ -15,6 +15,7 @@ pub mod clock;
 pub mod heroku;
 pub mod http_client;
 pub mod http_fake;
+pub mod issuer;
 pub mod postgres;
 pub mod process;
 pub mod prometheus;

@@ -11,6 +11,7 @@ mod drain;
 mod flood;
 mod hostile;
 mod live;
+mod oidc;
 mod pages;
 mod raw;
 mod site;

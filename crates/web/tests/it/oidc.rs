@@ -1,0 +1,154 @@
+//! Signing in elsewhere, against an issuer that keeps state and can lie.
+
+use dynowatch_domain::account::Role;
+use dynowatch_store::audit::AuditFilter;
+use dynowatch_testkit::issuer::{CLIENT_ID, FakeIssuer, Lie, Person};
+use dynowatch_web::{AccountOptions, OidcOptions};
+use http::StatusCode;
+
+use crate::browser::Browser;
+use crate::site::{Site, account_options, rules};
+
+const SEE_OTHER: StatusCode = StatusCode::SEE_OTHER;
+const UNAUTHORIZED: StatusCode = StatusCode::UNAUTHORIZED;
+
+async fn site(issuer: &FakeIssuer) -> Site {
+    let folder = tempfile::tempdir().unwrap();
+    let url = format!("sqlite://{}", folder.path().join("store.db").display());
+    let oidc = OidcOptions {
+        issuer: issuer.url(),
+        client_id: CLIENT_ID.into(),
+        client_secret: Some("client-secret".into()),
+        name: "Team SSO".into(),
+        scopes: vec!["profile".into()],
+        groups_claim: "groups".into(),
+        roles: vec![("developers".into(), Role::Operator), ("platform".into(), Role::Superadmin)],
+        default_role: None,
+    };
+    let options = AccountOptions { trust_forwarded: true, oidc: Some(oidc), ..account_options() };
+    Site::signing_in(folder, &url, rules(), Some("https://watch.example".into()), options).await
+}
+
+fn person(subject: &str, name: &str, groups: &[&str]) -> Person {
+    Person {
+        subject: subject.into(),
+        name: name.into(),
+        groups: groups.iter().map(|group| (*group).to_owned()).collect(),
+    }
+}
+
+fn seconds(site: &Site) -> i64 {
+    site.engine.now().as_micros() / 1_000_000
+}
+
+/// The way there; gives the path of the way back.
+async fn there(browser: &mut Browser<'_>, issuer: &FakeIssuer, person: &Person) -> String {
+    let leave = browser.get("/sign-in/oidc?next=/alerts").await;
+    assert_eq!(leave.status, SEE_OTHER, "{}", leave.text);
+    let back = issuer.approve(leave.header("location"), person, seconds(browser.site));
+    back.strip_prefix("https://watch.example").unwrap().to_owned()
+}
+
+async fn why(site: &Site) -> String {
+    let filter = AuditFilter { action: Some("sign_in.failed".into()), ..AuditFilter::default() };
+    site.engine.store().audit_entries(&filter, 1).await.unwrap().remove(0).detail
+}
+
+#[tokio::test]
+async fn in_by_the_issuers_word_with_the_role_of_ones_groups() {
+    let issuer = FakeIssuer::start().await;
+    let site = site(&issuer).await;
+    Browser::elsewhere(&site, "203.0.113.1").set_up("ada").await;
+    let mut bob = Browser::elsewhere(&site, "203.0.113.2");
+    assert!(bob.get("/sign-in").await.text.contains("Team SSO"));
+    let back = there(&mut bob, &issuer, &person("sub-1", "Bob Builder", &["developers"])).await;
+    let done = bob.get(&back).await;
+    assert_eq!((done.status, done.header("location")), (SEE_OTHER, "/alerts"), "{}", done.text);
+    let me = bob.get("/settings/security").await.text;
+    assert!(me.contains("bobbuilder") && me.contains("operator"), "{me}");
+    // The groups count anew at every sign-in; the identity is the subject, whatever the name.
+    let back = there(&mut bob, &issuer, &person("sub-1", "ada", &["platform", "developers"])).await;
+    assert_eq!(bob.get(&back).await.status, SEE_OTHER);
+    let users = site.engine.store().users().await.unwrap();
+    let roles: Vec<(&str, Role)> = users.iter().map(|user| (user.name.as_str(), user.role)).collect();
+    assert_eq!(roles, [("ada", Role::Superadmin), ("bobbuilder", Role::Superadmin)]);
+    // Another subject of a known name is somebody else.
+    let mut eve = Browser::elsewhere(&site, "203.0.113.3");
+    let back = there(&mut eve, &issuer, &person("sub-2", "ada", &["developers"])).await;
+    assert_eq!(eve.get(&back).await.status, SEE_OTHER);
+    assert!(site.engine.store().user_by_name("ada-2").await.unwrap().is_some());
+    // In no group, nobody gets in, neither new nor known.
+    for subject in ["sub-1", "sub-9"] {
+        let mut cy = Browser::elsewhere(&site, "203.0.113.4");
+        let back = there(&mut cy, &issuer, &person(subject, "cy", &["sales"])).await;
+        assert_eq!((cy.get(&back).await.status, cy.jar.contains_key("__Host-dynowatch")), (UNAUTHORIZED, false));
+    }
+    assert_eq!(issuer.refused(), Vec::<String>::new());
+}
+
+#[tokio::test]
+async fn lies_open_nothing() {
+    let issuer = FakeIssuer::start().await;
+    let site = site(&issuer).await;
+    let who = person("sub-1", "bob", &["platform"]);
+    for lie in [
+        Lie::Nonce,
+        Lie::Audience,
+        Lie::TwoAudiences,
+        Lie::Expired,
+        Lie::Issuer,
+        Lie::Key,
+        Lie::Unsigned,
+        Lie::Changed,
+        Lie::Missing,
+    ] {
+        issuer.lie(lie);
+        let mut bob = Browser::elsewhere(&site, "203.0.113.2");
+        let back = there(&mut bob, &issuer, &who).await;
+        let refused = bob.get(&back).await;
+        assert_eq!((refused.status, bob.jar.contains_key("__Host-dynowatch")), (UNAUTHORIZED, false), "{lie:?}");
+        assert!(why(&site).await.starts_with("oidc: its "), "{lie:?}: {}", why(&site).await);
+    }
+    assert_eq!(site.engine.store().users().await.unwrap(), []);
+    issuer.lie(Lie::None);
+    let mut bob = Browser::elsewhere(&site, "203.0.113.2");
+    let back = there(&mut bob, &issuer, &who).await;
+    assert_eq!(bob.get(&back).await.status, SEE_OTHER);
+}
+
+#[tokio::test]
+async fn the_way_back_is_for_the_browser_that_left_and_for_once() {
+    let issuer = FakeIssuer::start().await;
+    let site = site(&issuer).await;
+    let who = person("sub-1", "bob", &["platform"]);
+    let mut bob = Browser::elsewhere(&site, "203.0.113.2");
+    let back = there(&mut bob, &issuer, &who).await;
+    let (code, state) = back.split_once("&state=").unwrap();
+    // Without a state, with another one, in another browser: an attacker's code is not taken.
+    for path in [code.to_owned(), format!("{code}&state="), format!("{code}&state={}", "0".repeat(64))] {
+        assert_eq!(bob.get(&path).await.status, UNAUTHORIZED, "{path}");
+    }
+    let mut eve = Browser::elsewhere(&site, "203.0.113.3");
+    assert_eq!(eve.get(&back).await.status, UNAUTHORIZED, "another browser");
+    assert_eq!(bob.get(&back).await.status, UNAUTHORIZED, "and the state is spent");
+    let back = there(&mut bob, &issuer, &who).await;
+    assert_eq!(bob.get(&back).await.status, SEE_OTHER);
+    assert_eq!(bob.get(&back).await.status, UNAUTHORIZED, "the same once more");
+    // A code that was used, in a new round.
+    let fresh = there(&mut bob, &issuer, &who).await;
+    let (_, state2) = fresh.split_once("&state=").unwrap();
+    let replayed = format!("{}&state={state2}", back.split_once("&state=").unwrap().0);
+    assert_eq!(bob.get(&replayed).await.status, UNAUTHORIZED);
+    assert_eq!(issuer.refused(), ["the code is unknown, or was used"]);
+    assert_ne!(state, state2);
+    // Somebody else's code, with one's own state: PKCE.
+    let theirs = there(&mut eve, &issuer, &person("sub-7", "eve", &["platform"])).await;
+    let mine = there(&mut bob, &issuer, &who).await;
+    let mixed = format!("{}&state={}", theirs.split_once("&state=").unwrap().0, mine.split_once("&state=").unwrap().1);
+    assert_eq!(bob.get(&mixed).await.status, UNAUTHORIZED);
+    assert_eq!(issuer.refused().last().unwrap(), "the verifier does not fit the challenge");
+    // One that took too long.
+    let late = there(&mut bob, &issuer, &who).await;
+    site.clock.advance(std::time::Duration::from_secs(300));
+    assert_eq!(bob.get(&late).await.status, UNAUTHORIZED);
+}
