@@ -5,6 +5,7 @@
 use std::sync::Arc;
 
 use dynowatch_domain::Timestamp;
+use dynowatch_domain::account::audit::Actor;
 use dynowatch_domain::mask::Masker;
 use dynowatch_domain::rule::{NAME_BYTES_MAX, Origin, Rule};
 use dynowatch_notify::Receivers;
@@ -163,7 +164,7 @@ impl Engine {
         kind: ObjectKind,
         name: &str,
         body: &Value,
-        by: &str,
+        by: &Actor,
         is_new: bool,
     ) -> Result<(), ObjectError> {
         let objects = self.objects().await?;
@@ -188,12 +189,13 @@ impl Engine {
         }
         let (store, now) = (&self.shared.store, self.now());
         if is_new {
-            let (name, body, by_whom) = (name.to_owned(), body.clone(), by.to_owned());
-            store.create_object(kind, &Object { name, body, by_whom, created_at: now, changed_at: now }).await?;
+            let (name, body, by_whom) = (name.to_owned(), body.clone(), by.name.clone());
+            let act = by.did(created(kind), &name);
+            store.create_object(kind, &Object { name, body, by_whom, created_at: now, changed_at: now }, &act).await?;
         } else {
-            store.change_object(kind, name, body, by, now).await?;
+            store.change_object(kind, name, body, &by.name, &by.did(changed(kind), name), now).await?;
         }
-        tracing::info!(kind = kind.as_str(), name, by, is_new, "an object of the console was saved");
+        tracing::info!(kind = kind.as_str(), name, by = by.name, is_new, "an object of the console was saved");
         self.apply_objects(true).await?;
         Ok(())
     }
@@ -202,7 +204,7 @@ impl Engine {
     ///
     /// # Errors
     /// When another object needs it, or the store does not answer.
-    pub async fn delete_object(&self, kind: ObjectKind, name: &str, by: &str) -> Result<bool, ObjectError> {
+    pub async fn delete_object(&self, kind: ObjectKind, name: &str, by: &Actor) -> Result<bool, ObjectError> {
         if kind == ObjectKind::Receiver {
             let rules = self.rules();
             let users: Vec<&str> = rules
@@ -217,9 +219,9 @@ impl Engine {
                 ));
             }
         }
-        let was = self.shared.store.delete_object(kind, name).await?;
+        let was = self.shared.store.delete_object(kind, name, &by.did(deleted(kind), name), self.now()).await?;
         if was {
-            tracing::info!(kind = kind.as_str(), name, by, "an object of the console was deleted");
+            tracing::info!(kind = kind.as_str(), name, by = by.name, "an object of the console was deleted");
             self.apply_objects(true).await?;
             self.close_orphans().await?;
         }
@@ -282,4 +284,25 @@ fn is_name(name: &str) -> bool {
     !name.is_empty()
         && name.len() <= NAME_BYTES_MAX
         && name.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b"-_.".contains(&b))
+}
+/// What the audit log calls a change of an object.
+fn created(kind: ObjectKind) -> &'static str {
+    match kind {
+        ObjectKind::Rule => "rule.create",
+        ObjectKind::Receiver => "receiver.create",
+    }
+}
+
+fn changed(kind: ObjectKind) -> &'static str {
+    match kind {
+        ObjectKind::Rule => "rule.change",
+        ObjectKind::Receiver => "receiver.change",
+    }
+}
+
+fn deleted(kind: ObjectKind) -> &'static str {
+    match kind {
+        ObjectKind::Rule => "rule.delete",
+        ObjectKind::Receiver => "receiver.delete",
+    }
 }

@@ -2,10 +2,13 @@
 //! its reader's business; here they are kept, each under its name.
 
 use dynowatch_domain::Timestamp;
+use dynowatch_domain::account::audit::Act;
 use serde_json::Value;
 use sqlx::types::Json;
 
-use crate::db::{change, read};
+use crate::accounts::exec;
+use crate::audit::append;
+use crate::db::{CALL_MAX, read, within};
 use crate::error::{Result, StoreError};
 use crate::open::Store;
 use crate::text::{clean, count, json, time};
@@ -89,7 +92,7 @@ impl Store {
     ///
     /// # Errors
     /// [`StoreError::Conflict`] when one of its name is there, or when the store is away or full.
-    pub async fn create_object(&self, kind: ObjectKind, new: &Object) -> Result<()> {
+    pub async fn create_object(&self, kind: ObjectKind, new: &Object, act: &Act) -> Result<()> {
         let sql = match kind {
             ObjectKind::Rule => {
                 "INSERT INTO rules (name, body, by_whom, created_at, changed_at) VALUES ($1, $2, $3, $4, $5) ON CONFLICT DO NOTHING"
@@ -100,14 +103,19 @@ impl Store {
         };
         let (created_at, changed_at) = (new.created_at.as_micros(), new.changed_at.as_micros());
         let (name, body, by_whom) = (clean(&new.name), json(&new.body)?, clean(&new.by_whom));
-        let made = change!(
-            &self.state,
-            sqlx::query(sql).bind(&*name).bind(body.clone()).bind(&*by_whom).bind(created_at).bind(changed_at)
-        )?;
-        if made == 0 {
-            return Err(StoreError::Conflict(format!("there is a {} named {:?} already", kind.as_str(), new.name)));
-        }
-        Ok(())
+        within(CALL_MAX, async {
+            let mut tx = self.begin().await?;
+            let made = exec!(
+                &mut tx,
+                sqlx::query(sql).bind(&*name).bind(body.clone()).bind(&*by_whom).bind(created_at).bind(changed_at)
+            );
+            if made == 0 {
+                return Err(StoreError::Conflict(format!("there is a {} named {:?} already", kind.as_str(), new.name)));
+            }
+            append(&mut tx, act, new.created_at).await?;
+            tx.commit().await
+        })
+        .await
     }
 
     /// Gives an object another body.
@@ -120,6 +128,7 @@ impl Store {
         name: &str,
         body: &Value,
         by: &str,
+        act: &Act,
         now: Timestamp,
     ) -> Result<()> {
         let sql = match kind {
@@ -127,22 +136,37 @@ impl Store {
             ObjectKind::Receiver => "UPDATE receivers SET body = $1, by_whom = $2, changed_at = $3 WHERE name = $4",
         };
         let (body, by, name_of, at) = (json(body)?, clean(by), clean(name), now.as_micros());
-        let changed = change!(&self.state, sqlx::query(sql).bind(body.clone()).bind(&*by).bind(at).bind(&*name_of))?;
-        if changed == 0 {
-            return Err(StoreError::NotFound(format!("{} {name}", kind.as_str())));
-        }
-        Ok(())
+        within(CALL_MAX, async {
+            let mut tx = self.begin().await?;
+            let changed = exec!(&mut tx, sqlx::query(sql).bind(body.clone()).bind(&*by).bind(at).bind(&*name_of));
+            if changed == 0 {
+                return Err(StoreError::NotFound(format!("{} {name}", kind.as_str())));
+            }
+            append(&mut tx, act, now).await?;
+            tx.commit().await
+        })
+        .await
     }
 
     /// Forgets an object. Returns whether it was there.
     ///
     /// # Errors
     /// When the store is away.
-    pub async fn delete_object(&self, kind: ObjectKind, name: &str) -> Result<bool> {
+    pub async fn delete_object(&self, kind: ObjectKind, name: &str, act: &Act, now: Timestamp) -> Result<bool> {
         let sql = match kind {
             ObjectKind::Rule => "DELETE FROM rules WHERE name = $1",
             ObjectKind::Receiver => "DELETE FROM receivers WHERE name = $1",
         };
-        Ok(change!(&self.state, sqlx::query(sql).bind(clean(name)))? > 0)
+        within(CALL_MAX, async {
+            let mut tx = self.begin().await?;
+            if exec!(&mut tx, sqlx::query(sql).bind(clean(name))) == 0 {
+                tx.rollback().await?;
+                return Ok(false);
+            }
+            append(&mut tx, act, now).await?;
+            tx.commit().await?;
+            Ok(true)
+        })
+        .await
     }
 }

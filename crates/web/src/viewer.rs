@@ -13,6 +13,7 @@ use axum::http::request::Parts;
 use axum::http::{HeaderMap, Method, StatusCode, header};
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
+use dynowatch_domain::account::audit::Actor;
 use dynowatch_domain::account::{Role, Theme};
 use http_body_util::{BodyExt, Limited};
 use maud::{Markup, html};
@@ -48,6 +49,8 @@ pub(crate) struct Viewer {
     pub(crate) is_guest: bool,
     /// Who they are in the store, and in which sign-in; none for a guest.
     pub(crate) signed_in: Option<SignedIn>,
+    /// From where they look.
+    pub(crate) address: String,
 }
 
 /// Someone in the store, in one of their sign-ins.
@@ -71,12 +74,18 @@ impl Viewer {
             is_fresh: false,
             is_guest: true,
             signed_in: None,
+            address: String::new(),
         }
     }
 
     /// Who they are in the store.
     pub(crate) fn signed_in(&self) -> Result<SignedIn, PageError> {
         self.signed_in.ok_or_else(PageError::signed_out)
+    }
+
+    /// Who does what they do, for the audit log.
+    pub(crate) fn actor(&self) -> Actor {
+        Actor { name: self.actor_name(), address: self.address.clone() }
     }
 
     /// What the audit log calls them.
@@ -109,7 +118,6 @@ impl<S: Send + Sync> FromRequestParts<S> for Viewer {
 pub(crate) struct Changing(pub(crate) Viewer);
 
 /// Someone who may operate; whoever changes something signed in lately.
-#[allow(dead_code, reason = "pages with operators' buttons build on it")]
 pub(crate) struct OperatorOnly(pub(crate) Viewer);
 
 /// Someone who may change who may do what; whoever changes something signed in lately.

@@ -52,25 +52,28 @@ pub(crate) async fn objects_of_the_console(bed: &Bed) {
     for kind in ObjectKind::ALL {
         let before = bed.store.objects_version().await.unwrap();
         let body = serde_json::json!({ "match": { "text": ["a\u{0}b"] }, "count": "> 3" });
-        bed.store.create_object(kind, &object("slow", body.clone())).await.unwrap();
-        let again = bed.store.create_object(kind, &object("slow", body)).await;
+        bed.store.create_object(kind, &object("slow", body.clone()), &act()).await.unwrap();
+        let again = bed.store.create_object(kind, &object("slow", body), &act()).await;
         assert!(matches!(again, Err(StoreError::Conflict(_))), "{again:?}");
         let kept = bed.store.objects(kind).await.unwrap();
         assert_eq!((kept[0].by_whom.as_str(), &kept[0].body["count"]), ("user:ada\u{fffd}", &"> 3".into()));
         assert_eq!(kept[0].body["match"]["text"][0], "a\u{fffd}b");
         let made = bed.store.objects_version().await.unwrap();
         assert_ne!(made, before);
-        bed.store.change_object(kind, "slow", &serde_json::json!({ "count": "> 4" }), "user:bo", t(9)).await.unwrap();
+        bed.store
+            .change_object(kind, "slow", &serde_json::json!({ "count": "> 4" }), "user:bo", &act(), t(9))
+            .await
+            .unwrap();
         let changed = bed.store.objects(kind).await.unwrap();
         assert_eq!(
             (changed[0].created_at, changed[0].changed_at, changed[0].by_whom.as_str()),
             (t(1), t(9), "user:bo")
         );
         assert_ne!(bed.store.objects_version().await.unwrap(), made);
-        let gone = bed.store.change_object(kind, "fast", &serde_json::json!({}), "user:bo", t(9)).await;
+        let gone = bed.store.change_object(kind, "fast", &serde_json::json!({}), "user:bo", &act(), t(9)).await;
         assert!(matches!(gone, Err(StoreError::NotFound(_))), "{gone:?}");
-        assert!(bed.store.delete_object(kind, "slow").await.unwrap());
-        assert!(!bed.store.delete_object(kind, "slow").await.unwrap());
+        assert!(bed.store.delete_object(kind, "slow", &act(), t(9)).await.unwrap());
+        assert!(!bed.store.delete_object(kind, "slow", &act(), t(9)).await.unwrap());
         assert_eq!(bed.store.objects_version().await.unwrap(), before);
     }
 }

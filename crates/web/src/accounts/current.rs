@@ -36,6 +36,7 @@ pub(crate) async fn viewer(web: &Web, parts: &Parts) -> Result<Option<Viewer>, S
             is_fresh: session::is_fresh(found.signed_in_at, now),
             is_guest: false,
             signed_in: Some(SignedIn { user: user.id, session: found.id }),
+            address: parts.extensions.get::<Client>().map(|client| client.address.clone()).unwrap_or_default(),
         }));
     }
     let may_guess = is_local(parts) && !is_published(web);

@@ -159,7 +159,7 @@ pub(crate) async fn test(
     OperatorOnly(viewer): OperatorOnly,
     Path(name): Path<String>,
 ) -> Result<Redirect, PageError> {
-    let delivery = web.engine.test_receiver(&name).await.map_err(refused)?;
+    let delivery = web.engine.test_receiver(&name, &viewer.actor()).await.map_err(refused)?;
     tracing::info!(by = format!("user:{}", viewer.name), receiver = name, %delivery, "test message intended");
     Ok(Redirect::to(&format!("/deliveries#{delivery}")))
 }
@@ -211,12 +211,12 @@ pub(crate) async fn delete(
             "Nothing was deleted: the name that was typed is another.",
         ));
     }
-    web.engine.delete_object(ObjectKind::Receiver, &name, &format!("user:{}", viewer.name)).await.map_err(failed)?;
+    web.engine.delete_object(ObjectKind::Receiver, &name, &viewer.actor()).await.map_err(failed)?;
     Ok(Redirect::to("/receivers"))
 }
 
 async fn save(view: &View, old: Option<&str>, name: &str, body: Value) -> Result<Response, PageError> {
-    let by = format!("user:{}", view.viewer.name);
+    let by = view.viewer.actor();
     match view.web.engine.save_object(ObjectKind::Receiver, name, &body, &by, old.is_none()).await {
         Ok(()) => Ok(Redirect::to(&format!("/receivers/{}", encoded(name))).into_response()),
         Err(ObjectError::Wrong(problems)) => {

@@ -203,13 +203,13 @@ pub(crate) async fn switch(
     Path(name): Path<String>,
     axum::Form(asked): axum::Form<Switch>,
 ) -> Result<Redirect, PageError> {
-    let by = format!("user:{}", viewer.name);
+    let by = viewer.actor();
     let done = match asked.to.as_str() {
         "off" => web.engine.disable_rule(&name, QUIET_TIME, &by).await.map(drop),
-        _ => web.engine.enable_rule(&name).await.map(drop),
+        _ => web.engine.enable_rule(&name, &by).await.map(drop),
     };
     done.map_err(refused)?;
-    tracing::info!(by, rule = name, to = asked.to, "rule switched");
+    tracing::info!(by = by.name, rule = name, to = asked.to, "rule switched");
     Ok(Redirect::to(&format!("/rules/{}", encoded(&name))))
 }
 

@@ -124,7 +124,7 @@ pub(crate) async fn delete(
             "Nothing was deleted: the name that was typed is another.",
         ));
     }
-    web.engine.delete_object(ObjectKind::Rule, &name, &format!("user:{}", viewer.name)).await.map_err(failed)?;
+    web.engine.delete_object(ObjectKind::Rule, &name, &viewer.actor()).await.map_err(failed)?;
     Ok(Redirect::to("/rules"))
 }
 
@@ -135,7 +135,7 @@ async fn save(view: &View, old: Option<&str>, name: &str, body: Value, all: &Typ
         let fine = problems.is_empty();
         return Ok(page(view, old, name, &body, &problems, fine).into_response());
     }
-    let by = format!("user:{}", view.viewer.name);
+    let by = view.viewer.actor();
     match engine.save_object(ObjectKind::Rule, name, &body, &by, old.is_none()).await {
         Ok(()) => Ok(Redirect::to(&format!("/rules/{}", encoded(name))).into_response()),
         Err(ObjectError::Wrong(problems)) => {
