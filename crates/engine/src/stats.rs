@@ -88,6 +88,8 @@ counters! {
     level_buckets_dropped,
     /// Flushes of metric values that failed; the values wait for the next.
     metric_flush_failures,
+    /// Packed minutes that went before their time because room ran out.
+    metric_rows_pruned_for_room,
     /// Metric values dropped because the store took none for too long.
     metric_values_dropped,
     /// Samples that the remote-write receiver has taken.

@@ -3,7 +3,7 @@
 //! go on (contract: metrics stop first).
 
 use std::path::PathBuf;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
 
 use dynowatch_domain::key::Group;
@@ -38,18 +38,45 @@ pub struct LevelRow {
     pub bucket: Bucket,
 }
 
+/// The room of metrics.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct MetricsRoom {
+    /// Bytes in use.
+    pub bytes: u64,
+    /// Bytes that may be used.
+    pub bytes_max: u64,
+}
+
+impl MetricsRoom {
+    /// Whether more than that many percent are in use.
+    #[must_use]
+    pub fn above(self, percent: u64) -> bool {
+        self.bytes.saturating_mul(100) > self.bytes_max.saturating_mul(percent)
+    }
+}
+
 /// How much room metrics have, and whether they had to stop.
 #[derive(Debug)]
 pub(crate) struct Room {
     stopped: AtomicBool,
     bytes_max: u64,
+    /// What metrics took when they were last measured.
+    bytes: AtomicU64,
+    /// On Postgres, what of it are packed rows and chunks: to add them up takes too long for every flush.
+    packed_bytes: AtomicU64,
     /// The folder whose disk must keep that many bytes free.
     disk: Option<(PathBuf, u64)>,
 }
 
 impl Room {
     pub(crate) fn new(bytes_max: u64, disk: Option<(PathBuf, u64)>) -> Self {
-        Self { stopped: AtomicBool::new(false), bytes_max, disk }
+        Self {
+            stopped: AtomicBool::new(false),
+            bytes_max,
+            bytes: AtomicU64::new(0),
+            packed_bytes: AtomicU64::new(0),
+            disk,
+        }
     }
 
     /// Whether the disk has less room than metrics must leave.
@@ -129,9 +156,43 @@ impl Store {
                             FROM pragma_page_count AS p, pragma_freelist_count AS f, pragma_page_size AS s";
         const PG: &str =
             "SELECT CAST(GREATEST(reltuples, 0) * 160 AS BIGINT) FROM pg_class WHERE oid = 'level_buckets'::regclass";
-        let sql = if matches!(self.metrics, Db::Pg(_)) { PG } else { LITE };
+        let on_postgres = matches!(self.metrics, Db::Pg(_));
+        let sql = if on_postgres { PG } else { LITE };
         let bytes: i64 = read!(&self.metrics, |pool| sqlx::query_scalar(sql).fetch_one(pool))?;
-        Ok(count(bytes))
+        let packed = if on_postgres { self.room.packed_bytes.load(Ordering::Relaxed) } else { 0 };
+        let bytes = count(bytes).saturating_add(packed);
+        self.room.bytes.store(bytes, Ordering::Relaxed);
+        Ok(bytes)
+    }
+
+    /// Adds up anew what metrics take, which on Postgres reads every packed row's length; meant for every few minutes.
+    ///
+    /// # Errors
+    /// When the store is away.
+    pub async fn measure_metrics(&self) -> Result<MetricsRoom> {
+        // A row's head, its place in the page and its entries in the indexes are about 110 bytes.
+        const PACKED: &str = "SELECT CAST((SELECT COALESCE(SUM(octet_length(body) + 110), 0) FROM metric_packs) \
+                              + (SELECT COALESCE(SUM(octet_length(body) + 160), 0) FROM metric_chunks) \
+                              + (SELECT COUNT(*) * 250 FROM metric_series) AS BIGINT)";
+        if let Db::Pg(pool) = &self.metrics {
+            let packed: i64 = within(FLUSH_MAX, async {
+                let mut tx = pool.begin().await?;
+                sqlx::query("SET LOCAL statement_timeout = '20s'").execute(&mut *tx).await?;
+                let packed = sqlx::query_scalar(PACKED).fetch_one(&mut *tx).await?;
+                tx.rollback().await?;
+                Ok(packed)
+            })
+            .await?;
+            self.room.packed_bytes.store(count(packed), Ordering::Relaxed);
+        }
+        self.metrics_bytes().await?;
+        Ok(self.metrics_room())
+    }
+
+    /// The room that metrics took when it was last measured, and what they may take.
+    #[must_use]
+    pub fn metrics_room(&self) -> MetricsRoom {
+        MetricsRoom { bytes: self.room.bytes.load(Ordering::Relaxed), bytes_max: self.room.bytes_max }
     }
 
     pub(crate) async fn check_room(&self) -> Result<()> {

@@ -32,10 +32,10 @@ pub struct StoreOptions {
 }
 
 impl StoreOptions {
-    /// At most 1 GiB of metrics, 64 MiB kept free, not exclusive.
+    /// At most 512 MiB of metrics, 64 MiB kept free, not exclusive.
     #[must_use]
     pub fn new(url: &str) -> Self {
-        Self { url: url.to_owned(), metrics_bytes_max: 1 << 30, disk_reserve_bytes: 64 << 20, exclusive: false }
+        Self { url: url.to_owned(), metrics_bytes_max: 512 << 20, disk_reserve_bytes: 64 << 20, exclusive: false }
     }
 }
 

@@ -9,7 +9,9 @@ use axum::extract::{Request, State};
 use axum::http::{StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use dynowatch_domain::Timestamp;
+use dynowatch_engine::metrics::ROOM_WARN_PERCENT;
 use dynowatch_store::StoreError;
+use dynowatch_store::levels::MetricsRoom;
 use serde::Serialize;
 
 use crate::api::Time;
@@ -59,6 +61,8 @@ pub(crate) struct Report {
     pub(crate) outbox: Option<Outbox>,
     pub(crate) drain_on: bool,
     pub(crate) metrics_written: bool,
+    pub(crate) metrics_room: MetricsRoom,
+    pub(crate) metric_values_dropped: u64,
     /// Rules in force whose alerts nobody is told of, by name.
     pub(crate) rules_without_receivers: Vec<String>,
     pub(crate) receivers: usize,
@@ -130,6 +134,8 @@ impl Report {
             outbox,
             drain_on: web.drain.is_on(),
             metrics_written: engine.metrics_written(),
+            metrics_room: engine.store().metrics_room(),
+            metric_values_dropped: stats.metric_values_dropped.get(),
             rules_without_receivers: silent.map(|rule| rule.name.clone()).collect(),
             receivers: engine.receivers().iter().count(),
             groups_overflowed: stats.groups_overflowed.get(),
@@ -170,6 +176,19 @@ impl Report {
             !self.metrics_written,
             "metrics are not written (disk or database full?): alerts on counts go on, ratios and absences are unknown"
                 .to_owned(),
+        );
+        let room = self.metrics_room;
+        warn(
+            room.above(ROOM_WARN_PERCENT),
+            format!(
+                "metrics take {} of {} MiB (store.metrics_bytes_max): near the limit the oldest minutes go",
+                room.bytes >> 20,
+                room.bytes_max >> 20
+            ),
+        );
+        warn(
+            self.metric_values_dropped > 0,
+            format!("{} values of metrics were dropped while the store was away", self.metric_values_dropped),
         );
         warn(self.buckets_dropped > 0, format!("{} buckets of ratios and absences were dropped", self.buckets_dropped));
         warn(
@@ -240,6 +259,8 @@ struct Details {
     receivers: usize,
     rules_without_receivers: Vec<String>,
     metrics_written: bool,
+    metrics_bytes: u64,
+    metrics_bytes_max: u64,
     groups_overflowed: u64,
     apps_overflowed: u64,
     deliveries_unauthorized: u64,
@@ -273,6 +294,8 @@ fn details(report: Report, ready: bool) -> Details {
         warnings: report.warnings(),
         rules_without_receivers: report.rules_without_receivers,
         metrics_written: report.metrics_written,
+        metrics_bytes: report.metrics_room.bytes,
+        metrics_bytes_max: report.metrics_room.bytes_max,
         groups_overflowed: report.groups_overflowed,
         apps_overflowed: report.apps_overflowed,
         deliveries_unauthorized: report.unauthorized,
@@ -293,6 +316,8 @@ pub(crate) mod tests {
             outbox: Some(Outbox { failed_24h: 0, oldest_pending: None }),
             drain_on: true,
             metrics_written: true,
+            metrics_room: MetricsRoom { bytes: 80, bytes_max: 100 },
+            metric_values_dropped: 0,
             rules_without_receivers: Vec::new(),
             receivers: 1,
             groups_overflowed: 0,
@@ -346,6 +371,11 @@ pub(crate) mod tests {
             (Report { drain_on: false, ..well() }, "the drain is off"),
             (Report { unauthorized: 7, ..well() }, "7 log deliveries"),
             (Report { metrics_written: false, ..well() }, "metrics are not written"),
+            (
+                Report { metrics_room: MetricsRoom { bytes: 420 << 20, bytes_max: 512 << 20 }, ..well() },
+                "420 of 512 MiB",
+            ),
+            (Report { metric_values_dropped: 1, ..well() }, "values of metrics were dropped"),
             (Report { buckets_dropped: 1, ..well() }, "buckets"),
             (Report { gaps_waiting: 1, ..well() }, "still to be written"),
             (Report { groups_overflowed: 3, ..well() }, "groups_per_rule"),

@@ -159,6 +159,15 @@ mod tests {
     use super::*;
 
     #[test]
+    fn the_table_in_the_documentation_is_this_one() {
+        let documented = include_str!("../../../../docs/metrics.md");
+        for MetricInfo { name, unit, kind, help, .. } in CATALOGUE {
+            let row = format!("| `{name}` | {} | {unit} | {help} |", kind.as_str());
+            assert!(documented.contains(&row), "docs/metrics.md lacks: {row}");
+        }
+    }
+
+    #[test]
     fn names_are_unique_and_say_their_unit() {
         let names: BTreeSet<&str> = CATALOGUE.iter().map(|info| info.name).collect();
         assert_eq!(names.len(), CATALOGUE.len());

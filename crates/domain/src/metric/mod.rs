@@ -172,11 +172,16 @@ impl Value {
         self
     }
 
-    /// How many observations it rests on. A counter does not know; it is 1.
+    /// How many observations it rests on; of a counter, its sum.
     #[must_use]
+    #[expect(
+        clippy::cast_possible_truncation,
+        clippy::cast_sign_loss,
+        reason = "below zero it is zero, far above the most"
+    )]
     pub fn n(&self) -> u64 {
         match self {
-            Self::Counter(_) => 1,
+            Self::Counter(sum) => *sum as u64,
             Self::Gauge(gauge) => gauge.n,
             Self::Distribution(sketch) => sketch.n(),
         }

@@ -54,6 +54,15 @@ impl Sketch {
         tally.sketch()
     }
 
+    /// That value so many times.
+    #[must_use]
+    pub fn repeated(value: u64, n: u64) -> Self {
+        if n == 0 {
+            return Self::default();
+        }
+        Self { buckets: vec![(bucket(value), n)], n, sum: value.saturating_mul(n), min: value, max: value }
+    }
+
     /// How many values.
     #[must_use]
     pub fn n(&self) -> u64 {
@@ -218,12 +227,6 @@ impl Tally {
         }
     }
 
-    /// Whether it has no value.
-    #[must_use]
-    pub fn is_empty(&self) -> bool {
-        self.n == 0
-    }
-
     #[cold]
     fn thicken(&mut self) {
         let mut dense = Box::new([0_u32; DENSE]);
@@ -312,6 +315,12 @@ mod tests {
             assert_eq!((bucket(next), bucket(next - 1)), (at, at - 1));
         }
         assert_eq!(bucket(u64::MAX), 3_775);
+    }
+
+    #[test]
+    fn repeated_is_the_same_value_again() {
+        assert_eq!(Sketch::repeated(300, 7), Sketch::of([300; 7]));
+        assert_eq!(Sketch::repeated(300, 0), Sketch::default());
     }
 
     #[test]

@@ -18,7 +18,7 @@ use super::variables::Variables;
 /// `drain.body_bytes_max` without a file. Logplex posts at most about 1 MiB.
 pub const BODY_BYTES_MAX_DEFAULT: u64 = 8 << 20;
 /// `store.metrics_bytes_max` without a file.
-pub const METRICS_BYTES_MAX_DEFAULT: u64 = 1 << 30;
+pub const METRICS_BYTES_MAX_DEFAULT: u64 = 512 << 20;
 /// The longest name of an environment: it stands in a narrow banner.
 const ENVIRONMENT_BYTES_MAX: usize = 32;
 const LISTEN_DEFAULT: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 8080);

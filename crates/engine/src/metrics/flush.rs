@@ -33,6 +33,8 @@ const EVENTS_WAITING_MAX: usize = 20_000;
 pub(crate) struct Flushes {
     state: Mutex<State>,
     failing: AtomicBool,
+    /// Room is running out, and it was said.
+    pub(super) short: AtomicBool,
 }
 
 #[derive(Default)]

@@ -1,6 +1,7 @@
 //! From chunks into packed minutes and on into longer steps, by whichever process holds the lease; also what is forgotten.
 //! In slices, each a transaction of its own, with a breath in between: neither the flush nor the drain waits for long.
 
+use std::sync::atomic::Ordering::Relaxed;
 use std::time::Duration;
 
 use dynowatch_domain::metric::Step;
@@ -27,6 +28,10 @@ const PATHS_KEPT: Duration = Duration::from_secs(30 * 86_400);
 /// Events are kept as long as the longest step.
 const EVENTS_KEPT: Duration = Duration::from_secs(400 * 86_400);
 const STATES_KEPT: Duration = Duration::from_secs(30 * 86_400);
+/// From here on the log and `/readyz` warn.
+pub const ROOM_WARN_PERCENT: u64 = 80;
+/// From here on the oldest minutes go.
+const ROOM_PRUNE_PERCENT: u64 = 95;
 /// Slices of old rows per pass; the next pass goes on.
 const PRUNE_SLICES_MAX: u32 = 50;
 
@@ -69,11 +74,42 @@ impl Engine {
     async fn prune_metrics(&self) -> Result<(), StoreError> {
         let shared = &*self.shared;
         let now = shared.clock.now();
+        self.keep_room().await?;
         for _ in 0..PRUNE_SLICES_MAX {
             let chunks = shared.store.prune_chunks(now - Step::TenSeconds.kept(), now - PATHS_KEPT).await?;
             let packs = shared.store.prune_packs(now).await?;
             let events = shared.store.prune_app_events(now - EVENTS_KEPT, now - STATES_KEPT).await?;
             if chunks + packs + events == 0 || !breathe(shared).await? {
+                break;
+            }
+        }
+        Ok(())
+    }
+}
+
+impl Engine {
+    /// Warns before the room of metrics ends, and makes room near its end.
+    async fn keep_room(&self) -> Result<(), StoreError> {
+        let shared = &*self.shared;
+        let mut room = shared.store.measure_metrics().await?;
+        let warn = room.above(ROOM_WARN_PERCENT);
+        if warn && !shared.metrics.short.swap(true, Relaxed) {
+            tracing::warn!(
+                bytes = room.bytes,
+                bytes_max = room.bytes_max,
+                "metrics take over {ROOM_WARN_PERCENT} % of their room (store.metrics_bytes_max); near its end the oldest minutes go"
+            );
+        } else if !warn {
+            shared.metrics.short.store(false, Relaxed);
+        }
+        for _ in 0..PRUNE_SLICES_MAX {
+            if !room.above(ROOM_PRUNE_PERCENT) {
+                break;
+            }
+            let gone = shared.store.prune_for_room(shared.clock.now()).await?;
+            shared.stats.metric_rows_pruned_for_room.add(gone);
+            room = shared.store.measure_metrics().await?;
+            if gone == 0 || !breathe(shared).await? {
                 break;
             }
         }

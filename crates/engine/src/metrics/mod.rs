@@ -14,7 +14,7 @@ pub mod query;
 pub mod recorder;
 pub mod strip;
 
-pub use fold::FOLD_EVERY;
+pub use fold::{FOLD_EVERY, ROOM_WARN_PERCENT};
 pub use query::{Asked, StepChoice};
 pub use recorder::{Latest, PATH_EVERY, SERIES_MAX};
 

@@ -11,7 +11,7 @@ use std::time::Duration;
 use dynowatch_domain::Timestamp;
 use dynowatch_domain::metric::paths::{TopPaths, route_of};
 use dynowatch_domain::metric::query::SEEN_METRIC;
-use dynowatch_domain::metric::{Gauge, Kind, SeriesKey, Tally, Value, dyno_type, name_of};
+use dynowatch_domain::metric::{Gauge, Kind, SeriesKey, Sketch, Tally, Value, dyno_type, name_of};
 use dynowatch_domain::signal::Signal;
 use dynowatch_logplex::{DynoEvent, Feed, Record, RouterLine, Sample, Samples};
 use hashbrown::{DefaultHashBuilder, HashMap, HashTable};
@@ -28,8 +28,11 @@ const SOURCES_MAX: usize = 4_000;
 pub const LATE_MAX: Duration = Duration::from_secs(2 * 3_600);
 /// Ten-second slots that may be open between two flushes; lines of further ones are late.
 const SLOTS_MAX: usize = 128;
-/// One request in so many is looked at for its path, which costs as much as reading the rest of the line.
-pub const PATH_EVERY: u32 = 16;
+/// So many requests of an app are looked at for their paths after each flush; of later ones one in [`PATH_EVERY`]. A path
+/// costs more to read than the rest of the line.
+const PATHS_ALL: u32 = 16;
+/// One request in so many is looked at for its path when there are many.
+pub const PATH_EVERY: u32 = 64;
 /// A series without a place.
 const REFUSED: u32 = u32::MAX;
 
@@ -69,8 +72,13 @@ struct Requests {
     codes: Vec<(u16, u64)>,
     bytes: u64,
     service: Tally,
-    connect: Tally,
+    /// Connecting takes a millisecond or none: those are counted in place.
+    connect: [u32; CONNECT_PLACES],
+    slow_connect: Tally,
 }
+
+/// Times to connect, in milliseconds, that are counted in place.
+const CONNECT_PLACES: usize = 8;
 
 enum Cell {
     Counter(f64),
@@ -103,7 +111,8 @@ pub(crate) struct Recorder {
     open: Vec<Open>,
     pub(crate) paths: Paths,
     pub(crate) events: Events,
-    until_path: u32,
+    /// Requests since the last flush.
+    requests: u32,
     /// Values of series that found no room.
     pub(crate) refused: u64,
     /// Lines too old for any slot.
@@ -143,21 +152,23 @@ impl Recorder {
             bytes: line.bytes().unwrap_or(0),
         }));
         let failed = code > 0 || status >= 500;
-        if failed || self.until_path == 0 {
-            self.path(line, signal, failed);
-        } else {
-            self.until_path -= 1;
+        let weight = match self.requests {
+            few if few < PATHS_ALL => 1,
+            many if many % PATH_EVERY == 0 => PATH_EVERY,
+            _ => 0,
+        };
+        self.requests = self.requests.wrapping_add(1);
+        if failed || weight > 0 {
+            self.path(line, signal, failed, weight);
         }
     }
 
     #[cold]
-    fn path(&mut self, line: &RouterLine<'_>, signal: &Signal<'_>, failed: bool) {
-        let due = self.until_path == 0;
-        self.until_path = if due { PATH_EVERY - 1 } else { self.until_path - 1 };
+    fn path(&mut self, line: &RouterLine<'_>, signal: &Signal<'_>, failed: bool, weight: u32) {
         let Some(path) = signal.path.or_else(|| line.path()) else { return };
         let route = route_of(path);
-        if due {
-            self.paths.all.add(&route, u64::from(PATH_EVERY));
+        if weight > 0 {
+            self.paths.all.add(&route, u64::from(weight));
         }
         if failed {
             self.paths.errors.add(&route, 1);
@@ -366,6 +377,7 @@ impl Recorder {
     /// The open slots' values, which are the caller's to store from now on.
     pub(crate) fn take(&mut self) -> Taken {
         let mut taken = Taken::new();
+        self.requests = 0;
         for open in std::mem::take(&mut self.open) {
             let at = open.at;
             if open.lines > 0 {
@@ -432,7 +444,10 @@ impl Open {
             held.service.add(u64::from(ms));
         }
         if let Some(ms) = request.connect_ms {
-            held.connect.add(u64::from(ms));
+            match held.connect.get_mut(ms as usize) {
+                Some(count) => *count = count.saturating_add(1),
+                None => held.slow_connect.add(u64::from(ms)),
+            }
         }
     }
 
@@ -477,10 +492,14 @@ impl Requests {
         if self.bytes > 0 {
             each(counter("router.bytes", source, ""), count(self.bytes));
         }
-        for (metric, tally) in [("router.service_ms", self.service), ("router.connect_ms", self.connect)] {
-            if !tally.is_empty() {
+        let mut connect = self.slow_connect.sketch();
+        for (ms, n) in (0..).zip(self.connect) {
+            connect.merge(&Sketch::repeated(ms, u64::from(n)));
+        }
+        for (metric, sketch) in [("router.service_ms", self.service.sketch()), ("router.connect_ms", connect)] {
+            if sketch.n() > 0 {
                 let key = SeriesKey { kind: Kind::Distribution, ..counter(metric, source, "") };
-                each(key, Value::Distribution(tally.sketch()));
+                each(key, Value::Distribution(sketch));
             }
         }
     }

@@ -11,6 +11,7 @@ mod concurrency;
 mod evaluate;
 mod heroku;
 mod metrics;
+mod metrics_size;
 mod open;
 mod outbox;
 mod small;

@@ -74,7 +74,13 @@ pub(crate) struct AppDetail {
     duplicates: u64,
     /// Lines with a stamp too far ahead, counted as arrived at once.
     lines_ahead: u64,
-    /// The newest value of every metric that its drain tells of.
+    /// Series that this process knows of it; at most 10,000.
+    series: usize,
+    /// Values of series that found no room.
+    series_refused: u64,
+    /// Lines too old for metrics: over two hours.
+    lines_late: u64,
+    /// The newest value of every level that its drain tells of.
     samples: Vec<Sample>,
     /// Its drain tokens, shortened.
     tokens: Vec<Token>,
@@ -233,6 +239,7 @@ async fn detail(web: &Web, name: &str) -> Result<AppDetail, ApiError> {
     let live = live(web, &stored);
     let (counts, codes) =
         live.as_ref().map(|app| web.engine.totals(app, |t| (t.counts.clone(), codes(t)))).unwrap_or_default();
+    let bounds = live.as_ref().map(|app| web.engine.series_bounds(app)).unwrap_or_default();
     let latest = live.map(|app| web.engine.latest(&app)).unwrap_or_default();
     let tokens = store.drain_tokens(Some(stored.id)).await?;
     let mut releases: Vec<_> = store.releases_since(web.engine.now() - RELEASES_SHOWN).await?;
@@ -259,6 +266,9 @@ async fn detail(web: &Web, name: &str) -> Result<AppDetail, ApiError> {
         batches: counts.batches,
         duplicates: counts.duplicates,
         lines_ahead: counts.ahead,
+        series: bounds.series,
+        series_refused: bounds.refused,
+        lines_late: bounds.late,
         samples: latest
             .into_iter()
             .filter(|latest| latest.key.kind == metric::Kind::Gauge)

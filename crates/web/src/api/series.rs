@@ -162,7 +162,7 @@ pub(crate) struct PathsAnswer {
     until: Time,
     /// Whether only failed requests were counted.
     errors: bool,
-    /// One request in so many was looked at; counts are multiplied accordingly. Failed ones are all looked at.
+    /// Of apps with many requests one in so many is looked at, and counts for as many; failed ones are all looked at.
     sampled_one_in: u64,
     /// The most frequent first, at most 50.
     paths: Vec<PathCount>,

@@ -14,4 +14,5 @@ mod live;
 mod oidc;
 mod pages;
 mod raw;
+mod series;
 mod site;

@@ -29,7 +29,7 @@ async fn config_check_says_everything() {
     server.public_url                    unset                  default
     server.environment                   unset                  default
     store.url                            sqlite://dynowatch.db  default
-    store.metrics_bytes_max              1073741824             default
+    store.metrics_bytes_max              536870912              default
     drain.enabled                        true                   default
     drain.body_bytes_max                 8388608                default
     HEROKU_LOG_DRAIN_HMAC_SECRET         set (1)                environment: HEROKU_LOG_DRAIN_HMAC_SECRET

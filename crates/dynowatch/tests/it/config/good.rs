@@ -330,7 +330,7 @@ fn provenance_is_printed_with_every_origin_and_no_secret() {
     server.public_url = unset (default)
     server.environment = unset (default)
     store.url = postgres://…@db.example/x (environment: DATABASE_URL)
-    store.metrics_bytes_max = 1073741824 (default)
+    store.metrics_bytes_max = 536870912 (default)
     drain.enabled = true (dynowatch.toml:2)
     drain.body_bytes_max = 1000000 (dynowatch.toml:3)
     HEROKU_LOG_DRAIN_HMAC_SECRET = set (1) (environment: HEROKU_LOG_DRAIN_HMAC_SECRET)
