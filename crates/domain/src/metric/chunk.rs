@@ -4,7 +4,7 @@
 //! Layout: a version byte, the first slot, then per value its series less the one before and its kind, its slot less the
 //! first, and the value.
 
-use super::codec::{Bytes, RAW, decimal, put, put_signed, scale_of, whole};
+use super::codec::{Bytes, RAW, decimal, put, put_signed, scale_of, scale_with_sums, whole};
 use super::{Gauge, Kind, SLOT, Sketch, Value};
 use crate::Timestamp;
 
@@ -106,7 +106,8 @@ fn read_decimal(from: &mut Bytes<'_>) -> Option<f64> {
 
 /// Mostly a level was seen once in ten seconds: then it is one number. The sign of the scale byte says so.
 fn put_gauge(out: &mut Vec<u8>, gauge: &Gauge) {
-    let scale = scale_of([gauge.min, gauge.max, gauge.last].into_iter());
+    let levels = [gauge.min, gauge.max, gauge.last].into_iter();
+    let scale = if gauge.n == 1 { scale_of(levels) } else { scale_with_sums(levels, [gauge.sum].into_iter()) };
     if gauge.n == 1 {
         out.push(scale);
         put_at(out, gauge.last, scale);

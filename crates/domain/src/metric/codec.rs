@@ -113,8 +113,25 @@ pub(super) fn scale_of(values: impl Iterator<Item = f64> + Clone) -> u8 {
     (0..RAW).find(|&scale| values.clone().all(|value| fits(value, scale))).unwrap_or(RAW)
 }
 
+/// The same for values and sums of such values: a sum of decimals is one but for the last bits of a double.
+pub(super) fn scale_with_sums(
+    values: impl Iterator<Item = f64> + Clone,
+    sums: impl Iterator<Item = f64> + Clone,
+) -> u8 {
+    let close = |sum: f64, scale: u8| {
+        let found = decimal(whole(sum, scale), scale);
+        (sum * power(scale)).abs() < WHOLE_MAX && (found - sum).abs() <= 1e-9 * sum.abs()
+    };
+    let all = |scale: &u8| values.clone().all(|v| fits(v, *scale)) && sums.clone().all(|sum| close(sum, *scale));
+    (0..RAW).find(all).unwrap_or(RAW)
+}
+
+fn power(scale: u8) -> f64 {
+    POWERS.get(usize::from(scale)).copied().unwrap_or(1.0)
+}
+
 fn fits(value: f64, scale: u8) -> bool {
-    let power = POWERS.get(usize::from(scale)).copied().unwrap_or(1.0);
+    let power = power(scale);
     let whole = (value * power).round();
     // Not zero with a sign: it would come back without.
     whole.abs() < WHOLE_MAX && whole / power == value && !(value == 0.0 && value.is_sign_negative())
@@ -123,13 +140,13 @@ fn fits(value: f64, scale: u8) -> bool {
 /// The whole number of a decimal at a scale.
 #[expect(clippy::cast_possible_truncation, reason = "values that do not fit have no scale")]
 pub(super) fn whole(value: f64, scale: u8) -> i64 {
-    (value * POWERS.get(usize::from(scale)).copied().unwrap_or(1.0)).round() as i64
+    (value * power(scale)).round() as i64
 }
 
 /// The other way round.
 #[expect(clippy::cast_precision_loss, reason = "whole numbers beyond 2^53 are not written")]
 pub(super) fn decimal(whole: i64, scale: u8) -> f64 {
-    whole as f64 / POWERS.get(usize::from(scale)).copied().unwrap_or(1.0)
+    whole as f64 / power(scale)
 }
 
 #[cfg(test)]

@@ -5,7 +5,7 @@
 //! filled; then by kind: counters as one column of decimals, levels as columns of count, least, spread, surplus of the sum,
 //! place of the last between least and greatest, and its time; distributions one after another.
 
-use super::codec::{Bytes, RAW, column, decimal, put, put_column, scale_of, whole};
+use super::codec::{Bytes, RAW, column, decimal, put, put_column, scale_of, scale_with_sums, whole};
 use super::{Gauge, Kind, Sketch, Value};
 
 const VERSION: u8 = 1;
@@ -118,8 +118,7 @@ fn decimals(from: &mut Bytes<'_>, len: usize) -> Option<Vec<f64>> {
 }
 
 fn put_gauges(out: &mut Vec<u8>, gauges: &[Gauge]) {
-    // The sum of decimals is one but for the last bits of a double; it is written as what it stands for.
-    let scale = scale_of(gauges.iter().flat_map(|g| [g.min, g.max, g.last]));
+    let scale = scale_with_sums(gauges.iter().flat_map(|g| [g.min, g.max, g.last]), gauges.iter().map(|g| g.sum));
     out.push(scale);
     put_column(out, gauges.iter().map(|g| i64::try_from(g.n).unwrap_or(i64::MAX)));
     put_column(out, gauges.iter().map(|g| i64::from(g.last_at)));
@@ -245,6 +244,16 @@ pub(super) mod tests {
         fn no_bytes_break_it(kind in kind(), bytes in prop::collection::vec(any::<u8>(), 0..120)) {
             let _read = unpack(kind, &[&[VERSION], &bytes[..]].concat());
         }
+    }
+
+    /// What was seen between the least and the greatest may have more decimals than either.
+    #[test]
+    fn a_mean_keeps_its_decimals() {
+        let seen = [5.0, 5.5, 6.0].map(Gauge::once);
+        let mut gauge = seen[0];
+        seen[1..].iter().for_each(|more| gauge.merge(more));
+        let slots = vec![(0, Value::Gauge(gauge))];
+        assert_eq!(unpack(Kind::Gauge, &pack(Kind::Gauge, &slots)), Some(slots));
     }
 
     #[test]
