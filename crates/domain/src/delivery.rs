@@ -65,7 +65,13 @@ pub enum Outcome {
         /// What the receiver said, such as a message's id.
         detail: String,
     },
-    /// It may work later: network errors, timeouts, 408, 425, 429 and 5xx.
+    /// No answer came, or only a part: a timeout, or a connection that broke after the message was sent. The receiver may
+    /// have it. It is tried again like [`Outcome::Retry`], marked as a possible duplicate.
+    Unknown {
+        /// What happened.
+        detail: String,
+    },
+    /// It may work later: no connection, 408, 425, 429 and 5xx.
     Retry {
         /// What happened.
         detail: String,
@@ -90,6 +96,7 @@ impl Outcome {
     pub fn detail(&self) -> &str {
         match self {
             Self::Accepted { detail }
+            | Self::Unknown { detail }
             | Self::Retry { detail, .. }
             | Self::Misconfigured { detail }
             | Self::Rejected { detail } => detail,
@@ -101,6 +108,7 @@ impl Outcome {
     pub fn as_str(&self) -> &'static str {
         match self {
             Self::Accepted { .. } => "accepted",
+            Self::Unknown { .. } => "unknown",
             Self::Retry { .. } => "retry",
             Self::Misconfigured { .. } => "misconfigured",
             Self::Rejected { .. } => "rejected",
@@ -137,11 +145,9 @@ pub fn next(outcome: &Outcome, attempts: u32, intended_at: Timestamp, now: Times
         Outcome::Accepted { .. } => return Next::Sent,
         Outcome::Rejected { detail } => return Next::Failed(detail.clone()),
         Outcome::Misconfigured { .. } => BACKOFF_MAX,
+        Outcome::Unknown { .. } => backoff(attempts, jitter),
         Outcome::Retry { retry_after, .. } => {
-            let grown = BACKOFF_MIN
-                .mul_f64(1.5_f64.powi(i32::try_from(attempts.saturating_sub(1).min(40)).unwrap_or(40)))
-                .min(BACKOFF_MAX);
-            let spread = grown.mul_f64(0.75 + 0.5 * jitter.clamp(0.0, 1.0));
+            let spread = backoff(attempts, jitter);
             retry_after.map_or(spread, |asked| asked.min(RETRY_AFTER_MAX).max(spread))
         }
     };
@@ -156,6 +162,13 @@ pub fn next(outcome: &Outcome, attempts: u32, intended_at: Timestamp, now: Times
     Next::At(at)
 }
 
+fn backoff(attempts: u32, jitter: f64) -> Duration {
+    let grown = BACKOFF_MIN
+        .mul_f64(1.5_f64.powi(i32::try_from(attempts.saturating_sub(1).min(40)).unwrap_or(40)))
+        .min(BACKOFF_MAX);
+    grown.mul_f64(0.75 + 0.5 * jitter.clamp(0.0, 1.0))
+}
+
 /// One message to send now, as a sender gets it.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Outgoing {
@@ -165,7 +178,7 @@ pub struct Outgoing {
     pub receiver: String,
     /// What to say; already masked.
     pub notice: Notice,
-    /// An earlier attempt has no known outcome, so the receiver may have it already.
+    /// Of an earlier attempt nobody knows what became of it, in this process or another, so the receiver may have it already.
     pub possible_duplicate: bool,
 }
 

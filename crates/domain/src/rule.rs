@@ -7,6 +7,7 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 
 use crate::parse::{CountThreshold, Glob, Invalid, ShareThreshold, show_duration};
+use crate::rollup::BUCKET;
 use crate::signal::{Code, Kind, Source};
 use crate::threshold::Threshold;
 
@@ -393,6 +394,12 @@ impl Rule {
         let window = self.condition.window();
         if window.is_zero() || window > WINDOW_MAX {
             problem("window", format!("a window lasts between 1s and {}", show_duration(WINDOW_MAX)));
+        } else if window < BUCKET && self.condition.reads_buckets() {
+            let (name, least) = (self.condition.name(), show_duration(BUCKET));
+            problem(
+                "window",
+                format!("a rule of {name} is read in steps of {least}: its window lasts at least {least}"),
+            );
         }
         let is_threshold = matches!(self.condition, Condition::Threshold(_));
         for by in self.group_by.iter().filter(|by| if is_threshold { !by.is_of_series() } else { !by.is_of_lines() }) {
@@ -450,4 +457,27 @@ pub struct RuleProblem {
     pub key: &'static str,
     /// What is wrong and what would be right.
     pub text: String,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn shares_and_silences_are_read_in_steps_of_ten_seconds() {
+        let of = |condition| {
+            Rule::new("x", MatchSpec { status: vec![StatusPattern::Class(5)], ..MatchSpec::default() }, condition)
+        };
+        for (seconds, problems) in [(9, 1), (10, 0)] {
+            let window = Duration::from_secs(seconds);
+            let ratio = Condition::Ratio { threshold: "> 5%".parse().unwrap(), requests_min: 1, window };
+            let absence = Condition::Absence { fewer_than: 1, window, lively: None };
+            for rule in [of(ratio), of(absence)] {
+                let found = rule.problems();
+                assert_eq!(found.len(), problems, "{found:?}");
+                assert!(found.iter().all(|p| p.key == "window" && p.text.contains("at least 10s")), "{found:?}");
+            }
+            assert_eq!(of(Condition::Count { threshold: "> 1".parse().unwrap(), window }).problems(), []);
+        }
+    }
 }

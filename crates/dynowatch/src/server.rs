@@ -57,8 +57,11 @@ impl Server {
         }
         let store = open_store(config, true).await?;
         let settings = settings(config)?;
-        let limits =
-            dynowatch_engine::Limits { groups_per_rule: config.limits.groups_per_rule, apps: config.limits.apps };
+        let limits = dynowatch_engine::Limits {
+            groups_per_rule: config.limits.groups_per_rule,
+            apps: config.limits.apps,
+            ..dynowatch_engine::Limits::default()
+        };
         let runtime = IngestRuntime(Some(tokio::runtime::Builder::new_current_thread().enable_all().build()?));
         let options = EngineOptions { clock, store, settings, limits, commits: runtime.handle()? };
         let (engine, mut loops) = Engine::start(options).await.context("the engine did not start")?;

@@ -39,8 +39,6 @@ pub const COMMIT_PAUSE_MAX: Duration = Duration::from_millis(20);
 const SETTLE: Duration = Duration::from_millis(1);
 /// Batches in one commit.
 const COMMIT_BATCHES_MAX: usize = 256;
-/// Batches that may wait. More are refused.
-pub(crate) const SUBMISSIONS_MAX: usize = 1_024;
 /// The pause before a commit is tried again.
 const RETRY_PAUSE: Duration = Duration::from_millis(100);
 /// Keys kept in memory while nothing is open on them.

@@ -12,7 +12,9 @@ use dynowatch_domain::{AppId, NewId, Timestamp};
 use dynowatch_logplex::rejoin::PIECE_BYTES;
 use dynowatch_logplex::{Frame, Joined, Message, Now, Rejoiner, StampCache, frames, message};
 use dynowatch_store::apps::AppOrigin;
+use tokio::sync::mpsc::error::TrySendError;
 use tokio::sync::oneshot;
+use tokio::time::Instant;
 
 use crate::apps::{App, lock};
 use crate::commit::Submission;
@@ -122,12 +124,14 @@ impl Engine {
         let mut waiting = Waiting { shared, app: submission.app.id, arrived: submission.arrived, lines, kept: false };
         shared.stats.commit_queue.up();
         let until = submission.since + COMMIT_WAIT_MAX;
-        let outcome = if shared.submissions.try_send(submission).is_err() {
-            Err(Refused::Overloaded)
-        } else {
-            tokio::time::timeout_at(until, done)
-                .await
-                .map_or(Err(Refused::StoreAway), |done| done.unwrap_or(Err(Refused::StoreAway)))
+        let outcome = match shared.submissions.try_send(submission) {
+            Ok(()) => answer(until, done).await,
+            // Boxed: it is rare, and a future is as large as the largest thing it may await.
+            Err(TrySendError::Full(submission)) => match Box::pin(submit_later(shared, submission, until)).await {
+                Ok(()) => answer(until, done).await,
+                Err(refused) => Err(refused),
+            },
+            Err(TrySendError::Closed(_)) => Err(Refused::StoreAway),
         };
         waiting.kept = outcome.is_ok();
         outcome.map(|()| lines)
@@ -177,6 +181,25 @@ impl Engine {
             tracing::warn!(kind = kind.as_str(), %refused, "a refusal could not be recorded");
         }
     }
+}
+
+/// Waits until the queue of the commit has room. Those who wait are bounded, too.
+async fn submit_later(shared: &Shared, submission: Submission, until: Instant) -> Result<(), Refused> {
+    let _place = shared.waiters.try_acquire().map_err(|_none_left| Refused::Overloaded)?;
+    match tokio::time::timeout_at(until, shared.submissions.reserve()).await {
+        Ok(Ok(room)) => {
+            room.send(submission);
+            Ok(())
+        }
+        Ok(Err(_closed)) => Err(Refused::StoreAway),
+        Err(_elapsed) => Err(Refused::Overloaded),
+    }
+}
+
+async fn answer(until: Instant, done: oneshot::Receiver<Result<(), Refused>>) -> Result<(), Refused> {
+    tokio::time::timeout_at(until, done)
+        .await
+        .map_or(Err(Refused::StoreAway), |done| done.unwrap_or(Err(Refused::StoreAway)))
 }
 
 /// A batch that waits for its commit: counted while it does, and remembered as a gap unless it was kept.
@@ -291,5 +314,87 @@ fn whole<'a>(joined: &Joined<'a>) -> Message<'a> {
         pri: None,
         text: joined.text,
         newline: joined.ended,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use dynowatch_domain::mask::Masker;
+    use dynowatch_domain::rule::{Condition, MatchSpec, Rule};
+    use dynowatch_notify::Receivers;
+    use dynowatch_store::{Store, StoreOptions};
+    use dynowatch_testkit::clock::TestClock;
+
+    use super::*;
+    use crate::{EngineOptions, Limits, Settings};
+
+    async fn engine(folder: &std::path::Path, limits: Limits) -> (Engine, crate::Loops) {
+        let _installed_before = rustls::crypto::ring::default_provider().install_default();
+        let url = format!("sqlite://{}", folder.join("dynowatch.db").display());
+        let matches = MatchSpec { text: vec!["boom".to_owned()], ..MatchSpec::default() };
+        let condition = Condition::Count { threshold: "> 100".parse().unwrap(), window: Duration::from_secs(60) };
+        let settings = Settings {
+            rules: vec![Rule::new("boom", matches, condition)],
+            apps: vec![("shop".to_owned(), Vec::new())],
+            receivers: Receivers::build(&[], &[]).unwrap(),
+            masker: Masker::default(),
+            public_url: None,
+            compose: None,
+        };
+        let options = EngineOptions {
+            clock: Arc::new(TestClock::at("2026-05-07T08:00:00Z")),
+            store: Store::open(&StoreOptions::new(&url)).await.unwrap(),
+            settings,
+            limits,
+            commits: tokio::runtime::Handle::current(),
+        };
+        Engine::start(options).await.unwrap()
+    }
+
+    fn batch(engine: &Engine, id: &str) -> Box<PendingBatch> {
+        let line = "<158>1 2026-05-07T08:00:00Z host app web.1 - boom\n";
+        let app = Arc::clone(engine.apps().by_name("shop").unwrap());
+        match engine.take(&app, Some(id), &Bytes::from(format!("{} {line}", line.len()))) {
+            Taken::Pending(pending) => pending,
+            Taken::Done { .. } => panic!("a match must be kept"),
+        }
+    }
+
+    /// DESIGN: an overloaded drain waits for up to 4 s before it says 503; how many may wait is bounded.
+    #[tokio::test]
+    async fn a_full_queue_is_waited_for() {
+        let folder = tempfile::tempdir().unwrap();
+        let limits = Limits { commit_queue: 2, commit_waiters: 2, ..Limits::default() };
+        let (engine, _loops) = engine(folder.path(), limits).await;
+        let shared = &engine.shared;
+        let busy = shared.evaluator.lock().await;
+        let keep = |id: &str| {
+            let (engine, batch) = (engine.clone(), batch(&engine, id));
+            tokio::spawn(async move { engine.keep(batch).await })
+        };
+        // The first is in the hands of the commit, two are in its queue, two wait for a place there.
+        let mut kept = vec![keep("1")];
+        until(|| shared.stats.commit_queue.get() == 1 && shared.submissions.capacity() == 2).await;
+        kept.extend([keep("2"), keep("3")]);
+        until(|| shared.submissions.capacity() == 0).await;
+        kept.push(keep("4"));
+        until(|| shared.waiters.available_permits() == 1).await;
+        let begun = Instant::now().checked_sub(COMMIT_WAIT_MAX).unwrap();
+        assert_eq!(engine.keep(batch(&engine, "too late").since(begun)).await, Err(Refused::Overloaded));
+        kept.push(keep("5"));
+        until(|| shared.waiters.available_permits() == 0).await;
+        assert_eq!(engine.keep(batch(&engine, "one too many")).await, Err(Refused::Overloaded));
+        drop(busy);
+        for kept in kept {
+            assert_eq!(kept.await.unwrap(), Ok(1));
+        }
+        assert_eq!(shared.waiters.available_permits(), 2);
+        assert_eq!(engine.gaps_waiting(), 1, "what was refused is remembered");
+    }
+
+    async fn until(mut done: impl FnMut() -> bool) {
+        while !done() {
+            tokio::task::yield_now().await;
+        }
     }
 }

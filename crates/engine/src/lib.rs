@@ -17,6 +17,7 @@ pub mod metrics;
 mod notices;
 pub mod objects;
 pub mod operate;
+mod outages;
 pub mod random;
 pub mod remote_write;
 pub mod replay;
@@ -76,11 +77,15 @@ pub struct Limits {
     pub groups_per_rule: usize,
     /// Apps. Lines of later ones are counted for the app "other".
     pub apps: usize,
+    /// Batches that may wait in the queue of the commit.
+    pub commit_queue: usize,
+    /// Batches that may wait for a place in that queue, for as long as a batch may wait at all. More are refused at once.
+    pub commit_waiters: usize,
 }
 
 impl Default for Limits {
     fn default() -> Self {
-        Self { groups_per_rule: 1_000, apps: 10_000 }
+        Self { groups_per_rule: 1_000, apps: 10_000, commit_queue: 1_024, commit_waiters: 1_024 }
     }
 }
 
@@ -134,6 +139,8 @@ pub(crate) struct Shared {
     pub(crate) public_url: ArcSwap<Option<String>>,
     pub(crate) evaluator: tokio::sync::Mutex<Evaluator>,
     pub(crate) submissions: mpsc::Sender<Submission>,
+    /// Places for those who wait until the queue of submissions has room.
+    pub(crate) waiters: tokio::sync::Semaphore,
     pub(crate) reader: Mutex<Reader>,
     /// One change of the rules at a time.
     pub(crate) configuring: tokio::sync::Mutex<objects::Composition>,
@@ -154,6 +161,7 @@ pub(crate) struct Shared {
     pub(crate) rejected_noted_at: Mutex<Timestamp>,
     pub(crate) limited_noted_at: Mutex<Timestamp>,
     pub(crate) stats: Stats,
+    pub(crate) outages: Mutex<outages::Outages>,
 }
 
 impl Engine {
@@ -215,12 +223,41 @@ impl Engine {
     pub fn totals<T>(&self, app: &App, read: impl FnOnce(&totals::AppTotals) -> T) -> T {
         read(&lock(&app.live.totals))
     }
+
+    /// What the store did not take since the process began, by kind of work.
+    #[must_use]
+    pub fn store_failures(&self) -> Vec<(&'static str, u64)> {
+        lock(&self.shared.outages).totals()
+    }
+
+    /// What met a limit since the process began, by what it was: lines, deliveries and values that were counted under
+    /// "other" or not kept. `docs/metrics.md` explains each.
+    #[must_use]
+    pub fn overflows(&self) -> [(&'static str, u64); 7] {
+        let stats = self.stats();
+        let (mut level_groups, mut series) = (0, 0);
+        for app in self.apps().iter() {
+            level_groups += lock(&app.live.totals).level_overflow;
+            series += lock(&app.live.recorder).refused;
+        }
+        [
+            ("groups", stats.groups_overflowed.get()),
+            ("level_groups", level_groups),
+            ("apps", stats.apps_overflowed.get()),
+            ("series", series),
+            ("metric_values", stats.metric_values_dropped.get()),
+            ("gaps", stats.gaps_overflowed.get()),
+            ("api_callers", stats.api_callers_overflowed.get()),
+        ]
+    }
 }
 
 impl Shared {
-    /// Says that the store failed, and at what.
+    /// Says that the store failed, and at what; not more often than is good for a log.
     pub(crate) fn store_failed(&self, work: &'static str, error: &StoreError) {
-        tracing::error!(work, %error, retryable = error.is_retryable(), "the store did not take it");
+        if let Some(times) = lock(&self.outages).note(work, self.clock.now()) {
+            tracing::error!(work, times, %error, retryable = error.is_retryable(), "the store did not take it");
+        }
     }
 
     /// Notes a host of an app that was named after its token.
@@ -241,7 +278,12 @@ impl Shared {
             Some((_, known)) => join(known, &gap),
             None if room => gaps.push((Some(app), gap.clone())),
             None => {
-                tracing::warn!("too many gaps to remember them all; counts may miss their mark of being lower bounds")
+                self.stats.gaps_overflowed.up();
+                if lock(&self.outages).note("remember gaps", self.clock.now()).is_some() {
+                    tracing::warn!(
+                        "too many gaps to remember them all; counts may miss their mark of being lower bounds"
+                    );
+                }
             }
         }
         drop(gaps);

@@ -15,7 +15,7 @@ use tokio::sync::{mpsc, watch};
 use tokio::task::{JoinHandle, JoinSet};
 
 use crate::apps::{Apps, lock};
-use crate::commit::{SUBMISSIONS_MAX, Submission};
+use crate::commit::Submission;
 use crate::metrics::FOLD_EVERY;
 use crate::objects::{Composed, Composition};
 use crate::random::RandomIds;
@@ -101,7 +101,7 @@ impl Engine {
         let quieted = store.disabled_rules(now).await?.into_iter().map(|over| over.rule).collect();
         let Settings { rules, apps, receivers, masker, public_url, compose } = settings;
         let book = RuleBook::new(rules.into_iter().map(Arc::new), quieted)?;
-        let (submissions, queue) = mpsc::channel(SUBMISSIONS_MAX);
+        let (submissions, queue) = mpsc::channel(limits.commit_queue.max(1));
         let shared = Arc::new(Shared {
             clock,
             store,
@@ -115,6 +115,7 @@ impl Engine {
             public_url: ArcSwap::from_pointee(public_url),
             evaluator: tokio::sync::Mutex::default(),
             submissions,
+            waiters: tokio::sync::Semaphore::new(limits.commit_waiters.min(tokio::sync::Semaphore::MAX_PERMITS)),
             reader: Mutex::default(),
             configuring: tokio::sync::Mutex::new(Composition { compose, ..Composition::default() }),
             loading: tokio::sync::Mutex::default(),
@@ -131,6 +132,7 @@ impl Engine {
             rejected_noted_at: Mutex::default(),
             limited_noted_at: Mutex::default(),
             stats: crate::stats::Stats::default(),
+            outages: Mutex::default(),
         });
         Ok((Self { shared }, apps, queue))
     }

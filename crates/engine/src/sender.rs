@@ -54,13 +54,11 @@ impl Engine {
     /// Claims due deliveries and sends each in a task of its own. Returns how many were claimed.
     pub(crate) async fn spawn_due(&self, tasks: &mut JoinSet<()>) -> Result<usize, StoreError> {
         let shared = &self.shared;
-        let busy: Vec<String> = lock(&shared.sending.in_flight)
-            .iter()
-            .filter(|(_, n)| **n >= IN_FLIGHT_PER_RECEIVER_MAX)
-            .map(|(name, _)| name.clone())
-            .collect();
+        let left = |n: usize| u32::try_from(IN_FLIGHT_PER_RECEIVER_MAX.saturating_sub(n)).unwrap_or(0);
+        let places: Vec<(String, u32)> =
+            lock(&shared.sending.in_flight).iter().map(|(name, n)| (name.clone(), left(*n))).collect();
         let claimed =
-            shared.store.claim_deliveries(shared.clock.now(), &shared.process.to_string(), CLAIM_MAX, &busy).await?;
+            shared.store.claim_deliveries(shared.clock.now(), &shared.process.to_string(), CLAIM_MAX, &places).await?;
         let count = claimed.len();
         for one in claimed {
             *lock(&shared.sending.in_flight).entry(one.outgoing.receiver.clone()).or_default() += 1;
@@ -141,5 +139,58 @@ async fn finish(shared: &Shared, id: DeliveryId, attempt: u32, outcome: &Outcome
                 return;
             }
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use dynowatch_domain::mask::Masker;
+    use dynowatch_notify::{ReceiverKind, ReceiverSpec, Receivers};
+    use dynowatch_store::{Store, StoreOptions};
+    use dynowatch_testkit::clock::TestClock;
+    use dynowatch_testkit::http_fake::Behaviour;
+    use dynowatch_testkit::webhook_sink::WebhookSink;
+
+    use super::*;
+    use crate::{EngineOptions, Limits, Settings};
+
+    #[tokio::test]
+    async fn no_receiver_has_more_than_four_on_their_way() {
+        let _installed_before = rustls::crypto::ring::default_provider().install_default();
+        let folder = tempfile::tempdir().unwrap();
+        let url = format!("sqlite://{}", folder.path().join("dynowatch.db").display());
+        let (slow, quick) = (WebhookSink::start().await, WebhookSink::start().await);
+        slow.otherwise(Behaviour::Hang);
+        let spec = |name: &str, sink: &WebhookSink| ReceiverSpec {
+            name: name.to_owned(),
+            kind: ReceiverKind::Webhook { url: sink.url(), secret: None },
+        };
+        let settings = Settings {
+            rules: Vec::new(),
+            apps: Vec::new(),
+            receivers: Receivers::build(&[spec("slow", &slow), spec("quick", &quick)], &[]).unwrap(),
+            masker: Masker::default(),
+            public_url: None,
+            compose: None,
+        };
+        let options = EngineOptions {
+            clock: Arc::new(TestClock::at("2026-05-07T08:00:00Z")),
+            store: Store::open(&StoreOptions::new(&url)).await.unwrap(),
+            settings,
+            limits: Limits::default(),
+            commits: tokio::runtime::Handle::current(),
+        };
+        let (engine, _loops) = Engine::start(options).await.unwrap();
+        let mut tasks = JoinSet::new();
+        let ops = dynowatch_domain::account::audit::Actor::here("ops");
+        for _ in 0..3 {
+            engine.test_receiver("slow", &ops).await.unwrap();
+        }
+        assert_eq!(engine.spawn_due(&mut tasks).await.unwrap(), 3);
+        for receiver in ["slow", "slow", "slow", "slow", "quick"] {
+            engine.test_receiver(receiver, &ops).await.unwrap();
+        }
+        assert_eq!(engine.spawn_due(&mut tasks).await.unwrap(), 2, "one place is left for slow, and four for quick");
+        assert_eq!(lock(&engine.shared.sending.in_flight).get("slow"), Some(&IN_FLIGHT_PER_RECEIVER_MAX));
     }
 }

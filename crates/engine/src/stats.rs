@@ -82,6 +82,8 @@ counters! {
     api_limited_address,
     /// Requests of callers that found no room and shared one allowance.
     api_callers_overflowed,
+    /// Gaps (refused batches) that found no room to be remembered.
+    gaps_overflowed,
     /// Flushes of ten-second buckets that failed; their counts wait for the next.
     level_flush_failures,
     /// Buckets dropped because the store took none for too long.

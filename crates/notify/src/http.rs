@@ -34,8 +34,11 @@ pub(crate) fn failure(error: reqwest::Error) -> Outcome {
     let detail = with_causes(&error);
     if is_tls(&error) || error.is_builder() {
         Outcome::Misconfigured { detail }
-    } else {
+    } else if error.is_connect() {
         Outcome::Retry { detail, retry_after: None }
+    } else {
+        // The message was on its way, or was there already: only the answer is missing.
+        Outcome::Unknown { detail }
     }
 }
 

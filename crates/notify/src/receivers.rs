@@ -167,7 +167,7 @@ impl Receivers {
         let attempt = receiver.channel.deliver(&outgoing, now);
         let outcome = tokio::time::timeout(self.0.attempt_timeout, attempt).await.unwrap_or_else(|_elapsed| {
             let detail = format!("no answer within {:?}", self.0.attempt_timeout);
-            Outcome::Retry { detail, retry_after: None }
+            Outcome::Unknown { detail }
         });
         self.0.redactor.outcome(outcome)
     }

@@ -44,6 +44,7 @@ impl Redactor {
     /// The outcome without secrets: a receiver may quote what it was sent.
     pub(crate) fn outcome(&self, mut outcome: Outcome) -> Outcome {
         let (Outcome::Accepted { detail }
+        | Outcome::Unknown { detail }
         | Outcome::Retry { detail, .. }
         | Outcome::Misconfigured { detail }
         | Outcome::Rejected { detail }) = &mut outcome;

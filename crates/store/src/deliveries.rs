@@ -115,8 +115,8 @@ type ClaimRow = (Uuid, String, Json<Notice>, i64, i64, Option<i64>);
 
 impl Store {
     /// Takes up to `limit` due deliveries for `worker`, oldest first and one receiver after the other, so that a backlog of
-    /// one delays no other. Receivers in `exclude_receivers` (those busy) are left out. A claim holds for
-    /// [`LEASE`]; then another may take the delivery over.
+    /// one delays no other. `places` names receivers that get fewer than `limit`, since some are on their way to them. A
+    /// claim holds for [`LEASE`]; then another may take the delivery over.
     ///
     /// # Errors
     /// When the store is away; nothing is claimed then.
@@ -125,11 +125,11 @@ impl Store {
         now: Timestamp,
         worker: &str,
         limit: u32,
-        exclude_receivers: &[String],
+        places: &[(String, u32)],
     ) -> Result<Vec<Claimed>> {
         within(CALL_MAX, async {
             let mut tx = self.begin().await?;
-            let rows = due(&mut tx, now, limit, exclude_receivers).await?;
+            let rows = due(&mut tx, now, limit, places).await?;
             if rows.is_empty() {
                 tx.rollback().await?;
                 return Ok(Vec::new());
@@ -232,7 +232,7 @@ impl Store {
 }
 
 /// Finds due rows and, on Postgres, locks them; those another process is just claiming are skipped.
-async fn due(tx: &mut Tx, now: Timestamp, limit: u32, exclude: &[String]) -> Result<Vec<ClaimRow>> {
+async fn due(tx: &mut Tx, now: Timestamp, limit: u32, places: &[(String, u32)]) -> Result<Vec<ClaimRow>> {
     let now = now.as_micros();
     let suffix = if tx.engine() == Engine::Postgres { " FOR UPDATE OF d SKIP LOCKED" } else { "" };
     let rows = on!(tx, Engine, conn, {
@@ -242,20 +242,17 @@ async fn due(tx: &mut Tx, now: Timestamp, limit: u32, exclude: &[String]) -> Res
              WHERE state = 'pending' AND next_attempt_at <= ",
         );
         query.push_bind(now).push(" AND (lease_until IS NULL OR lease_until <= ").push_bind(now).push(")");
-        if !exclude.is_empty() {
-            query.push(" AND receiver NOT IN (");
-            let mut names = query.separated(", ");
-            for name in exclude {
-                names.push_bind(name.as_str());
-            }
-            query.push(")");
-        }
         // The conditions again, on the row itself: after waiting for a lock, Postgres checks these and no others.
         query
             .push(") AS due JOIN deliveries AS d ON d.id = due.id WHERE d.state = 'pending' AND d.next_attempt_at <= ")
             .push_bind(now);
         query.push(" AND (d.lease_until IS NULL OR d.lease_until <= ").push_bind(now);
-        query.push(") ORDER BY due.place, d.intended_at, d.id LIMIT ").push_bind(i64::from(limit)).push(suffix);
+        query.push(")");
+        for (receiver, places) in places {
+            query.push(" AND (d.receiver <> ").push_bind(receiver.as_str());
+            query.push(" OR due.place <= ").push_bind(i64::from(*places)).push(")");
+        }
+        query.push(" ORDER BY due.place, d.intended_at, d.id LIMIT ").push_bind(i64::from(limit)).push(suffix);
         query.build_query_as().fetch_all(conn).await?
     });
     Ok(rows)
@@ -267,7 +264,7 @@ async fn attempts_without_outcome(tx: &mut Tx, ids: &[Uuid]) -> Result<Vec<Uuid>
     for piece in pieces(ids) {
         let rows: Vec<Uuid> = on!(tx, Engine, conn, {
             let mut query = QueryBuilder::<Engine>::new(
-                "SELECT DISTINCT delivery_id FROM attempts WHERE outcome IS NULL AND delivery_id IN ",
+                "SELECT DISTINCT delivery_id FROM attempts WHERE (outcome IS NULL OR outcome = 'unknown') AND delivery_id IN ",
             );
             query.push_tuples(piece, |mut row, id| {
                 row.push_bind(*id);

@@ -9,7 +9,7 @@ use uuid::Uuid;
 use crate::db::read;
 use crate::error::Result;
 use crate::open::Store;
-use crate::text::{count, time};
+use crate::text::time;
 
 type KeyRow = (Uuid, String, String);
 
@@ -64,15 +64,5 @@ impl Store {
         let sql = "SELECT app_id, rule, grp FROM tracks WHERE phase <> 'quiet' ORDER BY app_id, rule, grp";
         let rows: Vec<KeyRow> = read!(&self.state, |pool| sqlx::query_as(sql).fetch_all(pool))?;
         Ok(rows.into_iter().filter(|(_, rule, _)| !names.contains(&rule.as_str())).map(key).collect())
-    }
-
-    /// How many keys each rule has: where its limit of groups stands after a start.
-    ///
-    /// # Errors
-    /// When the store is away.
-    pub async fn group_counts(&self) -> Result<Vec<(String, u64)>> {
-        let sql = "SELECT rule, COUNT(*) FROM tracks GROUP BY rule ORDER BY rule";
-        let rows: Vec<(String, i64)> = read!(&self.state, |pool| sqlx::query_as(sql).fetch_all(pool))?;
-        Ok(rows.into_iter().map(|(rule, n)| (rule, count(n))).collect())
     }
 }

@@ -72,8 +72,10 @@ struct Snapshot {
     values: Values,
     remote_write: [(&'static str, u64); 4],
     remote_write_waiting: u64,
-    overflows: [(&'static str, u64); 3],
+    overflows: [(&'static str, u64); 7],
     limited: [(&'static str, u64); 2],
+    store_failures: Vec<(&'static str, u64)>,
+    flush_failures: u64,
     buckets_dropped: u64,
     report: Report,
     stored: Option<Stored>,
@@ -143,12 +145,10 @@ impl Snapshot {
                 ("retried", stats.remote_write_retries.get()),
             ],
             remote_write_waiting: stats.remote_write_waiting.get(),
-            overflows: [
-                ("groups", stats.groups_overflowed.get()),
-                ("apps", stats.apps_overflowed.get()),
-                ("api_callers", stats.api_callers_overflowed.get()),
-            ],
+            overflows: engine.overflows(),
             limited: [("token", stats.api_limited_token.get()), ("address", stats.api_limited_address.get())],
+            store_failures: engine.store_failures(),
+            flush_failures: stats.level_flush_failures.get(),
             buckets_dropped: stats.level_buckets_dropped.get(),
             report,
             stored,
@@ -296,13 +296,23 @@ impl Snapshot {
         )?;
         out.counters(
             "dynowatch_overflows",
-            "What was counted under other because a limit was met",
+            "What was counted under other, or not kept, because a limit was met",
             self.overflows.iter().map(|(what, n)| ([("what", *what)], *n)),
         )?;
         out.counters(
             "dynowatch_api_limited",
             "Requests to the API answered 429, by what asked too often",
             self.limited.iter().map(|(by, n)| ([("by", *by)], *n)),
+        )?;
+        out.counters(
+            "dynowatch_store_failures",
+            "What the store did not take, by kind of work",
+            self.store_failures.iter().map(|(work, n)| ([("work", *work)], *n)),
+        )?;
+        out.counter(
+            "dynowatch_level_flush_failures",
+            "Flushes of ten-second buckets that failed and wait for the next",
+            self.flush_failures,
         )?;
         out.counter(
             "dynowatch_level_buckets_dropped",

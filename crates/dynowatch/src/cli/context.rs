@@ -90,8 +90,11 @@ impl Context {
             public_url: config.public_url.clone(),
             compose: Some(Composer::new(config, true)),
         };
-        let limits =
-            dynowatch_engine::Limits { groups_per_rule: config.limits.groups_per_rule, apps: config.limits.apps };
+        let limits = dynowatch_engine::Limits {
+            groups_per_rule: config.limits.groups_per_rule,
+            apps: config.limits.apps,
+            ..dynowatch_engine::Limits::default()
+        };
         let options =
             EngineOptions { clock: self.clock(), store, settings, limits, commits: tokio::runtime::Handle::current() };
         Ok(Engine::attach(options).await.map_err(anyhow::Error::from)?)

@@ -78,6 +78,9 @@ async fn test(ctx: &mut Context, config: &Config, name: &str) -> Result<(), Fail
     } else {
         let what = match &outcome {
             Outcome::Accepted { .. } => "accepted",
+            Outcome::Unknown { .. } => {
+                "NOT known to be accepted; a real message would be tried again, marked as a possible duplicate"
+            }
             Outcome::Retry { .. } => "NOT accepted now; a real message would be tried again",
             Outcome::Misconfigured { .. } => "NOT accepted: something is set up wrongly",
             Outcome::Rejected { .. } => "REJECTED; a real message would be given up",

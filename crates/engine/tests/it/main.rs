@@ -83,6 +83,7 @@ on_both! {
     outbox:
         s39_one_good_and_one_bad_receiver
         s40_a_receiver_that_times_out
+        a_lost_answer_makes_a_possible_duplicate
         a_refusal_is_final_and_loud
         a_slow_receiver_is_sent_a_few_at_a_time
         resolve_notices_go_to_those_who_were_told

@@ -45,6 +45,24 @@ pub(crate) async fn s40_a_receiver_that_times_out(on: On) {
     stage.end().await;
 }
 
+/// Nobody knows whether a message without an answer arrived: it goes out again under its key, and says so. An answer that
+/// says no leaves no doubt.
+pub(crate) async fn a_lost_answer_makes_a_possible_duplicate(on: On) {
+    let mut stage = Stage::with(on, vec![to_both(h12_rule())]).await;
+    stage.slack.script([Behaviour::DropAfterAccept]);
+    stage.hook.script([Behaviour::status(503)]);
+    stage.post("0:01", "shop", &["0:01"; 4].map(h12)).await;
+    stage.until("0:05").await;
+    let mut told = stage.take_told();
+    told.retain(|told| told.receiver == "operator");
+    let last = told.pop().unwrap();
+    assert!(last.text.contains("Possible duplicate"), "{}", last.text);
+    assert!(told.iter().all(|first| first.idempotency_key == last.idempotency_key), "{told:#?}");
+    let hook = stage.hook.requests();
+    assert!(hook.iter().all(|request| !String::from_utf8_lossy(&request.body).contains("\"possible_duplicate\":true")));
+    stage.end().await;
+}
+
 /// C22: a 4xx is final, and an operator sees it.
 pub(crate) async fn a_refusal_is_final_and_loud(on: On) {
     let mut stage = Stage::with(on, vec![to_both(h12_rule())]).await;

@@ -104,6 +104,7 @@ async fn private_authorities_are_trusted_when_the_platform_does() {
 async fn send(url: String) {
     let (word, detail) = match deliver(webhook(url)).await {
         Outcome::Accepted { detail } => ("accepted", detail),
+        Outcome::Unknown { detail } => ("unknown", detail),
         Outcome::Retry { detail, .. } => ("retry", detail),
         Outcome::Misconfigured { detail } => ("misconfigured", detail),
         Outcome::Rejected { detail } => ("rejected", detail),

@@ -36,7 +36,7 @@ async fn slack_fails_in_its_ways() {
         (Behaviour::status(500), "retry", "HTTP 500", None),
         (Behaviour::status(302), "rejected", "HTTP 302", None),
         (Behaviour::Garbage, "retry", "not Slack's JSON", None),
-        (Behaviour::DropAfterAccept, "retry", "connection", None),
+        (Behaviour::DropAfterAccept, "unknown", "", None),
     ];
     for (behaviour, class, part, after) in cases {
         slack_api.script([behaviour]);
@@ -45,7 +45,7 @@ async fn slack_fails_in_its_ways() {
         assert_eq!(asked(&outcome), after.map(Duration::from_secs), "{outcome:?}");
     }
     slack_api.script([Behaviour::Hang]);
-    check(&deliver_impatiently(slack(slack_api.url())).await, "retry", "no answer within 50ms");
+    check(&deliver_impatiently(slack(slack_api.url())).await, "unknown", "no answer within 50ms");
 }
 
 #[tokio::test]
@@ -56,7 +56,7 @@ async fn a_webhook_fails_in_its_ways() {
         (Behaviour::status(408), "retry", "HTTP 408", None),
         (Behaviour::status(503), "retry", "HTTP 503", None),
         (Behaviour::status(404), "rejected", "HTTP 404", None),
-        (Behaviour::DropAfterAccept, "retry", "connection", None),
+        (Behaviour::DropAfterAccept, "unknown", "", None),
         // Any 2xx is a yes here, whatever the body.
         (Behaviour::Garbage, "accepted", "HTTP 200", None),
     ];
@@ -67,7 +67,7 @@ async fn a_webhook_fails_in_its_ways() {
         assert_eq!(asked(&outcome), after.map(Duration::from_secs), "{outcome:?}");
     }
     sink.script([Behaviour::Hang]);
-    check(&deliver_impatiently(webhook(sink.url())).await, "retry", "no answer within 50ms");
+    check(&deliver_impatiently(webhook(sink.url())).await, "unknown", "no answer within 50ms");
 }
 
 #[tokio::test]

@@ -44,7 +44,7 @@ pub struct Attempt {
     pub started_at: Timestamp,
     /// When its outcome was known.
     pub finished_at: Option<Timestamp>,
-    /// `accepted`, `retry`, `misconfigured`, `rejected`; none when nobody knows.
+    /// `accepted`, `unknown`, `retry`, `misconfigured`, `rejected`; none when no process is left to say.
     pub outcome: Option<String>,
     /// What the receiver said, or what happened.
     pub detail: Option<String>,

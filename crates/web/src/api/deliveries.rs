@@ -65,7 +65,8 @@ pub(crate) struct AttemptInfo {
     started_at: Time,
     /// When its outcome was known.
     finished_at: Option<Time>,
-    /// `accepted`, `retry`, `misconfigured` or `rejected`; `null` when nobody knows.
+    /// `accepted`, `unknown` (no answer: perhaps accepted), `retry`, `misconfigured` or `rejected`; `null` while it lasts,
+    /// and when the process died meanwhile.
     outcome: Option<String>,
     /// What the receiver said, or what happened.
     detail: Option<String>,
