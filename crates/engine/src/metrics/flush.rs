@@ -95,7 +95,7 @@ fn collect(shared: &Shared, now: Timestamp) {
             state.waiting.entry(app.id).or_default().append(&mut taken);
         }
         let hour = now.floor(Duration::from_secs(3_600));
-        let Paths { all, errors } = paths;
+        let Paths { all, errors, .. } = paths;
         for (of_errors, paths) in [(false, all), (true, errors)] {
             if !paths.is_empty() {
                 state.paths.entry((app.id, of_errors, hour)).or_default().merge(&paths);

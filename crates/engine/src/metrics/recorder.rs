@@ -28,11 +28,11 @@ const SOURCES_MAX: usize = 4_000;
 pub const LATE_MAX: Duration = Duration::from_secs(2 * 3_600);
 /// Ten-second slots that may be open between two flushes; lines of further ones are late.
 const SLOTS_MAX: usize = 128;
-/// So many requests of an app are looked at for their paths after each flush; of later ones one in [`PATH_EVERY`]. A path
-/// costs more to read than the rest of the line.
-const PATHS_ALL: u32 = 16;
-/// One request in so many is looked at for its path when there are many.
-pub const PATH_EVERY: u32 = 64;
+/// Of many requests at a time, at least one in so many is looked at for its path, which costs several times what reading
+/// the rest of the line does.
+pub const PATH_EVERY: u32 = 256;
+/// Requests between two flushes that are looked at one by one; then fewer and fewer are.
+const PATHS_EACH: u32 = 64;
 /// A series without a place.
 const REFUSED: u32 = u32::MAX;
 
@@ -111,8 +111,6 @@ pub(crate) struct Recorder {
     open: Vec<Open>,
     pub(crate) paths: Paths,
     pub(crate) events: Events,
-    /// Requests since the last flush.
-    requests: u32,
     /// Values of series that found no room.
     pub(crate) refused: u64,
     /// Lines too old for any slot.
@@ -124,6 +122,31 @@ pub(crate) struct Recorder {
 pub(crate) struct Paths {
     pub(crate) all: TopPaths,
     pub(crate) errors: TopPaths,
+    of_all: Sampler,
+    of_errors: Sampler,
+}
+
+/// Which requests are looked at: all while they are few, one in more and more as they grow many. What is looked at stands
+/// for those that are then left out.
+#[derive(Default)]
+struct Sampler {
+    seen: u32,
+    left_out: u32,
+}
+
+impl Sampler {
+    /// For how many requests this one stands; `None` when it is left out.
+    #[inline]
+    fn weight(&mut self) -> Option<u64> {
+        if self.left_out > 0 {
+            self.left_out -= 1;
+            return None;
+        }
+        let weight = (1 + self.seen / PATHS_EACH).min(PATH_EVERY);
+        self.seen = self.seen.saturating_add(weight);
+        self.left_out = weight - 1;
+        Some(u64::from(weight))
+    }
 }
 
 impl Recorder {
@@ -152,26 +175,22 @@ impl Recorder {
             bytes: line.bytes().unwrap_or(0),
         }));
         let failed = code > 0 || status >= 500;
-        let weight = match self.requests {
-            few if few < PATHS_ALL => 1,
-            many if many % PATH_EVERY == 0 => PATH_EVERY,
-            _ => 0,
-        };
-        self.requests = self.requests.wrapping_add(1);
-        if failed || weight > 0 {
-            self.path(line, signal, failed, weight);
+        let of_all = self.paths.of_all.weight();
+        let of_errors = if failed { self.paths.of_errors.weight() } else { None };
+        if of_all.is_some() || of_errors.is_some() {
+            self.path(line, signal, of_all, of_errors);
         }
     }
 
     #[cold]
-    fn path(&mut self, line: &RouterLine<'_>, signal: &Signal<'_>, failed: bool, weight: u32) {
+    fn path(&mut self, line: &RouterLine<'_>, signal: &Signal<'_>, of_all: Option<u64>, of_errors: Option<u64>) {
         let Some(path) = signal.path.or_else(|| line.path()) else { return };
         let route = route_of(path);
-        if weight > 0 {
-            self.paths.all.add(&route, u64::from(weight));
+        if let Some(weight) = of_all {
+            self.paths.all.add(&route, weight);
         }
-        if failed {
-            self.paths.errors.add(&route, 1);
+        if let Some(weight) = of_errors {
+            self.paths.errors.add(&route, weight);
         }
     }
 
@@ -377,7 +396,6 @@ impl Recorder {
     /// The open slots' values, which are the caller's to store from now on.
     pub(crate) fn take(&mut self) -> Taken {
         let mut taken = Taken::new();
-        self.requests = 0;
         for open in std::mem::take(&mut self.open) {
             let at = open.at;
             if open.lines > 0 {

@@ -177,3 +177,14 @@ fn a_new_quota_is_a_step() {
         ["06:00 dyno.memory_percent web.1 : 50 of 1", "06:20 dyno.memory_percent web.1 : 25 of 1"]
     );
 }
+
+#[test]
+fn few_requests_are_all_looked_at_and_many_are_stood_for() {
+    for (requests, looked_at) in [(1, 1..=1), (64, 64..=64), (1_000, 100..=250), (100_000, 300..=900)] {
+        let mut sampler = Sampler::default();
+        let weights: Vec<u64> = (0..requests).filter_map(|_| sampler.weight()).collect();
+        assert!(looked_at.contains(&weights.len()), "{requests}: {}", weights.len());
+        let (stood_for, newest) = (weights.iter().sum::<u64>(), weights.last().copied().unwrap_or_default());
+        assert!(stood_for >= requests && stood_for - requests < newest, "{requests}: {stood_for}");
+    }
+}

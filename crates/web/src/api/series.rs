@@ -162,8 +162,8 @@ pub(crate) struct PathsAnswer {
     until: Time,
     /// Whether only failed requests were counted.
     errors: bool,
-    /// Of apps with many requests one in so many is looked at, and counts for as many; failed ones are all looked at.
-    sampled_one_in: u64,
+    /// When there are many requests at a time, one looked at stands for up to so many; few are all looked at.
+    sampled_one_in_max: u32,
     /// The most frequent first, at most 50.
     paths: Vec<PathCount>,
 }
@@ -298,8 +298,13 @@ pub(crate) async fn paths(
         .into_iter()
         .map(|(path, hits)| PathCount { path: masked(&web.engine, path), requests: hits.count, over: hits.over })
         .collect();
-    let sampled_one_in = if params.errors { 1 } else { u64::from(dynowatch_engine::metrics::PATH_EVERY) };
-    Ok(Json(PathsAnswer { from: from.into(), until: until.into(), errors: params.errors, sampled_one_in, paths }))
+    Ok(Json(PathsAnswer {
+        from: from.into(),
+        until: until.into(),
+        errors: params.errors,
+        sampled_one_in_max: dynowatch_engine::metrics::PATH_EVERY,
+        paths,
+    }))
 }
 
 /// What happened to an app: releases, config changes, scaling, restarts, crashes, and the alerts that fired.
