@@ -88,6 +88,20 @@ impl Store {
         rows.into_iter().map(|row| event(row).map(|(_, event)| event)).collect()
     }
 
+    /// The newest events of all apps since a moment, the newest first.
+    ///
+    /// # Errors
+    /// When the store is away.
+    pub async fn newest_events(&self, since: Timestamp, limit: u32) -> Result<Vec<(AppId, AppEvent)>> {
+        let sql =
+            "SELECT app_id, at, kind, source, actor, what FROM app_events WHERE at >= $1 ORDER BY at DESC LIMIT $2";
+        let rows: Vec<EventRow> = read!(&self.state, |pool| sqlx::query_as(sql)
+            .bind(since.as_micros())
+            .bind(i64::from(limit))
+            .fetch_all(pool))?;
+        rows.into_iter().map(event).collect()
+    }
+
     /// The newest scaling of each app that was told after `since`.
     ///
     /// # Errors

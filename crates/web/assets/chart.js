@@ -21,6 +21,9 @@
     : Number.isInteger(value) || Math.abs(value) >= 100 ? String(Math.round(value)) : value.toFixed(2);
   const zone = document.documentElement.dataset.zone || "UTC";
   const clock = new Intl.DateTimeFormat("en-GB", { timeZone: zone, day: "numeric", month: "short", hour: "2-digit", minute: "2-digit", timeZoneName: "short" });
+  const hourClock = new Intl.DateTimeFormat("en-GB", { timeZone: zone, hour: "2-digit", minute: "2-digit" });
+  const dayClock = new Intl.DateTimeFormat("en-GB", { timeZone: zone, day: "numeric", month: "short" });
+  const bothClock = new Intl.DateTimeFormat("en-GB", { timeZone: zone, day: "numeric", month: "short", hour: "2-digit", minute: "2-digit" });
   const moment = (seconds) => clock.format(new Date(seconds * 1000)).replace(",", "");
 
   const paint = (data, series, i) => series.state ? colour(series.state)
@@ -30,9 +33,16 @@
   const colouredBefore = (data, i) => data.series.slice(0, i).filter((s) => !s.dim && !s.state && s.drawn !== "limit").length;
 
   // Parts of a whole are drawn on top of each other: each line is the sum up to it.
+  // Bars are summed from the other end, so that each stands before the taller one it is part of.
   function columns(data, visible) {
-    let below = null;
+    let below = null, behind = null;
+    const bars = data.series.map(() => null);
+    for (let i = data.series.length - 1; i >= 0; i--) {
+      if (data.series[i].drawn !== "bars" || !visible[i]) continue;
+      behind = bars[i] = data.series[i].values.map((value, at) => value == null ? null : value + (behind?.[at] ?? 0));
+    }
     return data.series.map((series, i) => {
+      if (bars[i]) return bars[i];
       if (series.drawn !== "stacked" || !visible[i]) return series.values;
       below = series.values.map((value, at) => value == null ? null : value + (below?.[at] ?? 0));
       return below;
@@ -56,13 +66,13 @@
         y: { distr: data.log ? 3 : 1, range: (u, min, max) => data.log ? [Math.max(min ?? 1, 0.1), Math.max(max ?? 1, 1)] : [0, top(data, max)] },
       },
       axes: [
-        { ...axis, space: 70 },
+        { ...axis, space: 70, values: (u, ticks, at, space, step) => ticks.map((tick) => (step >= 86400 ? dayClock : step * 4 >= 86400 ? bothClock : hourClock).format(new Date(tick * 1000)).replace(",", "")) },
         { ...axis, size: 52, space: 34, values: (u, ticks) => ticks.map((tick) => tick == null ? "" : shown(tick)), label: (data.log ? "log " : "") + data.unit, labelSize: 14, labelFont: "11px system-ui, sans-serif" },
       ],
       series: [{}, ...data.series.map((series, i) => style(chart, series, i))],
       bands: stacked.slice(1).map((i, at) => ({ series: [i + 1, stacked[at] + 1], fill: faded(paint(data, data.series[i], i), 0.55) })),
       hooks: {
-        drawClear: [(u) => shade(u, data)],
+        drawClear: [(u) => { shade(u, data); marks(u, data); }],
         draw: [(u) => unfinished(u, data)],
         setCursor: [(u) => read(chart, u)],
         setSelect: [(u) => zoom(u)],
@@ -76,7 +86,7 @@
   function style(chart, series, i) {
     const stroke = paint(chart.data, series, i);
     const few = series.samples && series.samples.some((n) => n > 0) && series.samples.every((n) => n < SAMPLES_FOR_A_LINE);
-    const base = { label: series.name, show: chart.visible[i], stroke, width: 1.5, spanGaps: false, points: { show: few, size: 5, fill: stroke } };
+    const base = { label: series.name, show: chart.visible[i], stroke, width: 1.5, spanGaps: false, points: few ? { show: true, size: 5, fill: stroke } : { show: true, size: 4, fill: stroke, filter: alone } };
     switch (series.drawn) {
       case "stacked": return { ...base, width: 1, fill: faded(stroke, 0.55) };
       case "step": return { ...base, paths: uPlot.paths.stepped({ align: 1 }) };
@@ -85,9 +95,15 @@
       default: return few ? { ...base, paths: () => null } : base;
     }
   }
+  // A value with nothing on either side is no line; it is a dot.
+  function alone(u, i) {
+    const values = u.data[i];
+    return values.map((_, at) => at).filter((at) => values[at] != null && values[at - 1] == null && values[at + 1] == null);
+  }
   // R14 above the quota, R15 above twice of it.
   function shade(u, data) {
-    for (const { from, to, label, state } of data.shades) {
+    for (const { from, to, label, state, of } of data.shades) {
+      if (of != null) { stepped(u, data, of, from, to, label, state); continue; }
       const y = Math.max(u.bbox.top, to == null ? u.bbox.top : u.valToPos(to, "y", true));
       const bottom = Math.min(u.bbox.top + u.bbox.height, u.valToPos(from, "y", true));
       if (bottom <= y) continue;
@@ -99,6 +115,45 @@
       u.ctx.fillText(label, u.bbox.left + 6 * devicePixelRatio, y + 12 * devicePixelRatio);
     }
   }
+  // Shades that follow a quota: a piece for each bucket in which the quota is known.
+  function stepped(u, data, of, from, to, label, state) {
+    const values = data.series[of]?.values ?? [];
+    const width = u.valToPos(data.x[0] + data.step_s, "x", true) - u.valToPos(data.x[0], "x", true);
+    let said = false;
+    for (const [i, value] of values.entries()) {
+      if (value == null) continue;
+      const y = Math.max(u.bbox.top, to == null ? u.bbox.top : u.valToPos(value * to, "y", true));
+      const bottom = Math.min(u.bbox.top + u.bbox.height, u.valToPos(value * from, "y", true));
+      if (bottom <= y) continue;
+      const x = u.valToPos(data.x[i], "x", true), right = Math.min(x + width, u.bbox.left + u.bbox.width);
+      u.ctx.fillStyle = faded(colour(state), 0.09);
+      u.ctx.fillRect(x, y, right - x, bottom - y);
+      if (said || bottom - y < 14 * devicePixelRatio) continue;
+      said = true;
+      u.ctx.fillStyle = colour(state);
+      u.ctx.font = 10 * devicePixelRatio + "px system-ui, sans-serif";
+      u.ctx.textAlign = "left";
+      u.ctx.fillText(label, x + 6 * devicePixelRatio, y + 12 * devicePixelRatio);
+    }
+  }
+  // What happened, as thin lines behind the series; the strip below says what it was.
+  function marks(u, data) {
+    u.ctx.save();
+    u.ctx.lineWidth = devicePixelRatio;
+    u.ctx.setLineDash([2 * devicePixelRatio, 3 * devicePixelRatio]);
+    for (const { at, kind } of data.events) {
+      if (!(kind in marked)) continue;
+      const x = Math.round(u.valToPos(at, "x", true));
+      if (x < u.bbox.left || x > u.bbox.left + u.bbox.width) continue;
+      u.ctx.strokeStyle = faded(colour(marked[kind]), 0.55);
+      u.ctx.beginPath();
+      u.ctx.moveTo(x, u.bbox.top);
+      u.ctx.lineTo(x, u.bbox.top + u.bbox.height);
+      u.ctx.stroke();
+    }
+    u.ctx.restore();
+  }
+  const marked = { release: "accent", config: "accent", alert: "down" };
   // The newest bucket is not over: its part is hatched out.
   function unfinished(u, data) {
     if (!data.incomplete || data.x.length < 2) return;
@@ -121,7 +176,8 @@
   // --- the reader: what the cursor points at, highest first
   function read(chart, u) {
     const at = u.cursor.idx;
-    if (at == null || u.cursor.left < 0) { chart.reader.hidden = true; return; }
+    if (at == null || u.cursor.left < 0) { chart.reader.hidden = true; pointed(chart, null); return; }
+    pointed(chart, chart.data.x[at]);
     const rows = chart.data.series.map((series, i) => ({ series, i, value: series.values[at] })).filter(({ i }) => chart.visible[i])
       .sort((a, b) => (b.value ?? -Infinity) - (a.value ?? -Infinity));
     const title = document.createElement("p");
@@ -189,30 +245,18 @@
     for (const chart of charts.values()) if (chart.data?.series[i] && (!current || current.group === chart.group)) { chart.visible[i] = !chart.visible[i]; draw(chart); }
   };
 
-  // --- the strip of what happened, under the last chart of a group
-  const glyphs = { release: "▲", config: "◆", scale: "●", restart: "↻", alert: "▮", maintenance: "▨" };
-  function strip(chart) {
-    one(".events-strip", chart.figure)?.remove();
-    if (!chart.data.events.length) return;
-    const strip = document.createElement("div");
-    strip.className = "events-strip";
-    for (const event of chart.data.events) {
-      const left = chart.u.valToPos(event.at, "x") + chart.u.over.offsetLeft;
-      if (left < chart.u.over.offsetLeft || left > chart.u.over.offsetLeft + chart.u.over.offsetWidth) continue;
-      const mark = document.createElement(event.href ? "a" : "span");
-      if (event.href) mark.href = event.href;
-      mark.className = event.kind;
-      mark.textContent = glyphs[event.kind] ?? "●";
-      mark.title = moment(event.at) + ": " + event.label;
-      mark.setAttribute("aria-label", event.kind + ": " + event.label + ", " + moment(event.at));
-      if (!event.href) mark.setAttribute("role", "img");
-      mark.style.left = left + "px";
-      const point = () => chart.u.setCursor({ left: chart.u.valToPos(event.at, "x"), top: 10 });
-      mark.addEventListener("pointerenter", point);
-      mark.addEventListener("focus", point);
-      strip.append(mark);
-    }
-    chart.plot.after(strip);
+  // --- the strip of what happened stands in the page; its marks and the charts' cursors point at each other
+  const glyphs = { release: "▲", config: "◆", scale: "●", restart: "↻", crash: "✕", alert: "▮", maintenance: "▨" };
+  const mark = (event) => event.target.closest?.("svg.marks [data-at]");
+  function point(event) {
+    const at = Number(mark(event)?.dataset.at);
+    const chart = at && [...charts.values()].find((chart) => chart.u);
+    if (chart) chart.u.setCursor({ left: chart.u.valToPos(at, "x"), top: 10 });
+  }
+  document.addEventListener("pointerover", point);
+  document.addEventListener("focusin", point);
+  function pointed(chart, at) {
+    for (const one of all("svg.marks [data-at]")) one.toggleAttribute("data-near", at != null && Math.abs(Number(one.dataset.at) - at) <= chart.data.step_s);
   }
 
   // --- drawing
@@ -228,7 +272,6 @@
     chart.u = new uPlot(options(chart, width, height), [chart.data.x, ...columns(chart.data, chart.visible)], chart.plot);
     chart.plot.append(chart.reader);
     legend(chart);
-    strip(chart);
   }
   async function load(chart) {
     chart.plot.dataset.state = "loading";
@@ -277,7 +320,7 @@
   const sized = new ResizeObserver((entries) => {
     for (const { target } of entries) {
       const chart = [...charts.values()].find((chart) => chart.plot === target);
-      if (chart?.u && chart.u.width !== target.clientWidth) { chart.u.setSize({ width: target.clientWidth, height: target.clientHeight }); strip(chart); }
+      if (chart?.u && chart.u.width !== target.clientWidth) { chart.u.setSize({ width: target.clientWidth, height: target.clientHeight }); }
     }
   });
   function find() {
@@ -300,9 +343,8 @@
   document.addEventListener("dynowatch:theme", () => { for (const chart of charts.values()) draw(chart); });
   // Charts of a range that moves with the present are asked for again each minute while the page is looked at.
   setInterval(() => {
-    const range = one("nav.range");
     const moves = !new URLSearchParams(location.search).has("from");
-    if (!range || !moves || document.hidden) return;
+    if (!moves || document.hidden) return;
     for (const chart of charts.values()) if (chart.asked) load(chart);
   }, 60000);
 })();

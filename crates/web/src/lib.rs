@@ -10,6 +10,7 @@
 mod accounts;
 mod api;
 mod auth;
+mod cached;
 mod compress;
 pub mod drain;
 mod events;

@@ -23,7 +23,9 @@ use crate::drain::Drain;
 use crate::events::Hub;
 use crate::flood::{ApiLimits, Flood, address_limited};
 use crate::health::{Outbox, Recent};
+use crate::pages::app::board::{Boards, boards};
 use crate::pages::plain::surrounded;
+use crate::pages::standing::Standing;
 use crate::viewer::{forms_guarded, own_forms};
 use crate::{events, health, metrics, pages};
 
@@ -67,6 +69,8 @@ pub(crate) struct Web {
     pub(crate) environment: Option<String>,
     pub(crate) events: Hub,
     pub(crate) accounts: Accounts,
+    pub(crate) boards: Boards,
+    pub(crate) standing: Standing,
 }
 
 type Route = (&'static str, &'static str, MethodRouter<Arc<Web>>);
@@ -129,6 +133,10 @@ fn door_routes() -> Vec<Route> {
 fn page_routes() -> Vec<Route> {
     vec![
         ("GET",  "/",            get(pages::overview::show)),
+        ("GET",  "/apps",                      get(pages::apps::show)),
+        ("GET",  "/apps/{name}",               get(pages::app::show)),
+        ("GET",  "/apps/{name}/charts/{file}", get(pages::app::values)),
+        ("GET",  "/apps/{name}/dynos/{dyno}",  get(pages::app::dyno)),
         ("GET",  "/alerts",      get(pages::alerts::show)),
         ("GET",  "/alerts/{id}", get(pages::alert::show)),
         ("GET",  "/deliveries",  get(pages::deliveries::show)),
@@ -187,7 +195,9 @@ pub fn router(options: WebOptions) -> Router {
     let (tokens, flood) = (Tokens::new(&api_tokens), Flood::new(api_limits));
     let (outbox, events) = (Recent::default(), Hub::new(stop));
     let accounts = Accounts::new(accounts);
-    let web = Arc::new(Web { engine, drain, tokens, flood, outbox, reload, environment, events, accounts });
+    let (boards, standing) = (boards(), Standing::default());
+    let web =
+        Arc::new(Web { engine, drain, tokens, flood, outbox, reload, environment, events, accounts, boards, standing });
     let metrics = Router::new().route("/metrics", get(metrics::show));
     Router::new()
         .merge(table(api_routes()).route_layer(from_fn_with_state(Arc::clone(&web), token_required)))

@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, HashMap, HashSet};
 use std::time::Duration;
 
 use dynowatch_domain::metric::query::{Answer, Merger, Origin, POINTS_MAX, Place, Window};
-use dynowatch_domain::metric::{Kind, SeriesKey, SeriesQuery, Step, catalogue, chunk, pack};
+use dynowatch_domain::metric::{Kind, SeriesKey, SeriesQuery, Step, Value, catalogue, chunk, pack};
 use dynowatch_domain::{AppId, Timestamp};
 use dynowatch_store::StoreError;
 use dynowatch_store::metric_values::{Chunks, Packed, Values, Wanted};
@@ -130,42 +130,57 @@ impl Engine {
     /// # Errors
     /// When the store does not answer or holds something unreadable.
     pub async fn series(&self, app: AppId, query: &SeriesQuery) -> Result<Asked, StoreError> {
-        let store = self.store();
-        let step = step_read(query);
-        let keys = store.series_of(app, query.from - NOTED_EVERY).await?;
-        let mut merger = Merger::new(query);
-        let mut in_chunks: HashMap<u64, Place> = HashMap::new();
-        let mut in_packs: HashMap<u64, (Place, Kind)> = HashMap::new();
-        for (id, key) in &keys {
-            if let Some(place) = merger.place(key, Origin::Chunk) {
-                in_chunks.insert(*id, place);
+        let all = self.series_all(app, std::slice::from_ref(query)).await?;
+        let none = || StoreError::Corrupt { what: "an answer about metrics".to_owned() };
+        all.into_iter().next().ok_or_else(none)
+    }
+
+    /// Answers several questions about one app, reading what is stored once. All of them have the span and the step of the
+    /// first.
+    ///
+    /// # Errors
+    /// When the store does not answer or holds something unreadable.
+    pub async fn series_all(&self, app: AppId, queries: &[SeriesQuery]) -> Result<Vec<Asked>, StoreError> {
+        let Some(first) = queries.first() else { return Ok(Vec::new()) };
+        let (from, until, step) = (first.from, first.until, first.step);
+        let queries: Vec<SeriesQuery> =
+            queries.iter().map(|query| SeriesQuery { from, until, step, ..query.clone() }).collect();
+        let (store, read) = (self.store(), step_read(first));
+        let mut mergers: Vec<Merger<'_>> = queries.iter().map(Merger::new).collect();
+        let (mut in_chunks, mut in_packs) = (Places::new(), HashMap::new());
+        for (id, key) in &store.series_of(app, from - NOTED_EVERY).await? {
+            let mut places = |origin| -> Vec<(usize, Place)> {
+                let all = mergers.iter_mut().enumerate();
+                all.filter_map(|(at, merger)| Some((at, merger.place(key, origin)?))).collect()
+            };
+            let (of_chunks, of_packs) = (places(Origin::Chunk), places(Origin::Packed));
+            if !of_chunks.is_empty() {
+                in_chunks.insert(*id, of_chunks);
             }
-            if let Some(place) = merger.place(key, Origin::Packed) {
-                in_packs.insert(*id, (place, key.kind));
+            if !of_packs.is_empty() {
+                in_packs.insert(*id, (of_packs, key.kind));
             }
         }
         let mut series: Vec<u64> = in_packs.keys().copied().collect();
         series.sort_unstable();
-        let chunks = if step == Step::TenSeconds { Chunks::All } else { Chunks::Unfolded };
-        let wanted = Wanted { app, from: query.from, until: query.until, series: &series, steps: steps(step), chunks };
+        let chunks = if read == Step::TenSeconds { Chunks::All } else { Chunks::Unfolded };
+        let wanted = Wanted { app, from, until, series: &series, steps: steps(read), chunks };
         let Values { packed, chunks } = store.metric_values(&wanted).await?;
-        add_packed(&mut merger, &in_packs, packed)?;
+        add_packed(&mut mergers, &in_packs, packed)?;
         for body in chunks {
             chunk::unpack(
                 &body,
                 |series| in_chunks.contains_key(&series),
-                |series, at, value| {
-                    if let Some(place) = in_chunks.get(&series) {
-                        merger.add(*place, at, &value);
-                    }
-                },
+                |series, at, value| add(&mut mergers, in_chunks.get(&series), at, &value),
             )
             .ok_or_else(|| StoreError::Corrupt { what: "a chunk of metrics".to_owned() })?;
         }
-        let blind = self.blind_times(app, query.from, query.until).await?;
-        let answer = merger.finish(&blind);
-        let unit = catalogue::info(&query.metric).map_or("", |info| info.unit);
-        Ok(Asked { from: query.from, until: query.until, step: query.step, unit, blind, answer })
+        let blind = self.blind_times(app, from, until).await?;
+        let finish = |(query, merger): (&SeriesQuery, Merger<'_>)| {
+            let unit = catalogue::info(&query.metric).map_or("", |info| info.unit);
+            Asked { from, until, step, unit, blind: blind.clone(), answer: merger.finish(&blind) }
+        };
+        Ok(queries.iter().zip(mergers).map(finish).collect())
     }
 
     /// Ten-second values of an app of at most the last two hours, read once to be asked often.
@@ -273,25 +288,36 @@ pub struct SeriesBounds {
     pub late: u64,
 }
 
+/// Where the values of each series go: in which answers, and where there.
+type Places = HashMap<u64, Vec<(usize, Place)>>;
+
+fn add(mergers: &mut [Merger<'_>], places: Option<&Vec<(usize, Place)>>, at: Timestamp, value: &Value) {
+    for (of, place) in places.into_iter().flatten() {
+        if let Some(merger) = mergers.get_mut(*of) {
+            merger.add(*place, at, value);
+        }
+    }
+}
+
 /// Adds rows of several steps: where a shorter step has what a longer one does not know yet, it speaks for the whole row.
 fn add_packed(
-    merger: &mut Merger<'_>,
-    places: &HashMap<u64, (Place, Kind)>,
+    mergers: &mut [Merger<'_>],
+    in_packs: &HashMap<u64, (Vec<(usize, Place)>, Kind)>,
     packed: Vec<Packed>,
 ) -> Result<(), StoreError> {
     const HOUR: Duration = Step::Hour.length();
     const DAY: Duration = Duration::from_secs(86_400);
     let (mut hours, mut days) = (HashSet::new(), HashSet::new());
     for Packed { series, step, from, pending, body } in packed {
-        let Some(&(place, kind)) = places.get(&series) else { continue };
-        let slots = pack::unpack(kind, &body)
+        let Some((places, kind)) = in_packs.get(&series) else { continue };
+        let slots = pack::unpack(*kind, &body)
             .ok_or_else(|| StoreError::Corrupt { what: "a packed row of metrics".to_owned() })?;
         for (at, value) in &slots {
             let at = step.at(from, *at);
             let known = step > Step::Minute && hours.contains(&(series, at.floor(HOUR)))
                 || step > Step::TenMinutes && days.contains(&(series, at.floor(DAY)));
             if !known {
-                merger.add(place, at, value);
+                add(mergers, Some(places), at, value);
             }
         }
         match step {

@@ -1,7 +1,7 @@
 //! The strip beneath every chart: what changed and what went wrong, from all the places it is kept in.
 
-use dynowatch_domain::app_event::EventKind;
-use dynowatch_domain::release::ReleaseKind;
+use dynowatch_domain::app_event::{AppEvent, EventKind};
+use dynowatch_domain::release::{Release, ReleaseKind};
 use dynowatch_domain::{AlertId, AppId, Timestamp};
 use dynowatch_store::StoreError;
 
@@ -61,6 +61,27 @@ pub struct Happening {
     pub alert: Option<AlertId>,
 }
 
+impl From<Release> for Happening {
+    fn from(release: Release) -> Self {
+        let kind = if release.kind == ReleaseKind::Config { HappeningKind::Config } else { HappeningKind::Release };
+        let what = release.what.unwrap_or_else(|| "a release".to_owned());
+        let (source, actor) = (String::new(), release.actor);
+        Self { at: release.at, kind, source, actor, what, version: release.version, alert: None }
+    }
+}
+
+impl From<AppEvent> for Happening {
+    fn from(event: AppEvent) -> Self {
+        let (kind, what) = match event.kind {
+            EventKind::Scale => (HappeningKind::Scale, format!("Scaled to {}", event.what.unwrap_or_default())),
+            EventKind::Restart => (HappeningKind::Restart, format!("{} restarted", event.source)),
+            EventKind::Crash => (HappeningKind::Crash, format!("{} crashed", event.source)),
+        };
+        let AppEvent { at, source, actor, .. } = event;
+        Self { at, kind, source, actor, what, version: None, alert: None }
+    }
+}
+
 impl Engine {
     /// What happened to an app between two moments, the newest first, at most [`HAPPENINGS_MAX`].
     ///
@@ -74,28 +95,8 @@ impl Engine {
     ) -> Result<Vec<Happening>, StoreError> {
         let store = self.store();
         let mut all = Vec::new();
-        for release in store.releases_between(app, from, until).await? {
-            let kind = if release.kind == ReleaseKind::Config { HappeningKind::Config } else { HappeningKind::Release };
-            let what = release.what.clone().unwrap_or_else(|| "a release".to_owned());
-            all.push(Happening {
-                at: release.at,
-                kind,
-                source: String::new(),
-                actor: release.actor,
-                what,
-                version: release.version,
-                alert: None,
-            });
-        }
-        for event in store.app_events(app, from, until).await? {
-            let (kind, what) = match event.kind {
-                EventKind::Scale => (HappeningKind::Scale, format!("Scaled to {}", event.what.unwrap_or_default())),
-                EventKind::Restart => (HappeningKind::Restart, format!("{} restarted", event.source)),
-                EventKind::Crash => (HappeningKind::Crash, format!("{} crashed", event.source)),
-            };
-            let actor = event.actor;
-            all.push(Happening { at: event.at, kind, source: event.source, actor, what, version: None, alert: None });
-        }
+        all.extend(store.releases_between(app, from, until).await?.into_iter().map(Happening::from));
+        all.extend(store.app_events(app, from, until).await?.into_iter().map(Happening::from));
         for (alert, at, rule, severity) in store.alerts_fired_between(app, from, until).await? {
             let what = format!("{rule} fired ({severity})");
             let kind = HappeningKind::Alert;

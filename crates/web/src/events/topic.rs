@@ -1,19 +1,21 @@
 //! The topics there are, and who renders each. A new one is a variant, its name, and the page's function that renders it
 //! as [`partial`]s.
 
-use dynowatch_domain::AlertId;
 use dynowatch_domain::app_name::is_app_name;
+use dynowatch_domain::{AlertId, AppId};
 use maud::{Markup, html};
 
 use crate::pages::error::PageError;
 use crate::pages::view::View;
-use crate::pages::{alert, alerts, connect, deliveries, overview};
+use crate::pages::{alert, alerts, app, connect, deliveries, overview};
 
 /// A piece of pages that changes while people look.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub(crate) enum Topic {
-    /// How things stand, on the first page.
-    Now,
+    /// How things stand, on the first page, with this app closer.
+    Now(Option<AppId>),
+    /// How one app stands.
+    App(AppId),
     /// Open alerts, in the list of alerts.
     Alerts,
     /// One alert.
@@ -28,20 +30,25 @@ impl Topic {
     /// The topic of that name; what is none is not listened to.
     pub(crate) fn named(name: &str) -> Option<Self> {
         match name {
-            "now" => Some(Self::Now),
+            "now" => Some(Self::Now(None)),
             "alerts" => Some(Self::Alerts),
             "deliveries" => Some(Self::Deliveries),
-            _ if name.starts_with("connect.") => {
-                name.strip_prefix("connect.").filter(|app| is_app_name(app)).map(|app| Self::Connect(app.to_owned()))
-            }
-            _ => Some(Self::Alert(name.strip_prefix("alert.")?.parse().ok()?)),
+            _ => match name.split_once('.')? {
+                ("now", app) => Some(Self::Now(Some(AppId(app.parse().ok()?)))),
+                ("app", app) => Some(Self::App(AppId(app.parse().ok()?))),
+                ("alert", alert) => Some(Self::Alert(alert.parse().ok()?)),
+                ("connect", app) => is_app_name(app).then(|| Self::Connect(app.to_owned())),
+                _ => None,
+            },
         }
     }
 
     /// Its name in addresses and event ids; letters, digits, `.` and `-` only.
     pub(crate) fn name(&self) -> String {
         match self {
-            Self::Now => "now".to_owned(),
+            Self::Now(None) => "now".to_owned(),
+            Self::Now(Some(id)) => format!("now.{id}"),
+            Self::App(id) => format!("app.{id}"),
             Self::Alerts => "alerts".to_owned(),
             Self::Alert(id) => format!("alert.{id}"),
             Self::Deliveries => "deliveries".to_owned(),
@@ -52,7 +59,8 @@ impl Topic {
     /// What it shows now, as partials.
     pub(super) async fn render(&self, view: &View) -> Result<String, PageError> {
         let markup = match self {
-            Self::Now => overview::live(view).await?,
+            Self::Now(app) => overview::live(view, *app).await?,
+            Self::App(id) => app::live(view, *id).await?,
             Self::Alerts => alerts::live(view).await?,
             Self::Alert(id) => alert::live(view, *id).await?,
             Self::Deliveries => deliveries::live(view).await?,
@@ -74,8 +82,15 @@ mod tests {
     #[test]
     fn names_come_back() {
         let id: AlertId = "019e0178-2a00-7000-8000-0000000000aa".parse().unwrap();
-        for topic in [Topic::Now, Topic::Alerts, Topic::Alert(id), Topic::Deliveries, Topic::Connect("shop-web".into())]
-        {
+        for topic in [
+            Topic::Now(None),
+            Topic::Now(Some(AppId(id.0))),
+            Topic::App(AppId(id.0)),
+            Topic::Alerts,
+            Topic::Alert(id),
+            Topic::Deliveries,
+            Topic::Connect("shop-web".into()),
+        ] {
             assert_eq!(Topic::named(&topic.name()), Some(topic));
         }
         for wrong in ["", "alert.", "alert.x", "<b>", "connect.", "connect.<b>"] {

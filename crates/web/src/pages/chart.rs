@@ -11,7 +11,7 @@ use super::view::View;
 use dynowatch_domain::Timestamp;
 
 /// Rows of the table under a chart; the CSV has all.
-const TABLE_ROWS_MAX: usize = 240;
+const TABLE_ROWS_MAX: usize = 300;
 
 /// How a series is drawn.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
@@ -67,6 +67,9 @@ pub(crate) struct Shade {
     pub(crate) label: &'static str,
     /// `degraded` or `down`.
     pub(crate) state: &'static str,
+    /// The series, by its place, of which both ends are multiples: then the shade steps with the quota.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) of: Option<usize>,
 }
 
 /// Everything a chart shows.
@@ -84,6 +87,9 @@ pub(crate) struct Data {
     pub(crate) shades: Vec<Shade>,
     /// The newest bucket goes on; it is dashed.
     pub(crate) incomplete: bool,
+    /// Buckets of which it is known that there was nothing to measure: not the same as not knowing.
+    #[serde(skip)]
+    pub(crate) idle: Vec<bool>,
 }
 
 impl Data {
@@ -117,52 +123,42 @@ impl Data {
 
     /// The same as a table, newest first.
     pub(crate) fn table(&self, view: &View) -> Markup {
+        let zone = &view.look.zone;
         html! {
             div.scroll tabindex="0" role="region" aria-label="Values as a table" {
                 table.data {
-                    thead { tr { th scope="col" { "Time" } @for series in &self.series { th.number scope="col" { (view.outside(&series.name)) " " span.unit { (self.unit) } } } } }
+                    thead { tr { th scope="col" { "Time" } @for series in &self.series { th.number scope="col" { (view.outside(&series.name)) @if !self.unit.is_empty() { " " span.unit { (self.unit) } } } } } }
                     tbody {
                         @for (i, at) in self.x.iter().enumerate().rev().take(TABLE_ROWS_MAX) {
                             tr {
-                                th scope="row" { (view.moment(Timestamp::from_seconds(*at))) }
-                                @for series in &self.series { td.number { @match value_at(series, i) { Some(value) => (shown(value)), None => span.unknown { "no data" } } } }
+                                th scope="row" { (zone.short(Timestamp::from_seconds(*at))) }
+                                @for series in &self.series { td { @match value_at(series, i) { Some(value) => (shown(value)), None => "no data" } } }
                             }
                         }
                     }
                 }
             }
             @if self.x.len() > TABLE_ROWS_MAX { p.quiet { "The newest " (TABLE_ROWS_MAX) " of " (self.x.len()) " moments; the CSV has all." } }
-            @if !self.events.is_empty() {
-                table.data {
-                    caption { "What happened" }
-                    thead { tr { th scope="col" { "Time" } th scope="col" { "What" } } }
-                    tbody {
-                        @for event in &self.events {
-                            tr {
-                                th scope="row" { (view.moment(Timestamp::from_seconds(event.at))) }
-                                td { (event.kind) ": " @match &event.href { Some(href) => a href=(href) { (view.outside(&event.label)) }, None => (view.outside(&event.label)) } }
-                            }
-                        }
-                    }
-                }
-            }
         }
     }
 
     /// For how long nothing is known, in seconds: buckets in which every series has nothing.
     pub(crate) fn unknown_s(&self) -> i64 {
-        let blind = |i: &usize| self.series.iter().all(|series| value_at(series, *i).is_none());
-        let buckets = (0..self.x.len()).filter(blind).count();
+        let is_idle = |i: usize| self.idle.get(i).copied().unwrap_or(false);
+        let blind = |i: &usize| !is_idle(*i) && self.series.iter().all(|series| value_at(series, *i).is_none());
+        // Of the newest one not all has come yet.
+        let over = self.x.len().saturating_sub(usize::from(self.incomplete));
+        let buckets = (0..over).filter(blind).count();
         self.step_s.saturating_mul(i64::try_from(buckets).unwrap_or(i64::MAX))
     }
 }
 
-fn value_at(series: &Series, i: usize) -> Option<f64> {
+pub(super) fn value_at(series: &Series, i: usize) -> Option<f64> {
     series.values.get(i).copied().flatten().filter(|value| value.is_finite())
 }
 
 /// A value for people: three digits that count.
-fn shown(value: f64) -> String {
+pub(crate) fn shown(value: f64) -> String {
     if value == value.trunc() || value.abs() >= 100.0 { format!("{value:.0}") } else { format!("{value:.2}") }
 }
 
@@ -171,6 +167,8 @@ fn shown(value: f64) -> String {
 pub(crate) struct Figure<'a> {
     /// Unlike every other on the page; letters, digits and `-`.
     pub(crate) id: &'a str,
+    /// What it is about, in a word or two: `Response time`.
+    pub(crate) about: &'a str,
     /// What it shows, as an answer: `p95 412 ms, up 38 %`.
     pub(crate) title: String,
     /// The same in a sentence for who cannot see it.
@@ -190,19 +188,28 @@ impl Figure<'_> {
         html! {
             figure.chart id=(self.id) data-chart=(self.json) data-group=(self.group) aria-labelledby={ (self.id) "-title" } {
                 figcaption {
+                    p.about { (self.about) " " @if unknown_s >= 60 { span.gap { (minutes(unknown_s)) " without data" } } }
                     h3 id={ (self.id) "-title" } { (self.title) }
-                    p.visually-hidden id={ (self.id) "-summary" } { (self.summary) }
-                    @if unknown_s >= 60 { p.quiet { (unknown_s / 60) " min without data" } }
+                    p.visually-hidden id={ (self.id) "-summary" } { (self.summary) @if unknown_s >= 60 { " " (minutes(unknown_s)) " without data." } }
                 }
-                div.plot hx-morph-skip-children role="img" tabindex="0" aria-label=(self.title) aria-describedby={ (self.id) "-summary" } data-plot { p.quiet { "The values are in the table below; with scripts they are drawn here." } }
+                div.plot hx-morph-skip-children role="img" tabindex="0" aria-label={ (self.about) ": " (self.title) } aria-describedby={ (self.id) "-summary" } data-plot { (super::picture::picture(view, data)) }
                 div.legend hx-morph-skip-children data-legend {}
                 details {
                     summary { "View as table" }
                     (data.table(view))
                 }
-                p.tools { a href=(self.csv) download { "CSV" } a href={ "#" (self.id) } data-copy-link { "Link" } }
+                p.tools { a href=(self.csv) download { "CSV" } a href={ "#" (self.id) } data-copy-link { "Copy link" } }
             }
         }
+    }
+}
+
+/// A length of time as people say it of a gap: `10 min`, `3 h`, `2 d`.
+fn minutes(seconds: i64) -> String {
+    match seconds / 60 {
+        minutes @ ..120 => format!("{minutes} min"),
+        minutes @ ..2_880 => format!("{} h", minutes / 60),
+        minutes => format!("{} d", minutes / 1_440),
     }
 }
 

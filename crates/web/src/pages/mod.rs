@@ -11,25 +11,27 @@
 
 pub(crate) mod alert;
 pub(crate) mod alerts;
+pub(crate) mod app;
+pub(crate) mod apps;
 pub(crate) mod assets;
-#[expect(dead_code, reason = "the pages with charts build on it")]
 pub(crate) mod chart;
 pub(crate) mod connect;
 pub(crate) mod deliveries;
 pub(crate) mod error;
 pub(crate) mod form;
+mod happenings;
 pub(crate) mod look;
 pub(crate) mod overview;
 pub(crate) mod palette;
-#[expect(dead_code, reason = "the pages with numbers and charts build on its other half")]
 pub(crate) mod parts;
+mod picture;
 pub(crate) mod plain;
-#[expect(dead_code, reason = "the pages with charts build on it")]
 pub(crate) mod range;
 pub(crate) mod receivers;
 pub(crate) mod rules;
 pub(crate) mod settings;
 pub(crate) mod shell;
+pub(crate) mod standing;
 pub(crate) mod view;
 
 pub(crate) use crate::events::partial;

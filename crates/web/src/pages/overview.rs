@@ -1,47 +1,72 @@
-//! The overview: one sentence that says how things stand, then what is wrong, the apps, the drain, the last messages.
+//! The first page: how everything stands in one sentence, the apps, worst first, one of them closer, what happened lately,
+//! and whether we ourselves can be believed. What changes while people look is sent in four pieces; the charts look after
+//! themselves.
 
-use std::time::Duration;
+use std::sync::Arc;
 
+use axum::extract::Query;
+use axum::extract::rejection::QueryRejection;
+use axum::http::StatusCode;
 use axum::response::Html;
-use dynowatch_domain::Timestamp;
 use dynowatch_domain::rule::Severity;
+use dynowatch_domain::{AppId, Timestamp};
+use dynowatch_engine::metrics::strip::{Happening, HappeningKind};
 use dynowatch_store::alerts::{AlertFilter, AlertRow, AlertState};
 use dynowatch_store::apps::App;
-use dynowatch_store::deliveries::{Delivery, DeliveryFilter};
 use maud::{Markup, html};
+use serde::Deserialize;
 
-use super::alerts::table;
-use super::deliveries::state_of;
+use super::app::board::{Key, board};
+use super::app::plan::{Scope, Span};
+use super::app::words::{percent, said};
+use super::app::{Look, SILENCE_MAX, alert_links};
 use super::error::PageError;
+use super::happenings::{self, feed};
+use super::palette::encoded;
 use super::partial;
-use super::parts::{State, empty, state, verdict as verdict_box};
+use super::parts::{self, State, empty, glyph, sparkline, state, verdict as verdict_box};
+use super::range::{self, Range};
 use super::shell::Head;
+use super::standing::{AppNumbers, Numbers, numbers, state_now, strip_words};
 use super::view::View;
 use crate::api::apps::seen;
 use crate::api::drain::all_counts;
 use crate::events::Topic;
 use crate::health::Report;
-use crate::router::Web;
-use crate::show::{coarse, grouped, visible};
+use crate::show::{coarse, grouped};
 
-/// Open alerts that are listed.
-const OPEN_MAX: u32 = 50;
-/// Alerts that are over, and messages, that are listed.
-const RECENT_MAX: u32 = 8;
-/// Apps that are named beside the verdict.
-const WORST_APPS_MAX: usize = 5;
+/// Open alerts that are looked at.
+const OPEN_MAX: u32 = 200;
+/// Open alerts that are named below the verdict.
+const NAMED_MAX: usize = 6;
+/// Alerts among what happened lately.
+const RECENT_MAX: u32 = 30;
+/// Entries of the feed.
+const FEED_MAX: usize = 24;
 /// Apps that are listed.
 const APPS_MAX: usize = 200;
-/// When no line arrived for this long, calm cannot be told from blindness.
-const SILENCE_MAX: Duration = Duration::from_secs(600);
+/// The charts of the app that is looked at, and the range they begin with.
+const CHARTS: [&str; 4] = ["response", "throughput", "share", "load"];
+const RANGE: &str = "2h";
+
+/// What the address says.
+#[derive(Debug, Clone, Default, Deserialize)]
+pub(crate) struct Asked {
+    #[serde(default)]
+    app: String,
+    range: Option<String>,
+    from: Option<i64>,
+    to: Option<i64>,
+}
 
 /// One app's row.
-struct AppRow {
-    app: App,
-    lines: u64,
-    errors: u64,
-    last_line_at: Option<Timestamp>,
-    open: usize,
+pub(super) struct AppRow {
+    pub(super) app: App,
+    pub(super) last_line_at: Option<Timestamp>,
+    pub(super) open: usize,
+    since: Option<Timestamp>,
+    pub(super) state: State,
+    pub(super) numbers: AppNumbers,
 }
 
 /// How things stand.
@@ -49,133 +74,278 @@ struct AppRow {
 struct Verdict {
     state: State,
     sentence: String,
+    /// The moment that the sentence ends with, as in `the last line came 4s ago`.
+    last_line: Option<Timestamp>,
+}
+
+/// Everything the page is made from.
+struct Now {
+    rows: Vec<AppRow>,
+    firing: Vec<AlertRow>,
+    numbers: Arc<Numbers>,
+    report: Report,
+    verdict: Verdict,
+    recent: Vec<AlertRow>,
 }
 
 /// The page.
-pub(crate) async fn show(view: View) -> Result<Html<String>, PageError> {
-    let (verdict, content) = content(&view).await?;
-    Ok(view.page(&Head::new(&verdict.sentence, "/").live(&[Topic::Now]), &html! { div #now { (content) } }))
-}
-
-/// All of it, for pages that are open.
-pub(crate) async fn live(view: &View) -> Result<Markup, PageError> {
-    let (_, content) = content(view).await?;
-    Ok(partial("now", &content))
-}
-
-async fn content(view: &View) -> Result<(Verdict, Markup), PageError> {
-    let store = view.web.engine.store();
-    let list = |state, limit| AlertFilter { state: Some(state), limit, ..AlertFilter::default() };
-    let mut firing = store.alerts(&list(AlertState::Firing, OPEN_MAX)).await?;
-    // The worst first, then the newest.
-    firing.sort_by_key(|row| std::cmp::Reverse(row.severity));
-    let pending = store.alerts(&list(AlertState::Pending, OPEN_MAX)).await?;
-    let resolved = store.alerts(&list(AlertState::Resolved, RECENT_MAX)).await?;
-    let counts = store.alert_counts().await?;
-    let messages = store.deliveries(&DeliveryFilter { limit: RECENT_MAX, ..DeliveryFilter::default() }).await?;
-    let apps = app_rows(&view.web, store.apps().await?, &firing);
-    let report = Report::of(&view.web).await;
-    let newest = apps.iter().filter_map(|row| row.last_line_at).max();
-    let verdict = verdict(&firing, counts.firing, counts.pending, apps.len(), newest, &report);
-    let worst = html! { @if !firing.is_empty() { p.quiet { @for (i, row) in apps.iter().filter(|row| row.open > 0).take(WORST_APPS_MAX).enumerate() { @if i > 0 { " · " } (view.outside(&row.app.name)) " " (row.open) } } } };
-    let warnings = report.warnings();
-    let content = html! {
-        (verdict_box(verdict.state, &html! { (verdict.sentence) }, &worst))
-        @if !warnings.is_empty() { ul.warnings { @for warning in warnings { li { (warning) } } } }
-        (alerts(view, "Firing", &firing, "Nothing is firing."))
-        @if counts.firing > u64::from(OPEN_MAX) { p { "The newest " (OPEN_MAX) " of " (counts.firing) " are shown; " a href="/alerts?state=firing" { "all that are firing" } "." } }
-        @if !pending.is_empty() { (alerts(view, "Pending", &pending, "")) }
-        (app_table(view, &apps))
-        (drain_health(view))
-        (recent_messages(view, &messages))
-        @if !resolved.is_empty() { (alerts(view, "Recently over", &resolved, "")) }
+pub(crate) async fn show(view: View, query: Result<Query<Asked>, QueryRejection>) -> Result<Html<String>, PageError> {
+    let bad = |_| PageError::new(StatusCode::BAD_REQUEST, "The link to this page is cut off or was changed.");
+    let Query(asked) = query.map_err(bad)?;
+    let now = look(&view).await?;
+    let chosen = now.rows.iter().find(|row| row.app.name == asked.app).or(now.rows.first());
+    let id = chosen.map(|row| row.app.id);
+    let closer = match chosen {
+        Some(row) => closer(&view, row, &now, &asked).await?,
+        None => html! {},
     };
-    Ok((verdict, content))
+    let title = now.verdict.sentence.clone();
+    Ok(view.page(&Head::new(&title, "/").live(&[Topic::Now(id)]).charts(), &html! {
+        div #now-verdict { (verdict_part(&view, &now)) }
+        @if chosen.is_some() {
+            div.now {
+                section.now-apps aria-label="Apps, worst first" { div #now-apps { (apps_part(&view, &now, id)) } }
+                section.now-app aria-label="The app that is looked at" { (closer) }
+                section.now-feed aria-label="What happened" { h2 { "What happened" } div #now-feed { (feed_part(&view, &now)) } }
+            }
+        }
+        div #now-foot { (foot_part(&view, &now)) }
+    }))
 }
 
-fn verdict(
-    firing: &[AlertRow],
-    open: u64,
-    pending: u64,
-    apps: usize,
-    newest: Option<Timestamp>,
-    report: &Report,
-) -> Verdict {
-    let be = |n: u64, what: &str| if n == 1 { format!("1 alert is {what}") } else { format!("{n} alerts are {what}") };
-    let say = |state, sentence: String| Verdict { state, sentence };
-    if open > 0 {
-        let worst = firing.iter().filter_map(|row| row.severity).max().unwrap_or(Severity::Info);
-        let state = if worst == Severity::Critical { State::Down } else { State::Degraded };
-        return say(state, format!("{}, the worst {}.", be(open, "firing"), worst.as_str()));
-    }
-    let silent_for = newest.map(|at| report.now.since(at)).filter(|silence| *silence > SILENCE_MAX);
-    match (report.drain_on, newest, silent_for) {
-        (false, ..) => say(State::Unknown, "Unknown: the drain is off, nothing is seen.".to_owned()),
-        (true, None, _) => say(State::Unknown, "Nothing is watched yet: no line has arrived.".to_owned()),
-        (true, Some(_), Some(silence)) => {
-            say(State::Unknown, format!("Unknown: no line has arrived for {}.", coarse(silence)))
-        }
-        (true, Some(_), None) if pending > 0 => {
-            say(State::Degraded, format!("{}, none is firing.", be(pending, "pending")))
-        }
-        (true, Some(_), None) => {
-            let watched = if apps == 1 { "1 app is watched".to_owned() } else { format!("{apps} apps are watched") };
-            say(State::Up, format!("Nothing is firing; {watched}."))
-        }
-    }
+/// What changes, for pages that are open.
+pub(crate) async fn live(view: &View, chosen: Option<AppId>) -> Result<Markup, PageError> {
+    let now = look(view).await?;
+    Ok(html! {
+        (partial("now-verdict", &verdict_part(view, &now)))
+        (partial("now-apps", &apps_part(view, &now, chosen)))
+        (partial("now-feed", &feed_part(view, &now)))
+        (partial("now-foot", &foot_part(view, &now)))
+    })
 }
 
-fn app_rows(web: &Web, apps: Vec<App>, firing: &[AlertRow]) -> Vec<AppRow> {
-    let mut rows: Vec<AppRow> = apps
-        .into_iter()
-        .map(|app| {
-            let (lines, errors, last_line_at) = seen(web, &app);
-            let open = firing.iter().filter(|row| row.key.app == app.id).count();
-            AppRow { app, lines, errors, last_line_at, open }
-        })
-        .collect();
-    // Trouble first, then by name.
-    rows.sort_by(|a, b| b.open.cmp(&a.open).then_with(|| a.app.name.cmp(&b.app.name)));
+async fn look(view: &View) -> Result<Now, PageError> {
+    let store = view.web.engine.store();
+    let list = |state, limit| AlertFilter { state, limit, ..AlertFilter::default() };
+    let mut firing = store.alerts(&list(Some(AlertState::Firing), OPEN_MAX)).await?;
+    firing.sort_by_key(|row| (std::cmp::Reverse(row.severity), std::cmp::Reverse(row.since)));
+    let recent = store.alerts(&list(None, RECENT_MAX)).await?;
+    let counts = store.alert_counts().await?;
+    let numbers = numbers(&view.web, view.now).await?;
+    let rows = rows(view, store.apps().await?, &firing, &numbers);
+    let report = Report::of(&view.web).await;
+    let verdict = verdict(view, &rows, counts.pending, &report);
+    Ok(Now { rows, firing, numbers, report, verdict, recent })
+}
+
+/// The apps, worst first, then by name.
+pub(super) fn rows(view: &View, apps: Vec<App>, firing: &[AlertRow], numbers: &Numbers) -> Vec<AppRow> {
+    let row = |app: App| {
+        let (_, _, last_line_at) = seen(&view.web, &app);
+        let mine = || firing.iter().filter(|row| row.key.app == app.id);
+        let worst: Option<Severity> = mine().filter_map(|row| row.severity).max();
+        let (open, since) = (mine().count(), mine().map(|row| row.since).min());
+        let state = state_now(worst, open, last_line_at, view.now);
+        let numbers = numbers.apps.get(&app.id).cloned().unwrap_or_default();
+        AppRow { app, last_line_at, open, since, state, numbers }
+    };
+    let mut rows: Vec<AppRow> = apps.into_iter().map(row).collect();
+    rows.sort_by(|a, b| (b.state, b.open).cmp(&(a.state, a.open)).then_with(|| a.app.name.cmp(&b.app.name)));
     rows
 }
 
-fn alerts(view: &View, title: &str, rows: &[AlertRow], none: &str) -> Markup {
-    html! {
-        section {
-            h2 { (title) }
-            @if rows.is_empty() { p.quiet { (none) } } @else { (table(view, &rows.iter().collect::<Vec<_>>())) }
+fn verdict(view: &View, rows: &[AppRow], pending: u64, report: &Report) -> Verdict {
+    let say = |state, sentence: String| Verdict { state, sentence, last_line: None };
+    let apps = |n: usize| if n == 1 { "1 app".to_owned() } else { format!("{n} apps") };
+    let newest = rows.iter().filter_map(|row| row.last_line_at).max();
+    let ill: Vec<&AppRow> = rows.iter().filter(|row| row.open > 0).collect();
+    if let Some(since) = ill.iter().filter_map(|row| row.since).min() {
+        let state = ill.iter().map(|row| row.state).max().unwrap_or(State::Degraded);
+        let open: usize = ill.iter().map(|row| row.open).sum();
+        let who = match ill.as_slice() {
+            [one] if open == 1 => format!("{} has an open alert", view.outside(&one.app.name)),
+            [one] => format!("{} has {open} open alerts", view.outside(&one.app.name)),
+            many => format!("{} have open alerts", apps(many.len())),
+        };
+        return say(state, format!("{who} since {}", view.look.zone.short(since)));
+    }
+    let silence = newest.map(|at| view.now.since(at)).filter(|silence| *silence > SILENCE_MAX);
+    let silent = rows.iter().filter(|row| row.state == State::Unknown).count();
+    match (report.drain_on, newest, silence) {
+        (false, ..) => say(State::Unknown, "Unknown: the drain is off, nothing is seen".to_owned()),
+        (true, None, _) => say(State::Unknown, "Nothing is connected yet".to_owned()),
+        (true, _, Some(silence)) => {
+            say(State::Unknown, format!("Unknown: no line has arrived for {}", coarse(silence)))
+        }
+        _ if silent > 0 => {
+            let words = format!(
+                "{} of {} apps are well; nothing is known of {}",
+                rows.len() - silent,
+                rows.len(),
+                apps(silent)
+            );
+            say(State::Unknown, words)
+        }
+        _ if pending > 0 => {
+            let alerts =
+                if pending == 1 { "1 alert is pending".to_owned() } else { format!("{pending} alerts are pending") };
+            say(State::Degraded, format!("{alerts}, none is firing"))
+        }
+        _ => {
+            let who = if rows.len() == 1 {
+                "The app is well".to_owned()
+            } else {
+                format!("All {} apps are well", rows.len())
+            };
+            Verdict { state: State::Up, sentence: who, last_line: newest }
         }
     }
 }
 
-fn app_table(view: &View, apps: &[AppRow]) -> Markup {
+fn verdict_part(view: &View, now: &Now) -> Markup {
+    let sentence = html! { (now.verdict.sentence) @if let Some(at) = now.verdict.last_line { "; the last line came " (view.ago(at)) } };
+    let named = now.firing.get(..NAMED_MAX).unwrap_or(&now.firing);
+    let more = now.firing.len() - named.len();
+    let below = html! {
+        (alert_links(view, named))
+        @if more > 0 { p { a href="/alerts?state=firing" { (more) " more" } } }
+    };
+    let warnings = now.report.warnings();
     html! {
-        section {
-            h2 { "Apps" }
-            @if apps.is_empty() {
-                (empty("No app yet.", &html! { code { "dynowatch drain url --app NAME --public-url URL" } " prints the address for " code { "heroku drains:add" } "." }))
-            } @else {
-                table.data {
-                    thead { tr { th scope="col" { "App" } th scope="col" { "Last line" } th.number scope="col" { "Lines" } th.number scope="col" { "Errors" } } }
-                    tbody {
-                        @for row in apps.iter().take(APPS_MAX) {
-                            tr {
-                                th scope="row" {
-                                    (visible(&row.app.name))
-                                    @if row.open > 0 { " " span.tag.down { (row.open) " firing" } }
-                                    @if let Some(host) = &row.app.host_hint { br; span.quiet { (view.outside(host)) } }
-                                }
-                                td { @match row.last_line_at { Some(at) => (view.ago(at)), None => "never" } }
-                                td.number { (grouped(row.lines)) }
-                                td.number { (grouped(row.errors)) }
-                            }
-                        }
+        (verdict_box(now.verdict.state, &sentence, &below))
+        @if !warnings.is_empty() { ul.warnings { @for warning in warnings { li { (warning) } } } }
+        @if now.rows.is_empty() || now.rows.iter().all(|row| row.last_line_at.is_none()) { (connect()) }
+    }
+}
+
+/// The shortest way to a first line.
+fn connect() -> Markup {
+    empty(
+        "Connect an app",
+        &html! {
+            "A Heroku app sends its log here once it has a drain: one command, and the first line shows on this page."
+            br; a.button href="/connect" { "Connect an app" }
+        },
+    )
+}
+
+fn apps_part(view: &View, now: &Now, chosen: Option<AppId>) -> Markup {
+    html! {
+        ol.apps {
+            @for row in now.rows.iter().take(APPS_MAX) {
+                li.chosen[chosen == Some(row.app.id)] {
+                    a.row href={ "/?app=" (encoded(&row.app.name)) } aria-current=[(chosen == Some(row.app.id)).then_some("true")] {
+                        (state(row.state, &view.outside(&row.app.name)))
+                        span.visually-hidden { ": " (word(row.state)) @if row.open > 0 { ", " (row.open) " open" } }
                     }
+                    (sparkline(&row.numbers.spark, "p95 in ms over 24 h"))
+                    span.p95 { (number(row.numbers.now.p95, "ms")) }
+                    (parts::strip(&row.numbers.strip, &strip_words(&row.numbers.strip)))
+                    span.rates { (number(row.numbers.rpm, "rpm")) " " (failed(row.numbers.now.failed_percent())) }
                 }
-                p.quiet { "Lines and platform errors (H, R and L codes) are counted since this process began, " (view.ago(view.web.engine.started_at())) "." }
-                @if apps.len() > APPS_MAX { p { (APPS_MAX) " of " (apps.len()) " apps are shown; GET /api/v1/apps has all." } }
             }
         }
+        @if now.rows.len() > APPS_MAX { p.quiet { (APPS_MAX) " of " (now.rows.len()) " apps. " a href="/apps" { "All apps" } } }
+    }
+}
+
+/// A state of an app in a word.
+pub(super) fn word(state: State) -> &'static str {
+    match state {
+        State::Up | State::Info => "well",
+        State::Unknown => "unknown",
+        State::Down => "down",
+        _ => "degraded",
+    }
+}
+
+/// A number with its unit, or a dash that says that it is not known.
+pub(super) fn number(value: Option<f64>, unit: &str) -> Markup {
+    html! { @match value { Some(value) => { (said(value)) " " span.unit { (unit) } }, None => span.unknown title="not known" { "–" span.visually-hidden { " " (unit) " unknown" } } } }
+}
+
+/// The share of failed requests.
+pub(super) fn failed(share: Option<f64>) -> Markup {
+    html! { @if let Some(share) = share { span.failed.down[share >= 1.0] { (percent(share)) " " span.unit { "% 5xx" } } } }
+}
+
+/// The app that is looked at: its numbers, four charts, what happened.
+async fn closer(view: &View, row: &AppRow, now: &Now, asked: &Asked) -> Result<Markup, PageError> {
+    let asked = range::Asked { range: asked.range.clone(), from: asked.from, to: asked.to };
+    let range = Range::of(&asked, RANGE, view.now);
+    let scope = Scope { dyno: String::new(), process: String::new() };
+    let key = Key { app: row.app.id, span: Span::of(&range, view.now), scope: scope.clone() };
+    let board = board(&view.web, key, view.now).await?;
+    let name = &row.app.name;
+    let charts = Look { app: name, scope: &scope, range: range.query() };
+    let next = now.firing.iter().find(|alert| alert.key.app == row.app.id);
+    let rest = format!("app={}&", encoded(name));
+    Ok(html! {
+        div.closer-head {
+            h2 { (glyph(row.state)) " " a href={ "/apps/" (encoded(name)) } { (view.outside(name)) } }
+            p.now-numbers {
+                span { "p95 " (number(row.numbers.now.p95, "ms")) } span { (number(row.numbers.rpm, "a minute")) }
+                span { (failed(row.numbers.now.failed_percent())) }
+                @if let Some(at) = row.last_line_at { span.quiet { "last line " (view.ago(at)) } }
+            }
+            (range.picker(view, "/", &rest))
+        }
+        @if let Some(alert) = next { @if let Some(id) = alert.id { p.next-action { strong { "Next: " } a href={ "/alerts/" (id) } { "look at " (view.alert_name(alert)) } } } }
+        @if board.has_metrics {
+            div.charts { @for chart in CHARTS.iter().filter_map(|id| board.chart(id)) { (charts.figure(view, chart)) } }
+            (happenings::strip(view, name, &board.happenings, board.span.from, board.span.until))
+        } @else { (empty("No metrics yet.", &html! { "They come with the app's log lines." })) }
+        p { a.next href={ "/apps/" (encoded(name)) } { "Everything about " (view.outside(name)) } }
+    })
+}
+
+fn feed_part(view: &View, now: &Now) -> Markup {
+    let name = |id: AppId| now.rows.iter().find(|row| row.app.id == id).map(|row| row.app.name.clone());
+    let alert = |row: &AlertRow| {
+        let severity = row.severity?;
+        let happening = Happening {
+            at: row.since,
+            kind: HappeningKind::Alert,
+            source: String::new(),
+            actor: None,
+            what: format!("{} fired ({})", row.key.rule, severity.as_str()),
+            version: None,
+            alert: row.id,
+        };
+        Some((row.app_name.clone(), happening))
+    };
+    let mut items: Vec<(String, Happening)> = now.recent.iter().filter_map(alert).collect();
+    items.extend(now.numbers.events.iter().filter_map(|(app, happening)| Some((name(*app)?, happening.clone()))));
+    items.sort_by_key(|(_, happening)| std::cmp::Reverse(happening.at));
+    items.truncate(FEED_MAX);
+    feed(view, &items)
+}
+
+/// Whether what is above can be believed: the drains, the store, the messages.
+fn foot_part(view: &View, now: &Now) -> Markup {
+    let delivering =
+        now.rows.iter().filter(|row| row.last_line_at.is_some_and(|at| view.now.since(at) <= SILENCE_MAX)).count();
+    let is_well = |well: bool| if well { State::Up } else { State::Degraded };
+    let report = &now.report;
+    let messages = match report.outbox {
+        None => (State::Down, "store does not answer".to_owned()),
+        Some(outbox) if outbox.failed_24h > 0 => {
+            (State::Degraded, format!("{} messages failed in 24 h", outbox.failed_24h))
+        }
+        Some(_) if report.receivers == 0 => (State::Unknown, "no receiver".to_owned()),
+        Some(_) => (State::Up, "messages go out".to_owned()),
+    };
+    let drains =
+        if now.rows.is_empty() { State::Unknown } else { is_well(delivering == now.rows.len() && report.drain_on) };
+    let metrics = if report.metrics_written { "metrics are written" } else { "metrics are not written" };
+    html! {
+        div.health-line {
+            span { (state(drains, &format!("drains {delivering}/{} delivering", now.rows.len()))) }
+            a href="/deliveries" { (state(messages.0, &messages.1)) }
+            span { (state(is_well(report.metrics_written), metrics)) }
+            span.quiet { "dynowatch since " (view.ago(report.started_at)) }
+        }
+        details.instance { summary { "The drain in numbers" } (drain_health(view)) }
     }
 }
 
@@ -192,58 +362,7 @@ fn drain_health(view: &View) -> Markup {
         ("Frames that could not be read", malformed, true),
     ];
     html! {
-        section {
-            h2 { "Drain" }
-            p.quiet { @if view.web.drain.is_on() { "The drain is on." } @else { "The drain is off." } " Counted since this process began, " (view.ago(view.web.engine.started_at())) "." }
-            dl.numbers { @for (name, n, bad) in rows { div.down[bad && n > 0] { dt { (name) } dd { (grouped(n)) } } } }
-        }
-    }
-}
-
-fn recent_messages(view: &View, messages: &[Delivery]) -> Markup {
-    html! {
-        section {
-            h2 { "Deliveries" }
-            @if messages.is_empty() { p.quiet { "No message was sent yet." } } @else {
-                ul.rows {
-                    @for message in messages {
-                        li {
-                            p { a href={ "/deliveries#" (message.id) } { (view.outside(&message.notice.title())) } }
-                            p.quiet { (state(state_of(message.state), message.state.as_str())) " to " (visible(&message.receiver)) ", " (view.ago(message.intended_at)) }
-                        }
-                    }
-                }
-                p { a.next href="/deliveries" { "All deliveries" } }
-            }
-        }
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::health::tests::well;
-
-    /// Missing data is unknown, never green.
-    #[test]
-    fn the_verdict() {
-        let now = well().now;
-        let fresh = Some(now - Duration::from_secs(5));
-        let stale = Some(now - Duration::from_secs(3_600));
-        let off = Report { drain_on: false, ..well() };
-        let cases = [
-            (0, 0, fresh, well(), State::Up, "Nothing is firing; 4 apps are watched."),
-            (0, 2, fresh, well(), State::Degraded, "2 alerts are pending, none is firing."),
-            (1, 0, fresh, well(), State::Degraded, "1 alert is firing, the worst info."),
-            (0, 0, None, well(), State::Unknown, "Nothing is watched yet: no line has arrived."),
-            (0, 0, stale, well(), State::Unknown, "Unknown: no line has arrived for 60m."),
-            (0, 0, fresh, off, State::Unknown, "Unknown: the drain is off, nothing is seen."),
-        ];
-        for (open, pending, newest, report, state, sentence) in cases {
-            assert_eq!(
-                verdict(&[], open, pending, 4, newest, &report),
-                Verdict { state, sentence: sentence.to_owned() }
-            );
-        }
+        p.quiet { @if view.web.drain.is_on() { "The drain is on." } @else { "The drain is off." } " Counted since this process began." }
+        dl.numbers { @for (name, n, bad) in rows { div.down[bad && n > 0] { dt { (name) } dd { (grouped(n)) } } } }
     }
 }

@@ -41,7 +41,7 @@ pub(crate) async fn list(State(web): State<Arc<Web>>, view: View) -> Result<Json
     apps.sort_unstable();
     entries.extend(apps.into_iter().take(NAMES_MAX).map(|name| Entry {
         kind: "app",
-        href: format!("/alerts?app={}", encoded(&name)),
+        href: format!("/apps/{}", encoded(&name)),
         name: view.outside(&name),
     }));
     entries.extend(web.engine.rules().iter().take(NAMES_MAX).map(|rule| Entry {

@@ -31,6 +31,7 @@ pub(crate) enum State {
     /// Looked after on purpose: a hatched square.
     Maintenance,
     /// To and fro: a zigzag.
+    #[expect(dead_code, reason = "checks are to come")]
     Flapping,
     /// Not well: a mark in a triangle.
     Degraded,
@@ -97,6 +98,7 @@ pub(crate) fn verdict(state: State, sentence: &Markup, below: &Markup) -> Markup
 /// Whether more is better, for the colour of a change.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Good {
+    #[cfg_attr(not(test), expect(dead_code, reason = "of what pages show so far, less is better"))]
     More,
     Less,
     Neither,
@@ -144,7 +146,7 @@ impl Stat<'_> {
     }
 }
 
-fn change(delta: &Delta) -> Markup {
+pub(crate) fn change(delta: &Delta) -> Markup {
     let rounded = delta.percent.round();
     let (sign, up) = if rounded > 0.0 {
         ("▲", true)
@@ -259,6 +261,7 @@ pub(crate) fn no_permission(what: &str) -> Markup {
 }
 
 /// Rows that are still to come. Shown only after 200 ms, so that what is quick does not flicker.
+#[expect(dead_code, reason = "for pages whose rows come later")]
 pub(crate) const LOADING: PreEscaped<&str> = PreEscaped(
     r#"<div class="loading" role="status"><span class="visually-hidden">Loading</span><span></span><span></span><span></span></div>"#,
 );

@@ -26,8 +26,9 @@ const fn place(path: &'static str, name: &'static str, keys: &'static str) -> Pl
 }
 
 /// Where the navigation leads. Only what exists: a link to a page that is not there yet is a lie.
-const PLACES: [Place; 6] = [
+const PLACES: [Place; 7] = [
     place("/", "Now", "g n"),
+    place("/apps", "Apps", "g p"),
     place("/alerts", "Alerts", "g a"),
     place("/rules", "Rules", "g r"),
     place("/receivers", "Receivers", "g c"),
@@ -63,7 +64,6 @@ impl<'a> Head<'a> {
     }
 
     /// Loads what draws charts.
-    #[expect(dead_code, reason = "for the pages with charts")]
     pub(crate) fn charts(mut self) -> Self {
         self.charts = true;
         self

@@ -15,7 +15,9 @@ const PAYLOADS: [&str; 6] = [
 ];
 
 /// Tags that our own pages are made of.
-const TAGS: [&str; 66] = [
+const TAGS: [&str; 68] = [
+    "line",
+    "text",
     "!doctype",
     "html",
     "head",
@@ -154,6 +156,7 @@ async fn no_page_takes_anything_from_a_line() {
         site.api(Method::POST, path, by).await;
     }
     site.engine.refresh_pass().await.unwrap();
+    site.engine.level_pass().await.unwrap();
     site.engine.send_pass().await.unwrap();
     let alerts = site.get("/api/v1/alerts?limit=200").await;
     let ids: Vec<&str> =
@@ -163,6 +166,15 @@ async fn no_page_takes_anything_from_a_line() {
     pages.extend(
         [
             "/",
+            "/?app=shop",
+            "/?app=%3Cscript%3E&range=%22",
+            "/apps",
+            "/apps?q=%22%3E%3Cscript%3E",
+            "/apps/shop?range=2h",
+            "/apps/shop?process=%22onmouseover%3D%22x",
+            "/apps/shop/dynos/web.1",
+            "/apps/shop/dynos/%22%3E%3Cscript%3E",
+            "/apps/%3Cscript%3E",
             "/alerts",
             "/alerts?state=firing",
             "/alerts?app=%3Cscript%3E&rule=%22onmouseover%3D%22x",

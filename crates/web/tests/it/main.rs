@@ -6,6 +6,7 @@ mod accounts;
 mod api;
 mod browser;
 mod composer;
+mod console_app;
 mod documented;
 mod drain;
 mod flood;

@@ -1,0 +1,78 @@
+//! All apps, worst first, with how each stood over a day and what it does now; narrowed by name in the address.
+
+use axum::extract::Query;
+use axum::extract::rejection::QueryRejection;
+use axum::http::StatusCode;
+use axum::response::Html;
+use dynowatch_store::alerts::{AlertFilter, AlertState};
+use maud::{Markup, html};
+use serde::Deserialize;
+
+use super::error::PageError;
+use super::overview::{AppRow, failed, number, rows, word};
+use super::palette::encoded;
+use super::parts::{empty, filter_bar, sparkline, state, strip};
+use super::shell::Head;
+use super::standing::{numbers, strip_words};
+use super::view::View;
+
+/// Open alerts that are looked at.
+const OPEN_MAX: u32 = 500;
+/// Apps on the page.
+const APPS_MAX: usize = 500;
+
+/// Which apps.
+#[derive(Debug, Clone, Default, Deserialize)]
+pub(crate) struct Asked {
+    /// Part of the name.
+    #[serde(default)]
+    q: String,
+}
+
+/// The page.
+pub(crate) async fn show(view: View, query: Result<Query<Asked>, QueryRejection>) -> Result<Html<String>, PageError> {
+    let bad = |_| PageError::new(StatusCode::BAD_REQUEST, "The link to this page is cut off or was changed.");
+    let Query(Asked { q }) = query.map_err(bad)?;
+    let store = view.web.engine.store();
+    let filter = AlertFilter { state: Some(AlertState::Firing), limit: OPEN_MAX, ..AlertFilter::default() };
+    let firing = store.alerts(&filter).await?;
+    let numbers = numbers(&view.web, view.now).await?;
+    let mut rows = rows(&view, store.apps().await?, &firing, &numbers);
+    let all = rows.len();
+    let needle = q.trim().to_lowercase();
+    rows.retain(|row| row.app.name.to_lowercase().contains(&needle));
+    let field = html! { label.facet { span { "Name" } input type="search" name="q" value=(q) maxlength="100" autocomplete="off" spellcheck="false"; } };
+    Ok(view.page(&Head::new("Apps", "/apps"), &html! {
+        div.title-row { h1 { "Apps" } p.quiet { (all) @if all == 1 { " app" } @else { " apps" } ", worst first" } }
+        @if all > 0 { (filter_bar("/apps", &field, !needle.is_empty())) }
+        @if all == 0 { (empty("No app yet.", &html! { a href="/" { "Now" } " shows how to connect one." })) }
+        @else if rows.is_empty() { (empty("No app has that in its name.", &html! { a href="/apps" { "All apps" } })) }
+        @else { (table(&view, &rows)) }
+        @if rows.len() > APPS_MAX { p.quiet { (APPS_MAX) " of " (rows.len()) " are shown: narrow by name." } }
+    }))
+}
+
+fn table(view: &View, rows: &[AppRow]) -> Markup {
+    html! {
+        table.data.apps-table {
+            thead { tr { th scope="col" { "App" } th scope="col" { "State" } th.wide scope="col" { "24 h" } th.wide scope="col" { "p95, 24 h" } th.number scope="col" { "p95" } th.number.wide scope="col" { "Requests" } th.number.wide scope="col" { "Failed" } th.when.wide scope="col" { "Last line" } } }
+            tbody {
+                @for row in rows.iter().take(APPS_MAX) {
+                    tr {
+                        th scope="row" {
+                            a.row href={ "/apps/" (encoded(&row.app.name)) } { (view.outside(&row.app.name)) }
+                            @if let Some(host) = &row.app.host_hint { " " span.quiet { (view.outside(host)) } }
+                        }
+                        td.state-cell { (state(row.state, &if row.open > 0 { format!("{} open", row.open) } else { word(row.state).to_owned() })) }
+                        td.wide.strip-cell { (strip(&row.numbers.strip, &strip_words(&row.numbers.strip))) }
+                        td.wide.spark-cell { (sparkline(&row.numbers.spark, "p95 in ms over 24 h")) }
+                        td.number { (number(row.numbers.now.p95, "ms")) }
+                        td.number.wide { (number(row.numbers.rpm, "rpm")) }
+                        td.number.wide { @match row.numbers.now.failed_percent() { Some(share) => (failed(Some(share))), None => span.unknown { "–" } } }
+                        td.when.wide { @match row.last_line_at { Some(at) => (view.ago(at)), None => "never" } }
+                    }
+                }
+            }
+        }
+    }
+}
