@@ -48,12 +48,12 @@ fn program() -> Launch {
 }
 
 /// The program in a folder that holds [`FILE`], with the secret of the examples.
-fn program_in(folder: &Path) -> Launch {
+pub(crate) fn program_in(folder: &Path) -> Launch {
     program().folder(folder).env("HEROKU_LOG_DRAIN_HMAC_SECRET", SECRET)
 }
 
 /// A new folder with a `dynowatch.toml`.
-fn folder_with(text: &str) -> tempfile::TempDir {
+pub(crate) fn folder_with(text: &str) -> tempfile::TempDir {
     let folder = tempfile::tempdir().unwrap();
     std::fs::write(folder.path().join("dynowatch.toml"), text).unwrap();
     folder

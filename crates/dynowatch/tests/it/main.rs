@@ -7,5 +7,6 @@ mod cli;
 mod config;
 mod crash;
 mod runbook;
+mod sign_in;
 mod storm;
 mod two_processes;

@@ -40,6 +40,8 @@ async fn config_check_says_everything() {
     limits.api_address_requests_per_min  3000                   default
     SLACK_API_URL                        https://slack.com/api  default
     DYNOWATCH_API_TOKEN                  unset                  default
+    DYNOWATCH_SECRET_KEY                 unset                  default
+    DYNOWATCH_OIDC_CLIENT_SECRET         unset                  default
     DYNO                                 unset                  default
     SLACK_BOT_TOKEN                      unset                  default
 

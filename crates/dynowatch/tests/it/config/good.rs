@@ -341,6 +341,8 @@ fn provenance_is_printed_with_every_origin_and_no_secret() {
     limits.api_address_requests_per_min = 3000 (default)
     SLACK_API_URL = http://127.0.0.1:9/api (environment: SLACK_API_URL)
     DYNOWATCH_API_TOKEN = unset (default)
+    DYNOWATCH_SECRET_KEY = unset (default)
+    DYNOWATCH_OIDC_CLIENT_SECRET = unset (default)
     DYNO = web.1 (environment: DYNO)
     SLACK_BOT_TOKEN = set (environment: SLACK_BOT_TOKEN)
     ");
