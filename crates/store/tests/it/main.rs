@@ -3,6 +3,7 @@
 
 #![expect(clippy::unwrap_used, clippy::panic, reason = "a test panics when it fails")]
 
+mod accounts;
 mod alerts;
 mod apps;
 mod backup;
@@ -35,6 +36,9 @@ macro_rules! on_both_engines {
 }
 
 on_both_engines! {
+    accounts: the_log_is_only_added_to_and_meddling_shows a_change_and_its_entry_are_one
+        a_code_is_used_once_in_any_race shut_out_means_everywhere_at_once
+        a_confirmation_is_used_up_with_its_change the_first_account_is_made_once;
     open: answers_and_reopens a_newer_schema_is_refused;
     evaluate: a_frame_counts_once_per_app a_key_comes_back_whole what_an_alert_consumed_stays_gone
         a_panic_leaves_nothing a_dropped_future_leaves_all_or_nothing hundreds_of_keys_at_once
