@@ -11,6 +11,7 @@
 )]
 
 mod bench;
+mod browser;
 mod check;
 mod command;
 mod packages;
@@ -39,6 +40,10 @@ enum Task {
     Tidy,
     /// All tests, on a Postgres of their own; installs what is missing where it may
     Test(test::Options),
+    /// The console in a real Chromium, over the demo (needs Node; not for a build)
+    Browser(browser::Options),
+    /// Pictures of every main page, at 1440 and 360, light and dark, into target/pictures
+    Pictures,
     /// That Postgres in the foreground, for testing one crate in seconds
     Services,
     /// Lines per CPU-second beside what the machine can do, memory, latency (Linux; release builds)
@@ -53,6 +58,8 @@ fn main() -> ExitCode {
         Some(Task::Check) => check::run(),
         Some(Task::Tidy) => tidy::run(),
         Some(Task::Test(options)) => test::run(&options),
+        Some(Task::Browser(options)) => browser::run(&options),
+        Some(Task::Pictures) => browser::pictures(),
         Some(Task::Services) => services::run(),
         Some(Task::Bench(options)) => bench::run(&options),
         Some(Task::Dev) => dev(),

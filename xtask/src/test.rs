@@ -6,8 +6,8 @@ use std::process::{Command, ExitCode, Stdio};
 
 use anyhow::{Context, Result};
 
-use crate::command;
 use crate::services::{POSTGRES_URL, Postgres, ensure_prometheus};
+use crate::{browser, command};
 
 /// Without options: everything, documentation tests included.
 #[derive(clap::Args)]
@@ -35,6 +35,10 @@ pub(crate) fn run(options: &Options) -> Result<ExitCode> {
         )?;
         if documentation != ExitCode::SUCCESS {
             return Ok(documentation);
+        }
+        let browser = browser::run_unless_skipped()?;
+        if browser != ExitCode::SUCCESS {
+            return Ok(browser);
         }
     }
 

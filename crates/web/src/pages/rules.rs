@@ -157,11 +157,11 @@ fn in_words(view: &View, rule: &Rule) -> Markup {
 fn where_from(rule: &Rule) -> Markup {
     html! {
         section.card {
-            h2 { "From " (origin_words(rule.origin)) }
+            h2 { @match rule.origin { Origin::BuiltIn => "Comes with dynowatch", Origin::File => "From the file", Origin::Store => "From the console" } }
             @match rule.origin {
                 Origin::File => { p { "It stands in the configuration file under " code { "[[rules]]" } " and is edited there. " code { "SIGHUP" } " or " code { "POST /api/v1/config/reload" } " puts the change in force." } },
                 Origin::BuiltIn => {
-                    p { "It comes with dynowatch. To change single keys of it, write into the configuration file:" }
+                    p { "To change single keys of it, write into the configuration file:" }
                     (copyable(&format!("[rule_pack.rules.{}]", rule.name)))
                     p { "A rule of the same name, there or in the console, replaces it whole." }
                 },

@@ -2,9 +2,11 @@
 
 use std::time::Duration;
 
+use dynowatch_domain::Clock as _;
+use dynowatch_store::objects::ObjectKind;
 use http::StatusCode;
 
-use crate::site::{Site, request, settled};
+use crate::site::{Site, app_line, request, settled};
 
 /// A page's text: one line for each block.
 pub(crate) fn text(html: &str) -> String {
@@ -109,6 +111,43 @@ async fn the_other_pages() {
         assert_eq!(answer.status, StatusCode::FORBIDDEN, "{path}");
         assert!(answer.text.contains("changed by operators"), "{path}");
     }
+}
+
+/// What is made in the console is in force at once, here by the engine's own way and elsewhere by the refresh.
+#[tokio::test]
+async fn objects_of_the_console() {
+    let site = Site::open().await;
+    let body = |count: &str| serde_json::json!({ "match": { "text": ["boom <b>"] }, "count": count });
+    let save = async |name: &str, count: &str, is_new| {
+        site.engine.save_object(ObjectKind::Rule, name, &body(count), "user:ada", is_new).await
+    };
+    save("boom", ">= 1", true).await.unwrap();
+    for (name, count, what) in [
+        ("boom", ">= 1", "already"),
+        ("kaboom", ">= 1", "already"),
+        ("Boom", ">= 1", "is not a name"),
+        ("bang", "many", "is no count"),
+    ] {
+        let refused = save(name, count, true).await.unwrap_err().to_string();
+        assert!(refused.contains(what), "{name}: {refused}");
+    }
+    let page = site.local("/rules/boom").await.text;
+    assert!(page.contains("made in the console") && page.contains("boom &lt;b&gt;"), "{page}");
+    site.post("shop", app_line("2026-05-07T08:06:12Z", "web.1", "boom <b>").as_bytes()).await;
+    assert_eq!(site.get("/api/v1/alerts?rule=boom").await["items"][0]["state"], "firing");
+    // Another process changes it; this one sees it with its next refresh.
+    let store = site.engine.store();
+    store
+        .change_object(ObjectKind::Rule, "boom", &body("> 7"), "user:bo", site.clock.now() + Duration::from_secs(1))
+        .await
+        .unwrap();
+    site.engine.refresh_pass().await.unwrap();
+    assert_eq!(site.get("/api/v1/rules/boom").await["condition"], "> 7 in 5m");
+    // A receiver that a rule needs stays; a rule that is gone takes its open alert with it.
+    assert!(site.engine.delete_object(ObjectKind::Receiver, "operator", "user:ada").await.is_err());
+    assert!(site.engine.delete_object(ObjectKind::Rule, "boom", "user:ada").await.unwrap());
+    assert_eq!(site.local("/rules/boom").await.status, StatusCode::NOT_FOUND);
+    assert_eq!(site.get("/api/v1/alerts?rule=boom").await["items"][0]["state"], "resolved");
 }
 
 #[tokio::test]
