@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use axum::response::Html;
-use dynowatch_domain::account::Theme;
+use dynowatch_domain::account::{Role, Theme};
 use dynowatch_store::housekeeping::{ALERTS_KEPT, DELIVERIES_KEPT, FRAMES_KEPT, MATCHES_KEPT, MATCHES_MAX};
 use maud::{Markup, html};
 
@@ -28,13 +28,24 @@ const PAGES: [(&str, &str, &str); 3] = [
     ("/connect", "Connect an app", "One command, then watch its first line arrive"),
 ];
 
+/// The pages about accounts, and who sees them.
+const ACCOUNTS: [(&str, &str, &str, Role); 4] = [
+    ("/settings/security", "Your account", "Password, authenticator, where you are signed in", Role::Viewer),
+    ("/settings/users", "People", "Who there is, invitations, roles", Role::Superadmin),
+    ("/settings/tokens", "Tokens", "What programs ask the API with", Role::Superadmin),
+    ("/settings/audit", "Audit log", "Who changed what, and when", Role::Superadmin),
+];
+
 /// The index, with the looks on it.
 pub(crate) async fn index(view: View) -> Html<String> {
     view.page(&Head::new("Settings", "/settings"), &html! {
         h1 { "Settings" }
         div.columns {
             div.main-column {
-                ul.rows { @for (path, name, what) in PAGES { li { p { a href=(path) { (name) } } p.quiet { (what) } } } }
+                ul.rows {
+                    @for (path, name, what) in PAGES { li { p { a href=(path) { (name) } } p.quiet { (what) } } }
+                    @for (path, name, what, _) in ACCOUNTS.iter().filter(|(.., role)| view.viewer.may(*role)) { li { p { a href=(path) { (name) } } p.quiet { (what) } } }
+                }
                 (looks(&view))
             }
             aside aria-label="You" {

@@ -160,7 +160,7 @@ fn bar(view: &View, head: &Head<'_>) -> Markup {
             (zone_toggle(view))
             details.menu {
                 summary aria-label="Menu" { (icon("menu")) }
-                nav aria-label="Menu" { div.places { (places(head)) } (theme_form(view)) p.me { (me(view)) } }
+                nav aria-label="Menu" { div.places { (places(head)) } (theme_form(view)) div.me { (me(view)) } }
             }
         }
     }
@@ -170,7 +170,10 @@ fn bar(view: &View, head: &Head<'_>) -> Markup {
 fn me(view: &View) -> Markup {
     html! {
         @if view.viewer.is_guest { "Reading as a guest" }
-        @else { (visible(&view.viewer.name)) " · " (view.viewer.role.as_str()) }
+        @else {
+            a href="/settings/security" { (visible(&view.viewer.name)) } " · " (view.viewer.role.as_str())
+            form.out method="post" action="/sign-out" { (view.viewer.csrf_field()) button.link type="submit" { "Sign out" } }
+        }
     }
 }
 

@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use dynowatch_domain::Clock as _;
+use dynowatch_domain::account::audit::Actor;
 use dynowatch_store::objects::ObjectKind;
 use http::StatusCode;
 
@@ -119,7 +120,7 @@ async fn objects_of_the_console() {
     let site = Site::open().await;
     let body = |count: &str| serde_json::json!({ "match": { "text": ["boom <b>"] }, "count": count });
     let save = async |name: &str, count: &str, is_new| {
-        site.engine.save_object(ObjectKind::Rule, name, &body(count), "user:ada", is_new).await
+        site.engine.save_object(ObjectKind::Rule, name, &body(count), &Actor::here("user:ada"), is_new).await
     };
     save("boom", ">= 1", true).await.unwrap();
     for (name, count, what) in [
@@ -137,15 +138,14 @@ async fn objects_of_the_console() {
     assert_eq!(site.get("/api/v1/alerts?rule=boom").await["items"][0]["state"], "firing");
     // Another process changes it; this one sees it with its next refresh.
     let store = site.engine.store();
-    store
-        .change_object(ObjectKind::Rule, "boom", &body("> 7"), "user:bo", site.clock.now() + Duration::from_secs(1))
-        .await
-        .unwrap();
+    let (later, bo) = (site.clock.now() + Duration::from_secs(1), Actor::here("user:bo"));
+    let act = bo.did("rule.change", "boom");
+    store.change_object(ObjectKind::Rule, "boom", &body("> 7"), &bo.name, &act, later).await.unwrap();
     site.engine.refresh_pass().await.unwrap();
     assert_eq!(site.get("/api/v1/rules/boom").await["condition"], "> 7 in 5m");
     // A receiver that a rule needs stays; a rule that is gone takes its open alert with it.
-    assert!(site.engine.delete_object(ObjectKind::Receiver, "operator", "user:ada").await.is_err());
-    assert!(site.engine.delete_object(ObjectKind::Rule, "boom", "user:ada").await.unwrap());
+    assert!(site.engine.delete_object(ObjectKind::Receiver, "operator", &Actor::here("user:ada")).await.is_err());
+    assert!(site.engine.delete_object(ObjectKind::Rule, "boom", &Actor::here("user:ada")).await.unwrap());
     assert_eq!(site.local("/rules/boom").await.status, StatusCode::NOT_FOUND);
     assert_eq!(site.get("/api/v1/alerts?rule=boom").await["items"][0]["state"], "resolved");
 }
