@@ -35,6 +35,17 @@ pub struct Authenticator {
     pub last_step: Option<i64>,
 }
 
+/// What takes an authenticator into use.
+#[derive(Debug, Clone, Copy)]
+pub struct FirstCode<'a> {
+    /// The seed that the code was made from, sealed as it is kept.
+    pub seed: &'a [u8],
+    /// The step of the code.
+    pub step: i64,
+    /// The hashes of the recovery codes that the person gets.
+    pub codes: &'a [[u8; 32]],
+}
+
 /// Uses a factor up. Whoever comes second with the same one is refused.
 pub(super) async fn use_factor(tx: &mut Tx, user: Uuid, factor: &Factor) -> Result<()> {
     let done = match factor {
@@ -123,12 +134,11 @@ impl Store {
         &self,
         user: Uuid,
         session: Uuid,
-        seed: &[u8],
-        step: i64,
-        codes: &[[u8; 32]],
+        first: &FirstCode<'_>,
         act: &Act,
         now: Timestamp,
     ) -> Result<()> {
+        let FirstCode { seed, step, codes } = *first;
         within(CALL_MAX, async {
             let mut tx = self.begin().await?;
             let sql = "UPDATE authenticators SET confirmed_at = $1, last_step = $2 WHERE user_id = $3 AND seed = $4 AND confirmed_at IS NULL";

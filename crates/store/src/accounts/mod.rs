@@ -9,7 +9,7 @@ pub mod links;
 pub mod sessions;
 pub mod users;
 
-pub use authenticators::{Authenticator, Factor};
+pub use authenticators::{Authenticator, Factor, FirstCode};
 pub use challenges::{Challenge, Confirmed, NewChallenge};
 pub use links::{Link, LinkKind};
 pub use sessions::{NewSession, Session};

@@ -5,7 +5,7 @@ use std::time::Duration;
 use dynowatch_domain::account::Role;
 use dynowatch_domain::account::audit::{Actor, Verifier};
 use dynowatch_store::StoreError;
-use dynowatch_store::accounts::{Confirmed, Factor, NewChallenge, NewSession, NewUser};
+use dynowatch_store::accounts::{Confirmed, Factor, FirstCode, NewChallenge, NewSession, NewUser};
 use dynowatch_store::audit::{AuditFilter, audit_hash};
 use sqlx::{Connection as _, Executor as _, PgConnection, SqliteConnection};
 use uuid::Uuid;
@@ -111,7 +111,8 @@ pub(crate) async fn a_code_is_used_once_in_any_race(bed: &Bed) {
     let ada = person(bed, "ada", Role::Viewer).await;
     let here = begin(bed, ada, 1).await;
     bed.store.begin_authenticator(ada, b"sealed", &act(), t(3)).await.unwrap();
-    bed.store.confirm_authenticator(ada, here, b"sealed", 100, &[[7; 32]], &act(), t(3)).await.unwrap();
+    let first = FirstCode { seed: b"sealed", step: 100, codes: &[[7; 32]] };
+    bed.store.confirm_authenticator(ada, here, &first, &act(), t(3)).await.unwrap();
     assert!(bed.store.begin_authenticator(ada, b"another", &act(), t(4)).await.is_err(), "one in use stays");
     let other = bed.again().await;
     for factor in [Factor::Step(101), Factor::Recovery([7; 32])] {

@@ -95,8 +95,11 @@ fn phc(salt: &[u8], hash: &[u8]) -> String {
     format!("$argon2id$v=19$m={MEMORY_KIB},t={PASSES},p={LANES}${salt}${hash}")
 }
 
+/// Memory, passes, lanes, salt, hash.
+type Known = (u32, u32, u32, Vec<u8>, Vec<u8>);
+
 /// Parameters, salt and hash of what [`phc`] wrote.
-fn read(text: &str) -> Option<(u32, u32, u32, Vec<u8>, Vec<u8>)> {
+fn read(text: &str) -> Option<Known> {
     let rest = text.strip_prefix("$argon2id$v=19$")?;
     let mut parts = rest.splitn(3, '$');
     let (params, salt, hash) = (parts.next()?, parts.next()?, parts.next()?);

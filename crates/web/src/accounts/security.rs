@@ -8,7 +8,7 @@ use axum::response::Response;
 use data_encoding::BASE32_NOPAD;
 use dynowatch_domain::account::audit::Act;
 use dynowatch_domain::account::{Role, Theme};
-use dynowatch_store::accounts::{Authenticator, Session, User};
+use dynowatch_store::accounts::{Authenticator, FirstCode, Session, User};
 use fast_qr::QRBuilder;
 use fast_qr::convert::svg::SvgBuilder;
 use maud::{Markup, PreEscaped, html};
@@ -309,7 +309,8 @@ pub(crate) async fn confirm_authenticator(
     let hashes: Vec<[u8; 32]> = codes.iter().map(|(_, hash)| *hash).collect();
     let act = did(&client, &me, "authenticator.confirm");
     let session = me.signed_in.session;
-    store.confirm_authenticator(user, session, &sealed, step, &hashes, &act, now).await?;
+    let first = FirstCode { seed: &sealed, step, codes: &hashes };
+    store.confirm_authenticator(user, session, &first, &act, now).await?;
     Ok(codes_page(codes.into_iter().map(|(text, _)| text).collect()))
 }
 
