@@ -158,16 +158,13 @@ fn gauges(from: &mut Bytes<'_>, len: usize) -> Option<Vec<Gauge>> {
     let (min, spread) = (column(from, len)?, column(from, len)?);
     let (last, surplus) = (column(from, len)?, column(from, len)?);
     let of = |whole: i64| decimal(whole, scale);
-    let levels = min.into_iter().zip(spread).zip(last).zip(surplus);
-    let gauge = |((n, last_at), (((min, spread), last), surplus)): ((u64, u16), (((i64, i64), i64), i64))| Gauge {
-        n,
-        sum: of(least_sum(n, min).wrapping_add(surplus)),
-        min: of(min),
-        max: of(min.wrapping_add(spread)),
-        last: of(min.wrapping_add(last)),
-        last_at,
+    let mut levels = min.into_iter().zip(spread).zip(last.into_iter().zip(surplus));
+    let gauge = |(n, last_at)| {
+        let ((min, spread), (last, surplus)) = levels.next()?;
+        let (max, last) = (of(min.wrapping_add(spread)), of(min.wrapping_add(last)));
+        Some(Gauge { n, sum: of(least_sum(n, min).wrapping_add(surplus)), min: of(min), max, last, last_at })
     };
-    Some(head.into_iter().zip(levels).map(gauge).collect())
+    head.into_iter().map(gauge).collect()
 }
 
 #[cfg(test)]

@@ -29,6 +29,9 @@ impl Convert {
     }
 }
 
+/// What is known of a service's names.
+type Names = fn(&str) -> Option<(&'static str, Convert)>;
+
 /// The metric, its kind and its unit of a value in a metric line.
 pub(super) fn metric(feed: Feed, sample: &Sample<'_>) -> (String, Kind, Convert) {
     let kind = match sample.kind {
@@ -37,7 +40,7 @@ pub(super) fn metric(feed: Feed, sample: &Sample<'_>) -> (String, Kind, Convert)
         SampleKind::Count | SampleKind::Counter => Kind::Counter,
     };
     let name = name_of(sample.name);
-    let (service, known): (&str, fn(&str) -> Option<(&'static str, Convert)>) = match feed {
+    let (service, known): (&str, Names) = match feed {
         Feed::Runtime => ("dyno", runtime),
         Feed::Postgres => ("postgres", postgres),
         Feed::Pgbouncer => ("pgbouncer", pgbouncer),
