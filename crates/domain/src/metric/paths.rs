@@ -128,7 +128,10 @@ pub fn route_of(path: &[u8]) -> String {
         if is_id(segment) {
             route.push_str(":id");
         } else {
-            route.extend(segment.iter().map(|b| if b.is_ascii_graphic() { char::from(*b) } else { '_' }));
+            match std::str::from_utf8(segment) {
+                Ok(text) if segment.iter().all(u8::is_ascii_graphic) => route.push_str(text),
+                _ => route.extend(segment.iter().map(|b| if b.is_ascii_graphic() { char::from(*b) } else { '_' })),
+            }
         }
         if route.len() >= PATH_BYTES_MAX {
             route.truncate(PATH_BYTES_MAX);
@@ -143,6 +146,9 @@ pub fn route_of(path: &[u8]) -> String {
 
 /// Numbers, UUIDs, hashes, e-mail addresses and other text that stands for one thing.
 fn is_id(segment: &[u8]) -> bool {
+    if segment.len() < 40 && segment.iter().all(|b| b.is_ascii_alphabetic() || matches!(b, b'-' | b'_')) {
+        return false;
+    }
     let digits = segment.iter().filter(|b| b.is_ascii_digit()).count();
     let hex = segment.iter().all(|b| b.is_ascii_hexdigit() || *b == b'-');
     (digits > 0 && digits == segment.len())

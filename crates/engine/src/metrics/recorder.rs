@@ -106,7 +106,11 @@ pub(crate) struct Recorder {
     by_key: HashTable<u32>,
     aliases: HashTable<Alias>,
     sources: Vec<Arc<str>>,
-    by_source: HashTable<(Box<[u8]>, u16)>,
+    /// The same as the lines write them.
+    names: Vec<Box<[u8]>>,
+    by_source: HashTable<u16>,
+    /// The source last found for names that end alike: nearly always the one, and found without hashing.
+    near: Near,
     hasher: DefaultHashBuilder,
     open: Vec<Open>,
     pub(crate) paths: Paths,
@@ -115,6 +119,26 @@ pub(crate) struct Recorder {
     pub(crate) refused: u64,
     /// Lines too old for any slot.
     pub(crate) late: u64,
+}
+
+/// A place for each way a name may end.
+struct Near([u16; NEAR_PLACES]);
+
+const NEAR_PLACES: usize = 128;
+
+impl Default for Near {
+    fn default() -> Self {
+        Self([0; NEAR_PLACES])
+    }
+}
+
+/// Where a name is looked for first: dynos of one type differ in their last digits.
+#[inline]
+fn near(name: &[u8]) -> usize {
+    match name {
+        [.., tens, ones] => (usize::from(*tens) * 10 + usize::from(*ones)) % NEAR_PLACES,
+        _ => 0,
+    }
 }
 
 /// The most frequent paths since the last flush.
@@ -323,9 +347,23 @@ impl Recorder {
         if name.is_empty() {
             return 0;
         }
+        let near = near(name);
+        let place = self.near.0.get(near).copied().unwrap_or(0);
+        if self.names.get(usize::from(place)).is_some_and(|known| **known == *name) {
+            return place;
+        }
+        let place = self.far_source(name);
+        if let Some(held) = self.near.0.get_mut(near) {
+            *held = place;
+        }
+        place
+    }
+
+    #[inline(never)]
+    fn far_source(&mut self, name: &[u8]) -> u16 {
         let hash = self.hasher.hash_one(name);
-        match self.by_source.find(hash, |(known, _)| **known == *name) {
-            Some((_, place)) => *place,
+        match self.by_source.find(hash, |place| self.names.get(usize::from(*place)).is_some_and(|n| **n == *name)) {
+            Some(place) => *place,
             None => self.new_source(hash, name),
         }
     }
@@ -334,6 +372,7 @@ impl Recorder {
     fn new_source(&mut self, hash: u64, name: &[u8]) -> u16 {
         if self.sources.is_empty() {
             self.sources.push("".into());
+            self.names.push(Box::default());
         }
         let place = u16::try_from(self.sources.len()).unwrap_or(0);
         if self.sources.len() >= SOURCES_MAX || name.len() > 256 {
@@ -341,8 +380,11 @@ impl Recorder {
             return 0;
         }
         self.sources.push(source_name(name).into());
-        let hasher = &self.hasher;
-        self.by_source.insert_unique(hash, (name.into(), place), |(name, _)| hasher.hash_one(&**name));
+        self.names.push(name.into());
+        let (hasher, names) = (&self.hasher, &self.names);
+        self.by_source.insert_unique(hash, place, |place| {
+            names.get(usize::from(*place)).map_or(0, |name| hasher.hash_one(&**name))
+        });
         place
     }
 
