@@ -346,10 +346,13 @@ impl Snapshot {
     }
 }
 
+/// A series' labels, as name and value.
+type Labels = Vec<(String, String)>;
+
 /// The newest value of every series this process has seen, by family.
 #[derive(Debug, Default)]
 struct Values {
-    families: BTreeMap<(String, bool), Vec<(Vec<(String, String)>, f64)>>,
+    families: BTreeMap<(String, bool), Vec<(Labels, f64)>>,
     left_out: usize,
 }
 

@@ -76,7 +76,8 @@ fn aggregations() {
 #[test]
 fn sources_and_labels_are_chosen() {
     let globs = |texts: &[&str]| texts.iter().map(|text| text.parse().unwrap()).collect();
-    let cases: [(&[&str], &[&str], &str, &str, bool); 9] = [
+    type Case<'a> = (&'a [&'a str], &'a [&'a str], &'a str, &'a str, bool);
+    let cases: [Case<'_>; 9] = [
         (&[], &[], "web.1", "", true),
         (&["web"], &[], "web.1", "", true),
         (&["web"], &[], "worker.1", "", false),

@@ -299,10 +299,13 @@ fn add(mergers: &mut [Merger<'_>], places: Option<&Vec<(usize, Place)>>, at: Tim
     }
 }
 
+/// Where the values of a series go, and of which kind they are.
+type Destination = (Vec<(usize, Place)>, Kind);
+
 /// Adds rows of several steps: where a shorter step has what a longer one does not know yet, it speaks for the whole row.
 fn add_packed(
     mergers: &mut [Merger<'_>],
-    in_packs: &HashMap<u64, (Vec<(usize, Place)>, Kind)>,
+    in_packs: &HashMap<u64, Destination>,
     packed: Vec<Packed>,
 ) -> Result<(), StoreError> {
     const HOUR: Duration = Step::Hour.length();

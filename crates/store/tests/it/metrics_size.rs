@@ -44,7 +44,7 @@ fn told(
     each: &mut dyn FnMut(SeriesKey, Value),
 ) {
     let odd = dyno.len() as u64 + dyno.bytes().map(u64::from).sum::<u64>();
-    if (slot + odd) % 2 == 0 {
+    if (slot + odd).is_multiple_of(2) {
         for (metric, around) in [
             ("dyno.memory_total_mb", 310.0),
             ("dyno.memory_rss_mb", 290.0),

@@ -193,7 +193,7 @@ pub(crate) fn sparkline(values: &[Option<f64>], label: &str) -> Markup {
         let _written = write!(path, "{}{x:.1} {y:.1}", if pen_down { "L" } else { "M" });
         pen_down = true;
     }
-    let (first, last) = (known().next(), known().last());
+    let (first, last) = (known().next(), known().next_back());
     let words = match (first, last) {
         (Some(first), Some(last)) => format!("{label}: from {first:.0} to {last:.0}, at most {max:.0}"),
         _ => format!("{label}: no data"),

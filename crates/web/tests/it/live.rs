@@ -32,14 +32,14 @@ impl Stream {
 
     /// The next event; `None` at the end.
     async fn next(&mut self) -> Option<String> {
-        let frame = tokio::time::timeout(Duration::from_secs(30), self.body.frame()).await.expect("an event or an end");
+        let frame = tokio::time::timeout(Duration::from_secs(30), self.body.frame()).await.unwrap();
         frame.map(|frame| String::from_utf8(frame.unwrap().into_data().unwrap().to_vec()).unwrap())
     }
 
     /// The next event that is a piece of a page.
     async fn piece(&mut self) -> String {
         loop {
-            let event = self.next().await.expect("a piece");
+            let event = self.next().await.unwrap();
             if event.starts_with("id: ") {
                 return event;
             }

@@ -72,7 +72,8 @@ pub(crate) fn boards() -> Boards {
 
 /// The board of an app, from what was read lately or from the store.
 pub(crate) async fn board(web: &Web, key: Key, now: Timestamp) -> Result<Arc<Board>, StoreError> {
-    web.boards.get(key.clone(), now, read(web, key, now)).await
+    // Boxed: what is read for a board is a large future, and everyone who waits for it would be as large.
+    web.boards.get(key.clone(), now, Box::pin(read(web, key, now))).await
 }
 
 async fn read(web: &Web, key: Key, now: Timestamp) -> Result<Board, StoreError> {

@@ -8,7 +8,6 @@ use dynowatch_domain::metric::query::{Aggregation, Grouping, Labels, Sources};
 use dynowatch_domain::metric::{Kind, SeriesQuery, paths::TopPaths};
 use dynowatch_domain::{AppId, Timestamp};
 use dynowatch_engine::App;
-use dynowatch_engine::metrics::PATH_EVERY;
 use dynowatch_engine::metrics::query::Asked;
 use dynowatch_engine::metrics::strip::{Happening, HappeningKind};
 use maud::{Markup, html};
@@ -305,10 +304,9 @@ pub(super) async fn paths(view: &View, app: AppId, range: &Range) -> Result<Mark
     let (from, until) = (range.from.floor(HOUR), (range.to - Duration::from_micros(1)).floor(HOUR) + HOUR);
     let store = view.web.engine.store();
     let (all, failed) = (store.paths(app, false, from, until).await?, store.paths(app, true, from, until).await?);
-    let all =
-        path_table(view, "Top paths", &all, "Counted from a sample: one request in ", Some(u64::from(PATH_EVERY)));
-    let failed =
-        path_table(view, "Top failing paths", &failed, "5xx, or with an H code; all of them are counted.", None);
+    let sampled = "Each request is looked at while they are few; of many a sample is counted.";
+    let all = path_table(view, "Top paths", &all, sampled);
+    let failed = path_table(view, "Top failing paths", &failed, "5xx, or with an H code; of many a sample is counted.");
     Ok(html! {
         section #paths {
             div.pair.tables { (all) (failed) }
@@ -317,7 +315,7 @@ pub(super) async fn paths(view: &View, app: AppId, range: &Range) -> Result<Mark
     })
 }
 
-fn path_table(view: &View, title: &str, top: &TopPaths, note: &str, sampled: Option<u64>) -> Markup {
+fn path_table(view: &View, title: &str, top: &TopPaths, note: &str) -> Markup {
     let rows = top.top();
     let most = rows.first().map_or(1, |(_, hits)| hits.count.max(1));
     html! {
@@ -335,7 +333,7 @@ fn path_table(view: &View, title: &str, top: &TopPaths, note: &str, sampled: Opt
                         }
                     }
                 }
-                p.quiet { (note) @if let Some(n) = sampled { (n) " is looked at." } }
+                p.quiet { (note) }
             }
         }
     }

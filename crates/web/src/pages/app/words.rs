@@ -231,7 +231,8 @@ mod tests {
     #[test]
     fn titles_answer() {
         use Drawn::{Bars, Limit, Line, Stacked, Step};
-        let cases: [(What, &[(&str, Drawn, &[f64])], &str); 14] = [
+        type Case<'a> = (What, &'a [(&'a str, Drawn, &'a [f64])], &'a str);
+        let cases: [Case<'_>; 14] = [
             (
                 What::Response,
                 &[("p50", Line, &[90.0, 90.0]), ("p95", Line, &[300.0, 300.0, 412.0]), ("max", Line, &[900.0])],
