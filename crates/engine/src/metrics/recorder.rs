@@ -1,8 +1,8 @@
 //! What one app's lines have told since the last flush, and the newest value of every series: the way of a value from a
 //! line to a slot. Owns the bounds on how many series, sources and open slots an app may have.
 //!
-//! A line is read under the recorder's lock into a [`BatchMetrics`]; only its names are looked up here. When the batch
-//! counts, [`Recorder::apply`] adds it to the open slots. [`Recorder::take`] hands those to the flush and leaves the names.
+//! A line is read under the recorder's lock into a `BatchMetrics`; only its names are looked up here. When the batch
+//! counts, `Recorder::apply` adds it to the open slots. `Recorder::take` hands those to the flush and leaves the names.
 
 use std::hash::BuildHasher;
 use std::sync::Arc;
