@@ -278,7 +278,9 @@ impl Rotation {
                     illegal("the new drain has taken over; wait until the old one is removed")
                 }
             }
-            (State::Cutting, Event::Wake) => Ok(next.to(State::Removing, Some(now))),
+            (State::Cutting, Event::Wake) if self.next_at.is_none_or(|at| now >= at) => {
+                Ok(next.to(State::Removing, Some(now)))
+            }
             (State::Removing, Event::Removed) => Ok(next.to(State::Done, None)),
             (State::Reverting, Event::Removed) => {
                 let end = if self.problem.is_some() { State::Failed } else { State::Abandoned };

@@ -101,7 +101,7 @@ pub(super) fn strip(view: &View, app: &str, happenings: &[Happening], from: Time
     html! {
         figure.happened aria-labelledby="happened-title" {
             figcaption { h3 #happened-title { "What happened" } p.quiet { (count(happenings)) } }
-            svg.marks role="img" aria-label={ "What happened: " (count(happenings)) } {
+            svg.marks role="group" aria-label={ "What happened: " (count(happenings)) } {
                 line x1="0" x2="100%" y1="14" y2="14" {}
                 @for (at, at_place) in &marks {
                     @if let Some(first) = at_place.iter().max_by_key(|happening| weight(happening.kind)) {
