@@ -82,11 +82,15 @@ const dynowatch = (() => {
     if (event.target.matches("[data-submit]")) event.target.form.requestSubmit();
   });
 
-  // --- choices that are kept: sent as the forms of the page would send them
+  // --- choices that are kept: sent as the forms of the page would send them, one after the other, since the answer that
+  // comes last is the one whose cookie stays
+  let sent = Promise.resolve();
   function choose(name, value) {
     const form = new URLSearchParams({ [name]: value });
     for (const hidden of all("form.theme input[type=hidden]:not([name=back])").slice(0, 1)) form.set(hidden.name, hidden.value);
-    return fetch("/preferences", { method: "POST", body: form, redirect: "manual" });
+    const send = () => fetch("/preferences", { method: "POST", body: form, redirect: "manual", keepalive: true })
+      .catch(() => notice("Not kept: the console does not answer"));
+    sent = sent.then(send);
   }
   function nextTheme() {
     const themes = ["system", "light", "dark"];
