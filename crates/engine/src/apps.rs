@@ -51,6 +51,8 @@ pub(crate) fn lock<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
 #[derive(Default)]
 pub struct Directory {
     by_token: HashMap<String, Arc<App>>,
+    /// Tokens whose drain's URL names an app, with that name.
+    by_url: HashMap<String, (String, Arc<App>)>,
     by_name: HashMap<String, Arc<App>>,
     by_id: HashMap<AppId, Arc<App>>,
 }
@@ -66,6 +68,14 @@ impl Directory {
     #[must_use]
     pub fn by_name(&self, name: &str) -> Option<&Arc<App>> {
         self.by_name.get(name)
+    }
+
+    /// The app of a drain whose URL names it. The URL keeps the name that the app had when the drain was made: where the
+    /// Heroku account has told whose drain a token is, that goes first.
+    #[must_use]
+    pub fn by_url(&self, name: &str, token: Option<&str>) -> Option<&Arc<App>> {
+        let told = token.and_then(|token| self.by_url.get(token)).filter(|(url_name, _)| url_name == name);
+        told.map(|(_, app)| app).or_else(|| self.by_name(name))
     }
 
     /// The app of that id.
@@ -142,8 +152,11 @@ impl Apps {
             next.by_name.insert(app.name.clone(), Arc::clone(&app));
             next.by_id.insert(app.id, app);
         }
-        for DrainToken { token, app, .. } in tokens {
+        for DrainToken { token, app, url_name, .. } in tokens {
             if let Some(app) = next.by_id.get(&app) {
+                if let Some(name) = url_name {
+                    next.by_url.insert(token.clone(), (name, Arc::clone(app)));
+                }
                 next.by_token.insert(token, Arc::clone(app));
             }
         }

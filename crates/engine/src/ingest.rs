@@ -7,10 +7,11 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use dynowatch_domain::blind::{Blind, BlindReason};
+use dynowatch_domain::drain_rotation::Share;
 use dynowatch_domain::signal::Kind;
 use dynowatch_domain::{AppId, NewId, Timestamp};
 use dynowatch_logplex::rejoin::PIECE_BYTES;
-use dynowatch_logplex::{Frame, Joined, Message, Now, Rejoiner, StampCache, frames, message};
+use dynowatch_logplex::{Frame, Joined, Message, Now, Record, Rejoiner, StampCache, frames, message};
 use dynowatch_store::apps::AppOrigin;
 use tokio::sync::mpsc::error::TrySendError;
 use tokio::sync::oneshot;
@@ -79,6 +80,12 @@ impl Engine {
     /// Reads one batch of `app`. `frame_id` is what makes a repetition of it known.
     #[must_use]
     pub fn take(&self, app: &Arc<App>, frame_id: Option<&str>, body: &Bytes) -> Taken {
+        self.take_share(app, Share::ALL, frame_id, body)
+    }
+
+    /// The same for a drain of which only some lines count, because another one delivers them as well.
+    #[must_use]
+    pub fn take_share(&self, app: &Arc<App>, share: Share, frame_id: Option<&str>, body: &Bytes) -> Taken {
         let shared = &*self.shared;
         if frame_id.is_some_and(|id| lock(&shared.frames).contains(app.id, id)) {
             shared.stats.batches_duplicate.up();
@@ -95,7 +102,7 @@ impl Engine {
         {
             let mut recorder = lock(&app.live.recorder);
             let mut with = Reading { matcher: &book.matcher, app: &app.rules, now, recorder: Some(&mut recorder) };
-            read_body(body, findings, cache, &mut with, app);
+            read_body(body, share, findings, cache, &mut with, app);
         }
         findings.totals.close_bucket();
         if let Some(host) = findings.host.take() {
@@ -250,7 +257,16 @@ fn pending(
 }
 
 /// Walks a body. The ring gets it whole when it is sound, else message by message.
-fn read_body(body: &Bytes, findings: &mut Findings, cache: &mut StampCache, with: &mut Reading<'_>, app: &App) {
+/// Of a share only the lines that count are read at all, and kept.
+fn read_body(
+    body: &Bytes,
+    share: Share,
+    findings: &mut Findings,
+    cache: &mut StampCache,
+    with: &mut Reading<'_>,
+    app: &App,
+) {
+    let whole_body = share == Share::ALL;
     let mut sound = true;
     let mut rejoiner = None;
     let walk = frames(body);
@@ -259,12 +275,15 @@ fn read_body(body: &Bytes, findings: &mut Findings, cache: &mut StampCache, with
         let raw = match frame {
             Frame::Message(raw) => raw,
             Frame::Bad(reason) => {
-                findings.malformed(reason);
+                if share.counts(with.now) {
+                    findings.malformed(reason);
+                }
                 sound = false;
                 continue;
             }
         };
         match message(raw, cache) {
+            Ok(message) if !whole_body && !counts(share, &message) => {}
             Ok(message) if message.text.len() < PIECE_BYTES && rejoiner.is_none() => findings.line(with, &message),
             Ok(message) => long_line(
                 rejoiner.get_or_insert_with(|| Rejoiner::new(JOINED_BYTES_MAX, JOINED_OPEN_MAX)),
@@ -272,7 +291,8 @@ fn read_body(body: &Bytes, findings: &mut Findings, cache: &mut StampCache, with
                 findings,
                 with,
             ),
-            Err(reason) => findings.malformed(reason),
+            Err(reason) if share.counts(with.now) => findings.malformed(reason),
+            Err(_) => {}
         }
     }
     // Heroku sends the pieces of a line together; what has not ended by now is looked at as it is, since it must be
@@ -281,12 +301,24 @@ fn read_body(body: &Bytes, findings: &mut Findings, cache: &mut StampCache, with
         findings.joined(with, &whole(&joined));
     }
     let mut ring = lock(&app.live.ring);
-    if sound && !bare {
+    if sound && !bare && whole_body {
         ring.push_body(body);
     } else {
         frames(body)
             .filter_map(|frame| if let Frame::Message(raw) = frame { Some(raw) } else { None })
+            .filter(|raw| whole_body || message(raw, cache).is_ok_and(|message| counts(share, &message)))
             .for_each(|raw| ring.push_message(raw));
+    }
+}
+
+/// Whether a line is this drain's to count. A drain tells of its own losses late: what it lost while it counted is news.
+fn counts(share: Share, message: &Message<'_>) -> bool {
+    if share.counts(Timestamp::from_micros(message.at_us)) {
+        return true;
+    }
+    match dynowatch_logplex::record(message) {
+        Record::Loss(loss) => loss.since_us.is_some_and(|since| share.counts(Timestamp::from_micros(since))),
+        _ => false,
     }
 }
 

@@ -3,8 +3,9 @@
 //!
 //! One [`Engine`] per process. A batch enters through [`Engine::take`] ([`ingest`]); if something in it must be kept it
 //! waits for the group commit (`commit`), where rules meet keys (`evaluate`) inside the store's transaction. Timers,
-//! ratios and absences come round in [`timers`], messages leave by [`sender`], operators speak through [`operate`].
-//! What lines say in numbers goes its own way ([`metrics`]). [`replay`] runs the same rules over a file, with its stamps as the clock.
+//! ratios and absences come round in [`timers`], messages leave by [`sender`], operators speak through [`operate`], the
+//! Heroku account is kept in step by [`heroku`]. What lines say in numbers goes its own way ([`metrics`]). [`replay`] runs
+//! the same rules over a file, with its stamps as the clock.
 
 mod adapter;
 pub mod apps;
@@ -12,6 +13,7 @@ mod commit;
 mod evaluate;
 mod findings;
 mod frames;
+pub mod heroku;
 pub mod ingest;
 pub mod metrics;
 mod notices;
@@ -25,6 +27,7 @@ mod ring;
 pub mod rules;
 mod run;
 pub mod sender;
+mod sharing;
 pub mod stats;
 mod thresholds;
 pub mod timers;
@@ -50,6 +53,7 @@ pub use ingest::{PendingBatch, Refused, Taken};
 pub use metrics::Latest;
 pub use notices::test_notice;
 pub use run::{Loops, StartError};
+pub use sharing::{MARK_BYTES_MAX, MARK_PARAM};
 
 use apps::{Apps, lock};
 use commit::{Evaluator, Submission};
@@ -158,6 +162,8 @@ pub(crate) struct Shared {
     pub(crate) timers: timers::TimerState,
     pub(crate) metrics: metrics::Flushes,
     pub(crate) thresholds: thresholds::Thresholds,
+    pub(crate) sharing: sharing::Drains,
+    pub(crate) heroku: heroku::Connection,
     pub(crate) rejected_noted_at: Mutex<Timestamp>,
     pub(crate) limited_noted_at: Mutex<Timestamp>,
     pub(crate) stats: Stats,

@@ -129,6 +129,8 @@ impl Engine {
             timers: timers::TimerState::default(),
             metrics: crate::metrics::Flushes::default(),
             thresholds: crate::thresholds::Thresholds::default(),
+            sharing: crate::sharing::Drains::default(),
+            heroku: crate::heroku::Connection::default(),
             rejected_noted_at: Mutex::default(),
             limited_noted_at: Mutex::default(),
             stats: crate::stats::Stats::default(),
@@ -144,6 +146,7 @@ impl Engine {
         // Before anything is judged, so that nothing is closed whose rule was made in the console.
         self.apply_objects(true).await?;
         self.load_apps().await?;
+        self.load_sharing().await?;
         self.learn_stored(now).await?;
         let open = shared.store.load_open().await?.into_iter().map(|(key, ..)| key);
         shared.evaluator.lock().await.know(open);
@@ -255,6 +258,9 @@ impl Loops {
         ));
         self.loops.spawn(every(engine.clone(), self.stop.subscribe(), FOLD_EVERY, "metrics", async |engine| {
             engine.fold_pass().await.map(drop)
+        }));
+        self.loops.spawn(every(engine.clone(), self.stop.subscribe(), HEROKU_PASS_EVERY, "heroku", async |engine| {
+            engine.heroku_pass().await
         }));
         self.loops.spawn(send(engine.clone(), self.stop.subscribe()));
     }

@@ -123,6 +123,8 @@ impl Engine {
             shared.store.set_host_hint(app, &hint).await?;
         }
         self.load_apps().await?;
+        self.note_drain_deliveries().await?;
+        self.load_sharing().await?;
         let gaps = shared.store.all_blinds_between(now - crate::BLINDS_KEPT, now).await?;
         let releases = shared.store.releases_since(now - dynowatch_domain::release::LOOK_BACK).await?;
         shared.learn(releases, gaps, now);

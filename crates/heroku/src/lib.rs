@@ -17,7 +17,7 @@ mod types;
 
 pub use client::{API_URL, Client, ClientOptions};
 pub use error::{Error, ErrorId};
-pub use types::{AddOn, App, Dyno, Feature, Formation, Generation, LogDrain, Release, Slug};
+pub use types::{AddOn, App, DrainPlace, Dyno, Feature, Formation, Generation, LogDrain, Release, Slug};
 
 /// The feature that makes Heroku write memory and load of each dyno into the log.
 pub const LOG_RUNTIME_METRICS: &str = "log-runtime-metrics";

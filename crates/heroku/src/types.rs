@@ -1,8 +1,11 @@
 //! What is read of Heroku's objects. Fields not named here are dropped while parsing, and those that may be missing or
 //! `null` are optional: the live API leaves its schema now and then.
 
+use std::fmt;
+
 use dynowatch_domain::Timestamp;
-use secrecy::SecretString;
+use reqwest::Url;
+use secrecy::{ExposeSecret, SecretString};
 use serde::{Deserialize, Deserializer};
 use uuid::Uuid;
 
@@ -286,10 +289,50 @@ pub struct LogDrain {
 }
 
 impl LogDrain {
+    /// Where it delivers to, in parts; `None` when that is no URL.
+    #[must_use]
+    pub fn place(&self) -> Option<DrainPlace> {
+        Url::parse(self.url.expose_secret()).ok().filter(Url::has_host).map(DrainPlace)
+    }
+
     /// The add-on that made it and alone can remove it.
     #[must_use]
     pub fn addon(&self) -> Option<&str> {
         name(&self.addon)
+    }
+}
+
+/// Where a drain delivers to. Only its host is harmless: others keep secrets in their paths and queries.
+pub struct DrainPlace(Url);
+
+impl DrainPlace {
+    /// The host.
+    #[must_use]
+    pub fn host(&self) -> &str {
+        self.0.host_str().unwrap_or_default()
+    }
+
+    /// The path below a base such as `https://ops.example/watch`, if it lies there.
+    #[must_use]
+    pub fn below(&self, base: &str) -> Option<&str> {
+        let base = Url::parse(base).ok()?;
+        let same = base.scheme() == self.0.scheme()
+            && base.host_str() == self.0.host_str()
+            && base.port_or_known_default() == self.0.port_or_known_default();
+        let rest = self.0.path().strip_prefix(base.path().trim_end_matches('/'))?;
+        (same && rest.starts_with('/')).then_some(rest)
+    }
+
+    /// A value of its query.
+    #[must_use]
+    pub fn query(&self, key: &str) -> Option<String> {
+        self.0.query_pairs().find(|(name, _)| name == key).map(|(_, value)| value.into_owned())
+    }
+}
+
+impl fmt::Debug for DrainPlace {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_tuple("DrainPlace").field(&self.host()).finish()
     }
 }
 
@@ -351,6 +394,26 @@ mod tests {
             r#"{"id":"00000000-0000-0000-0000-000000000001","token":"d.1","url":"https://u:pass@x.example/","addon":null}"#,
         )
         .unwrap();
-        assert!(!format!("{drain:?}").contains("pass"), "{drain:?}");
+        assert!(!format!("{drain:?} {:?}", drain.place()).contains("pass"), "{drain:?}");
+    }
+
+    #[test]
+    fn places_below_a_base() {
+        let place = |url: &str| DrainPlace(Url::parse(url).unwrap());
+        for (url, base, want) in [
+            ("https://drain:pw@ops.example/drain/shop?drain=1", "https://ops.example", Some("/drain/shop")),
+            ("https://ops.example:443/w/drain", "https://ops.example/w", Some("/drain")),
+            ("https://ops.example/water/drain", "https://ops.example/w", None),
+            ("http://ops.example/drain", "https://ops.example", None),
+            ("https://ops.example.evil/drain", "https://ops.example", None),
+            ("syslog+tls://logs.example:6514", "https://ops.example", None),
+        ] {
+            assert_eq!(place(url).below(base), want, "{url}");
+        }
+        let marked = place("https://ops.example/drain/shop?a=b&drain=0f");
+        assert_eq!(
+            (marked.query("drain").as_deref(), marked.query("x"), marked.host()),
+            (Some("0f"), None, "ops.example")
+        );
     }
 }

@@ -127,6 +127,15 @@ impl Store {
         row.map(app).transpose()
     }
 
+    /// What an app is called.
+    ///
+    /// # Errors
+    /// When the store is away.
+    pub async fn app_name(&self, id: AppId) -> Result<Option<String>> {
+        let sql = "SELECT name FROM apps WHERE id = $1";
+        read!(&self.state, |pool| sqlx::query_scalar(sql).bind(id.0).fetch_optional(pool))
+    }
+
     /// The app of that name, created with `id` if there is none. Safe against races: all get the same app.
     ///
     /// # Errors

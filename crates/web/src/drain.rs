@@ -16,10 +16,11 @@ use arc_swap::ArcSwap;
 use bytes::{Bytes, BytesMut};
 use dynowatch_domain::Timestamp;
 use dynowatch_domain::app_name::is_app_name;
+use dynowatch_domain::drain_rotation::Share;
 use dynowatch_domain::signal::Kind;
 use dynowatch_engine::ingest::COMMIT_WAIT_MAX;
 use dynowatch_engine::stats::Counter;
-use dynowatch_engine::{App, Engine, Refused, Taken};
+use dynowatch_engine::{App, Engine, MARK_BYTES_MAX, MARK_PARAM, Refused, Taken};
 use dynowatch_store::StoreError;
 use hashbrown::HashMap;
 use hmac::{Hmac, KeyInit, Mac};
@@ -220,7 +221,9 @@ impl Drain {
                 return StatusCode::UNAUTHORIZED;
             }
         };
-        let app = match self.known_app(&subject) {
+        let token = token_of(&head.headers);
+        let mark = mark_of(head.uri.query());
+        let app = match self.known_app(&subject, token) {
             Some(app) => Ok(app),
             // Boxed, like all that is rare here: a request's future is as large as the largest thing it may await.
             None => Box::pin(tokio::time::timeout_at(begun + COMMIT_WAIT_MAX, self.new_app(&subject)))
@@ -235,13 +238,17 @@ impl Drain {
                 return StatusCode::SERVICE_UNAVAILABLE;
             }
         };
+        let Some(share) = self.share(token, mark, begun).await else {
+            self.engine.stats().batches_store_away.up();
+            return StatusCode::SERVICE_UNAVAILABLE;
+        };
         let Some(_place) = keys.place(begun + COMMIT_WAIT_MAX).await else {
             self.engine.refuse(&app);
             self.engine.stats().batches_overloaded.up();
             return StatusCode::SERVICE_UNAVAILABLE;
         };
         match read_body(body, keys.settings.body_bytes_max, begun + COMMIT_WAIT_MAX).await {
-            Ok(body) => self.take(&app, &keys, &head.headers, &body, begun).await,
+            Ok(body) => self.take(&app, share, &keys, &head.headers, &body, begun).await,
             Err(status) => {
                 self.engine.refuse(&app);
                 status
@@ -249,11 +256,28 @@ impl Drain {
         }
     }
 
-    fn known_app(&self, subject: &Subject<'_>) -> Option<Arc<App>> {
+    fn known_app(&self, subject: &Subject<'_>, token: Option<&str>) -> Option<Arc<App>> {
         let apps = self.engine.apps();
         match subject {
             Subject::Token(token) => apps.by_token(token).cloned(),
-            Subject::App(name) => apps.by_name(name).cloned(),
+            Subject::App(name) => apps.by_url(name, token).cloned(),
+        }
+    }
+
+    /// Which lines of this drain count, while another one of its app delivers as well. `None`: the store must be asked and
+    /// does not answer.
+    async fn share(&self, token: Option<&str>, mark: Option<&str>, begun: Instant) -> Option<Share> {
+        if let Some(share) = self.engine.share(token, mark) {
+            return Some(share);
+        }
+        let learnt = async { self.engine.learn_mark(mark.unwrap_or_default()).await };
+        match Box::pin(tokio::time::timeout_at(begun + COMMIT_WAIT_MAX, learnt)).await {
+            Ok(Ok(())) => self.engine.share(token, mark),
+            Ok(Err(error)) => {
+                tracing::error!(%error, "a drain could not be looked up");
+                None
+            }
+            Err(_elapsed) => None,
         }
     }
 
@@ -264,9 +288,17 @@ impl Drain {
         }
     }
 
-    async fn take(&self, app: &Arc<App>, keys: &Keys, headers: &HeaderMap, body: &Bytes, begun: Instant) -> StatusCode {
+    async fn take(
+        &self,
+        app: &Arc<App>,
+        share: Share,
+        keys: &Keys,
+        headers: &HeaderMap,
+        body: &Bytes,
+        begun: Instant,
+    ) -> StatusCode {
         let frame_id = header_text(headers, "logplex-frame-id", FRAME_ID_BYTES_MAX);
-        let lines = match self.engine.take(app, frame_id, body) {
+        let lines = match self.engine.take_share(app, share, frame_id, body) {
             Taken::Done { lines } => lines,
             Taken::Pending(pending) => match Box::pin(self.engine.keep(pending.since(begun))).await {
                 Ok(lines) => lines,
@@ -451,6 +483,14 @@ fn credential(mut mac: Hmac<Sha256>, subject: &str) -> Credential {
 fn token_of(headers: &HeaderMap) -> Option<&str> {
     // A token of this form would share its credential with a drain URL that names an app.
     header_text(headers, "logplex-drain-token", TOKEN_BYTES_MAX).filter(|token| !token.starts_with("app:"))
+}
+
+/// What tells this drain from another one of its app, if its URL has it.
+fn mark_of(query: Option<&str>) -> Option<&str> {
+    let values = query?.split('&').filter_map(|pair| pair.strip_prefix(MARK_PARAM)?.strip_prefix('='));
+    values
+        .into_iter()
+        .find(|mark| (1..=MARK_BYTES_MAX).contains(&mark.len()) && mark.bytes().all(|b| b.is_ascii_alphanumeric()))
 }
 
 fn header_text<'a>(headers: &'a HeaderMap, name: &'static str, bytes_max: usize) -> Option<&'a str> {

@@ -295,6 +295,18 @@ impl Stage {
         Store::open(&self.options).await.unwrap()
     }
 
+    /// Another process on the same store, that only does what it is told.
+    pub(crate) async fn another_engine(&self) -> Engine {
+        let options = EngineOptions {
+            clock: self.clock.clone(),
+            store: self.another_store().await,
+            settings: self.settings(),
+            limits: self.config.limits,
+            commits: tokio::runtime::Handle::current(),
+        };
+        Engine::attach(options).await.unwrap()
+    }
+
     // --- Time ---
 
     /// Lets time pass until then. Whatever falls due on the way is done when it does.

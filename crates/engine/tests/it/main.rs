@@ -4,6 +4,7 @@
 mod body;
 mod counting;
 mod harness;
+mod heroku;
 mod levels;
 mod metrics;
 mod model;

@@ -1,0 +1,209 @@
+//! What operators ask of an app's log drains and features. The CLI and the API say the same things through here.
+
+use std::sync::Arc;
+
+use dynowatch_domain::NewId;
+use dynowatch_domain::drain_rotation::{DrainRef, Event, Rotation};
+use dynowatch_heroku::LOG_RUNTIME_METRICS;
+use dynowatch_store::heroku::{Drain, HerokuApp};
+use uuid::Uuid;
+
+use super::{HerokuAccount, HerokuProblem};
+use crate::Engine;
+use crate::random::{RandomIds, bytes};
+
+/// An app's drains, and the newest replacement of one.
+#[derive(Debug, Clone)]
+pub struct AppDrains {
+    /// The app with its drains.
+    pub app: HerokuApp,
+    /// The newest rotation, if there is one.
+    pub rotation: Option<Rotation>,
+}
+
+impl AppDrains {
+    /// The drains that are there and deliver to this instance.
+    pub fn ours(&self) -> impl Iterator<Item = &Drain> {
+        self.app.drains.iter().filter(|drain| drain.ours && drain.gone_at.is_none())
+    }
+
+    /// Whether lines of this app are counted more than once: several drains deliver here, and no rotation tells them apart.
+    #[must_use]
+    pub fn counted_twice(&self) -> bool {
+        let of_rotation = |drain: &&Drain| {
+            self.rotation.as_ref().is_some_and(|rotation| {
+                rotation.old.id == drain.id || rotation.new.as_ref().is_some_and(|new| new.id == drain.id)
+            })
+        };
+        let apart = self.ours().filter(of_rotation).count();
+        self.ours().count() > apart.max(1)
+    }
+}
+
+impl Engine {
+    /// The drains of an app, as Heroku tells them now.
+    ///
+    /// # Errors
+    /// Without a key, for an app that is not there or runs on Fir, and when Heroku or the store does not answer.
+    pub async fn drains(&self, name: &str) -> Result<AppDrains, HerokuProblem> {
+        let account = self.heroku()?;
+        self.fresh(&account, name).await
+    }
+
+    async fn fresh(&self, account: &Arc<HerokuAccount>, name: &str) -> Result<AppDrains, HerokuProblem> {
+        let app = self.heroku_app(account, name).await?;
+        if app.facts.fir {
+            return Err(HerokuProblem::Fir(name.to_owned()));
+        }
+        let app = self.sync_drains(account, app).await?;
+        let rotation = self.store().newest_rotation(app.app).await?;
+        Ok(AppDrains { app, rotation })
+    }
+
+    /// Adds a drain of an app to this instance.
+    ///
+    /// # Errors
+    /// As [`Engine::drains`]; also when there is one already, or no URL can be made.
+    pub async fn add_drain(&self, name: &str, by: &str) -> Result<AppDrains, HerokuProblem> {
+        let account = self.heroku()?;
+        let before = self.fresh(&account, name).await?;
+        if let Some(drain) = before.ours().next() {
+            return Err(HerokuProblem::Conflict(format!(
+                "{name} has a drain to this instance already ({}): a second one would count every line twice; \
+                 `dynowatch drain rotate --app {name}` replaces it",
+                drain.id
+            )));
+        }
+        let ours = self.store().app_name(before.app.app).await?.unwrap_or_else(|| name.to_owned());
+        let url = (account.drain_url)(&ours, None).map_err(HerokuProblem::NoDrainUrl)?;
+        account.client.create_log_drain(&before.app.heroku_id.to_string(), &url).await?;
+        tracing::info!(app = name, by, "a log drain was added");
+        self.fresh(&account, name).await
+    }
+
+    /// Removes a drain of an app to this instance: the one with this id, or the only one.
+    ///
+    /// # Errors
+    /// As [`Engine::drains`]; also when there is none, when it must be said which, when it is being replaced, and for
+    /// drains to elsewhere.
+    pub async fn remove_drain(&self, name: &str, drain: Option<Uuid>, by: &str) -> Result<AppDrains, HerokuProblem> {
+        let account = self.heroku()?;
+        let before = self.fresh(&account, name).await?;
+        let drain = chosen(&before, name, drain)?.clone();
+        if let Some(rotation) = before.rotation.as_ref().filter(|rotation| rotation.next_at.is_some()) {
+            return Err(HerokuProblem::Conflict(format!(
+                "a drain of {name} is being replaced ({}): wait for its end, or end it with `dynowatch drain rotate --app {name} --abandon`",
+                rotation.state.as_str()
+            )));
+        }
+        match account.client.delete_log_drain(&before.app.heroku_id.to_string(), drain.id).await {
+            Ok(()) => tracing::info!(app = name, drain = %drain.id, by, "a log drain was removed"),
+            Err(error) if error.is_not_found() => {}
+            Err(error) => return Err(error.into()),
+        }
+        self.fresh(&account, name).await
+    }
+
+    /// Begins to replace the drain of an app to this instance by a new one: the one with this id, or the only one. The new
+    /// one is added at once if Heroku answers; the loops of a running instance do the rest.
+    ///
+    /// # Errors
+    /// As [`Engine::remove_drain`]; also when no URL can be made.
+    pub async fn rotate_drain(&self, name: &str, drain: Option<Uuid>, by: &str) -> Result<AppDrains, HerokuProblem> {
+        let account = self.heroku()?;
+        let before = self.fresh(&account, name).await?;
+        let old = chosen(&before, name, drain)?;
+        let old = DrainRef { id: old.id, token: old.token.clone() };
+        let mark = format!("{:016x}", u64::from_le_bytes(bytes()));
+        // What cannot be made need not be begun.
+        self.rotation_url(&account, &before.app, &mark).await?;
+        let now = self.now();
+        let rotation = Rotation::new(RandomIds.new_id(now), before.app.app, mark, old, by, now);
+        self.store().begin_rotation(&rotation).await.map_err(|error| match error {
+            dynowatch_store::StoreError::Conflict(problem) => HerokuProblem::Conflict(problem),
+            error => error.into(),
+        })?;
+        tracing::info!(app = name, by, "a log drain is being replaced");
+        self.load_sharing().await?;
+        self.advance(&account, rotation).await?;
+        self.fresh(&account, name).await
+    }
+
+    /// Ends a rotation: the old drain stays. Where that is too late, and a drain cannot be removed, nothing more is tried.
+    ///
+    /// # Errors
+    /// When none is open, or the new drain has taken over and the old one is about to be removed.
+    pub async fn abandon_rotation(&self, name: &str, by: &str) -> Result<AppDrains, HerokuProblem> {
+        self.tell_rotation(name, Event::Abandon, by).await
+    }
+
+    /// Lets the new drain take over without waiting for its first delivery, for an app that is silent.
+    ///
+    /// # Errors
+    /// When no rotation is open that waits for it.
+    pub async fn proceed_rotation(&self, name: &str, by: &str) -> Result<AppDrains, HerokuProblem> {
+        self.tell_rotation(name, Event::Proceed, by).await
+    }
+
+    async fn tell_rotation(&self, name: &str, event: Event, by: &str) -> Result<AppDrains, HerokuProblem> {
+        let account = self.heroku()?;
+        let app = self.heroku_app(&account, name).await?;
+        let open = self.store().newest_rotation(app.app).await?.filter(|rotation| rotation.next_at.is_some());
+        let rotation = open.ok_or_else(|| HerokuProblem::NotFound(format!("no drain of {name} is being replaced")))?;
+        let next = rotation.step(event, self.now())?;
+        tracing::info!(app = name, by, state = next.state.as_str(), "an operator moved a rotation on");
+        if !self.store().save_rotation(&next).await? {
+            return Err(HerokuProblem::Conflict("it has just moved on by itself: look, then try again".to_owned()));
+        }
+        self.load_sharing().await?;
+        self.advance(&account, next).await?;
+        self.fresh(&account, name).await
+    }
+
+    /// Switches `log-runtime-metrics` of an app. It takes effect at the next restart of each dyno.
+    ///
+    /// # Errors
+    /// As [`Engine::drains`].
+    pub async fn set_runtime_metrics(&self, name: &str, on: bool, by: &str) -> Result<HerokuApp, HerokuProblem> {
+        let account = self.heroku()?;
+        let mut app = self.heroku_app(&account, name).await?;
+        if app.facts.fir {
+            return Err(HerokuProblem::Fir(name.to_owned()));
+        }
+        let id = app.heroku_id.to_string();
+        let feature = account.client.set_feature(&id, LOG_RUNTIME_METRICS, on).await?;
+        tracing::info!(app = name, by, on, "log-runtime-metrics was switched");
+        app.facts.runtime_metrics = Some(feature.enabled);
+        self.store().save_heroku_app(&app).await?;
+        Ok(app)
+    }
+}
+
+/// The drain that is meant.
+fn chosen<'a>(drains: &'a AppDrains, name: &str, id: Option<Uuid>) -> Result<&'a Drain, HerokuProblem> {
+    let ours: Vec<&Drain> = drains.ours().collect();
+    if let Some(id) = id {
+        let there = drains.app.drains.iter().find(|drain| drain.id == id && drain.gone_at.is_none());
+        let drain = there.ok_or_else(|| HerokuProblem::NotFound(format!("{name} has no drain {id}")))?;
+        if !drain.ours {
+            return Err(HerokuProblem::Conflict(format!(
+                "{id} delivers to {}, not here: `heroku drains:remove` removes it",
+                drain.host
+            )));
+        }
+        return Ok(drain);
+    }
+    match ours.as_slice() {
+        [one] => Ok(one),
+        [] => Err(HerokuProblem::NotFound(format!(
+            "{name} has no drain to this instance; `dynowatch drain add --app {name}` adds one"
+        ))),
+        several => {
+            let ids: Vec<String> = several.iter().map(|drain| drain.id.to_string()).collect();
+            Err(HerokuProblem::Conflict(format!(
+                "{name} has several drains to this instance; say which: {}",
+                ids.join(", ")
+            )))
+        }
+    }
+}

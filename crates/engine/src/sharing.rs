@@ -1,0 +1,122 @@
+//! Two drains of one app at once: which lines of a delivery count. Made from the rows of drains being replaced; who decides
+//! on the shares is `domain::drain_rotation`.
+
+use std::collections::{HashMap, HashSet};
+use std::sync::Mutex;
+
+use arc_swap::ArcSwap;
+use dynowatch_domain::Timestamp;
+use dynowatch_domain::drain_rotation::{Rotation, Share, State};
+use dynowatch_store::StoreError;
+
+use crate::Engine;
+use crate::apps::lock;
+
+/// The query parameter in a drain's URL that tells it from another drain of the same app to this instance.
+pub const MARK_PARAM: &str = "drain";
+/// A longer mark is none of ours.
+pub const MARK_BYTES_MAX: usize = 32;
+/// Marks that are in no row, so that the store is not asked for them again. Beyond this it is.
+const STRANGE_MARKS_MAX: usize = 10_000;
+
+/// The drains that share their app with another.
+#[derive(Default)]
+pub(crate) struct Drains {
+    current: ArcSwap<Sharing>,
+    strange: Mutex<HashSet<String>>,
+    /// When drains that are waited for delivered.
+    delivered: Mutex<HashMap<String, Timestamp>>,
+}
+
+/// By token or by mark.
+#[derive(Default)]
+struct Sharing {
+    shares: HashMap<String, Share>,
+    marks: HashSet<String>,
+    watched: HashSet<String>,
+}
+
+impl Sharing {
+    fn of(rotations: &[Rotation], now: Timestamp) -> Self {
+        let mut sharing = Self::default();
+        for rotation in rotations {
+            sharing.marks.insert(rotation.mark.clone());
+            let tokens = rotation.new.iter().map(|new| &new.token);
+            let new: Vec<&String> = std::iter::once(&rotation.mark).chain(tokens).collect();
+            if rotation.shares_matter(now) {
+                new.iter().for_each(|name| sharing.limit(name, rotation.new_share()));
+                sharing.limit(&rotation.old.token, rotation.old_share());
+            }
+            if matches!(rotation.state, State::Creating | State::Proving) {
+                sharing.watched.extend(new.into_iter().chain([&rotation.old.token]).cloned());
+            }
+        }
+        sharing
+    }
+
+    fn limit(&mut self, name: &str, share: Share) {
+        let known = self.shares.entry(name.to_owned()).or_insert(Share::ALL);
+        *known = known.and(share);
+    }
+
+    fn share(&self, name: Option<&str>) -> Share {
+        name.and_then(|name| self.shares.get(name)).copied().unwrap_or(Share::ALL)
+    }
+}
+
+impl Engine {
+    /// Which lines of a delivery count: of the drain with this token, and this mark in its URL. `None` when the mark is new
+    /// to this process: then [`Engine::learn_mark`] asks the store.
+    #[must_use]
+    pub fn share(&self, token: Option<&str>, mark: Option<&str>) -> Option<Share> {
+        let drains = &self.shared.sharing;
+        let sharing = drains.current.load();
+        if let Some(mark) = mark
+            && !sharing.marks.contains(mark)
+            && !lock(&drains.strange).contains(mark)
+        {
+            return None;
+        }
+        if sharing.shares.is_empty() {
+            return Some(Share::ALL);
+        }
+        for name in [token, mark].into_iter().flatten().filter(|name| sharing.watched.contains(*name)) {
+            // Bounded: only names that stand in an open row.
+            lock(&drains.delivered).insert(name.to_owned(), self.now());
+        }
+        Some(sharing.share(token).and(sharing.share(mark)))
+    }
+
+    /// Looks up a mark that this process does not know. A drain being added may deliver before the next look at the rows,
+    /// and its lines must not count until it is its turn.
+    ///
+    /// # Errors
+    /// When the store does not answer.
+    pub async fn learn_mark(&self, mark: &str) -> Result<(), StoreError> {
+        self.load_sharing().await?;
+        let drains = &self.shared.sharing;
+        if !drains.current.load().marks.contains(mark) {
+            let mut strange = lock(&drains.strange);
+            if strange.len() >= STRANGE_MARKS_MAX {
+                strange.clear();
+            }
+            strange.insert(mark.to_owned());
+        }
+        Ok(())
+    }
+
+    pub(crate) async fn load_sharing(&self) -> Result<(), StoreError> {
+        let rotations = self.shared.store.rotations().await?;
+        self.shared.sharing.current.store(std::sync::Arc::new(Sharing::of(&rotations, self.now())));
+        Ok(())
+    }
+
+    /// Writes down which of the drains that are waited for have delivered.
+    pub(crate) async fn note_drain_deliveries(&self) -> Result<(), StoreError> {
+        let delivered = std::mem::take(&mut *lock(&self.shared.sharing.delivered));
+        for (name, at) in delivered {
+            self.shared.store.note_drain_delivery(&name, at).await?;
+        }
+        Ok(())
+    }
+}

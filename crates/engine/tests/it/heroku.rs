@@ -1,0 +1,467 @@
+//! The Heroku account kept in step, and its drains replaced without a line lost or counted twice.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use dynowatch_domain::Clock as _;
+use dynowatch_domain::drain_rotation::State;
+use dynowatch_engine::heroku::{HerokuAccount, HerokuProblem};
+use dynowatch_engine::{Engine, Taken};
+use dynowatch_heroku::{Client, ClientOptions};
+use dynowatch_store::heroku::{HerokuApp, Wanted};
+use dynowatch_testkit::heroku::{FakeDyno, FakeHeroku, KEY, Trouble};
+
+use crate::harness::{On, Stage, at, by_code, count, h12, h12_rule, seconds};
+
+/// What no output may show.
+const PASSWORD: &str = "canary-drain-password";
+
+fn account(fake: &FakeHeroku) -> HerokuAccount {
+    let options = ClientOptions {
+        base_url: fake.url(),
+        retry_wait: Duration::from_millis(1),
+        request_max: seconds(5),
+        ..ClientOptions::new(KEY.into())
+    };
+    let drain_url = Arc::new(|app: &str, mark: Option<&str>| {
+        let mark = mark.map(|mark| format!("?drain={mark}")).unwrap_or_default();
+        Ok(format!("https://drain:{PASSWORD}@dynowatch.example.com/drain/{app}{mark}").into())
+    });
+    HerokuAccount { client: Client::new(options).unwrap(), drain_url }
+}
+
+/// A stage beside a Heroku with one app, whose drain delivers here.
+async fn stage(on: On) -> (Stage, FakeHeroku) {
+    let stage = Stage::with(on, vec![count("h12", by_code(b'H', 12), "> 1000", 300)]).await;
+    let fake = FakeHeroku::start().await;
+    fake.account(|account| _ = account.create("api-prod"));
+    stage.engine().connect_heroku(Some(account(&fake)));
+    (stage, fake)
+}
+
+async fn row(engine: &Engine, name: &str) -> HerokuApp {
+    engine
+        .store()
+        .heroku_apps(Wanted::Named(name))
+        .await
+        .unwrap()
+        .pop()
+        .unwrap_or_else(|| panic!("{name} is not known"))
+}
+
+/// Time passes, and the loops look every other second.
+async fn pass(stage: &mut Stage, lasting: u64) {
+    for _ in 0..lasting.div_ceil(2) {
+        stage.clock.advance(seconds(2));
+        let engine = stage.engine();
+        engine.heroku_pass().await.unwrap();
+        engine.refresh_pass().await.unwrap();
+    }
+}
+
+fn names(engine: &Engine) -> Vec<String> {
+    let mut names: Vec<String> = engine.apps().iter().map(|app| app.name.clone()).collect();
+    names.sort_unstable();
+    names
+}
+
+#[tokio::test]
+async fn the_account_is_kept_in_step() {
+    for on in [On::Sqlite, On::Postgres] {
+        let (mut stage, fake) = stage(on).await;
+        fake.account(|account| {
+            account.add_on("api-prod", "heroku-postgresql", "heroku-postgresql:standard-0", "DATABASE_URL");
+            account.create("on-fir");
+            account.app("on-fir").generation = Some("fir");
+        });
+        pass(&mut stage, 4).await;
+        let engine = stage.engine();
+        assert_eq!(names(&engine), ["api-prod", "mail", "on-fir", "shop"]);
+        let api = row(&engine, "api-prod").await;
+        assert_eq!((api.formation[0].quantity, api.dynos[0].name.as_str(), api.addons.len()), (1, "web.1", 1));
+        assert_eq!(
+            (api.facts.fir, api.facts.runtime_metrics, api.facts.region.as_deref()),
+            (false, Some(false), Some("eu"))
+        );
+        assert!(row(&engine, "on-fir").await.facts.fir);
+        assert_eq!(fake.count("/on-fir/log-drains") + fake.count("config-vars"), 0);
+
+        // A dyno comes and another goes, an add-on is added, the app is renamed, the other one is removed.
+        fake.account(|account| {
+            let id = account.id();
+            let app = account.app("api-prod");
+            app.dynos = vec![FakeDyno { id, name: "web.2".into(), state: "starting", size: "Standard-2X", release: 2 }];
+            app.formation[0].quantity = 3;
+            account.add_on("api-prod", "heroku-redis", "heroku-redis:mini", "REDIS_URL");
+            account.app("api-prod").name = "api-live".into();
+            account.apps.retain(|app| app.name != "on-fir");
+        });
+        pass(&mut stage, 620).await;
+        assert_eq!(names(&engine), ["api-live", "mail", "on-fir", "shop"], "its alerts stay with it");
+        let live = row(&engine, "api-live").await;
+        assert_eq!((live.app, live.heroku_id), (api.app, api.heroku_id));
+        let dynos: Vec<_> = live.dynos.iter().map(|dyno| (dyno.name.as_str(), dyno.gone_at.is_some())).collect();
+        assert_eq!(dynos, [("web.2", false), ("web.1", true)]);
+        assert_eq!((live.formation[0].quantity, live.addons.len()), (3, 2));
+        let all = engine.store().heroku_apps(Wanted::All).await.unwrap();
+        assert!(all.iter().find(|app| app.name == "on-fir").unwrap().gone_at.is_some(), "gone, and still there");
+        // Ten minutes of two apps: lists, dynos, drains. No more than the table in `heroku::sync` says.
+        assert!(fake.asked().len() < 70, "{} requests", fake.asked().len());
+    }
+}
+
+#[tokio::test]
+async fn a_list_that_lies_removes_nothing() {
+    let (mut stage, fake) = stage(On::Sqlite).await;
+    pass(&mut stage, 2).await;
+    fake.trouble("GET /apps", Trouble::Lie("[]"));
+    stage.clock.advance(seconds(400));
+    pass(&mut stage, 2).await;
+    assert_eq!(fake.untrouble(), 0);
+    assert_eq!(row(&stage.engine(), "api-prod").await.gone_at, None);
+}
+
+#[tokio::test]
+async fn what_heroku_refuses_is_left_alone_for_a_while() {
+    let (mut stage, fake) = stage(On::Sqlite).await;
+    let engine = stage.engine();
+    fake.trouble("GET /apps", Trouble::Refuse { status: 429, id: "rate_limit", retry_after: Some(120) });
+    pass(&mut stage, 100).await;
+    assert_eq!(fake.asked().len(), 1, "nothing is asked while it is paused");
+    let status = engine.heroku_status().await.unwrap();
+    assert!(status.paused.unwrap().1.unwrap().contains("rate_limit"));
+    pass(&mut stage, 30).await;
+    assert_eq!(engine.heroku_status().await.unwrap().known, 1);
+    // Trouble with one app concerns no other.
+    fake.account(|account| _ = account.create("blog"));
+    stage.clock.advance(seconds(300));
+    fake.trouble("GET /apps", Trouble::Lie("nothing"));
+    pass(&mut stage, 400).await;
+    assert_eq!(row(&engine, "blog").await.problem, None);
+}
+
+#[tokio::test]
+async fn a_hang_holds_up_nobody_for_long() {
+    let (stage, fake) = stage(On::Sqlite).await;
+    let quick = ClientOptions {
+        base_url: fake.url(),
+        retry_wait: Duration::from_millis(1),
+        request_max: Duration::from_millis(40),
+        ..ClientOptions::new(KEY.into())
+    };
+    let engine = stage.engine();
+    engine.connect_heroku(Some(HerokuAccount { client: Client::new(quick).unwrap(), ..account(&fake) }));
+    (0..3).for_each(|_| fake.trouble("GET /apps", Trouble::Hang));
+    engine.heroku_pass().await.unwrap();
+    let paused = engine.heroku_status().await.unwrap().paused.unwrap();
+    assert!(paused.1.unwrap().contains("did not answer"));
+}
+
+#[tokio::test]
+async fn without_a_key_it_is_said() {
+    let stage = Stage::with(On::Sqlite, vec![h12_rule()]).await;
+    let engine = stage.engine();
+    engine.heroku_pass().await.unwrap();
+    let problem = engine.heroku_sync_now().await.unwrap_err();
+    assert!(matches!(problem, HerokuProblem::NoKey) && problem.to_string().contains("HEROKU_API_KEY is not set"));
+    assert!(!engine.heroku_status().await.unwrap().connected);
+}
+
+#[tokio::test]
+async fn releases_carry_their_author_and_whether_the_code_changed() {
+    let (mut stage, fake) = stage(On::Sqlite).await;
+    fake.account(|account| {
+        account.release(
+            "api-prod",
+            "Deploy 0a1b2c3d",
+            "dev@example.com",
+            "2026-05-07T07:00:00Z",
+            Some("0a1b2c3d4e5f6071"),
+        );
+        account.release("api-prod", "Set LOG_LEVEL config vars", "ops@example.com", "2026-05-07T07:30:00Z", None);
+    });
+    pass(&mut stage, 4).await;
+    let engine = stage.engine();
+    let app = row(&engine, "api-prod").await.app;
+    let releases = engine.store().releases_since(at("-120:00")).await.unwrap();
+    let told: Vec<_> = releases
+        .iter()
+        .map(|(of, release)| {
+            let api = release.from_api.as_ref().unwrap();
+            assert_eq!(*of, app);
+            (release.version, release.actor.as_deref(), api.code_changed, api.commit.as_deref())
+        })
+        .collect();
+    assert_eq!(
+        told,
+        [
+            (Some(1), Some("dev@example.com"), Some(true), Some("0a1b2c3d4e5f6071")),
+            (Some(2), Some("ops@example.com"), Some(false), None)
+        ]
+    );
+    // The drain tells of a release first, with a finer stamp; Heroku's API then says who made it.
+    let line = crate::harness::frame(at("1:00.25"), "app", "api", "Release v3 created by user robot@example.com");
+    let ours = engine.apps().by_name("api-prod").cloned().unwrap();
+    if let Taken::Pending(pending) = engine.take(&ours, None, &line.into()) {
+        engine.keep(pending).await.unwrap();
+    }
+    fake.account(|account| {
+        _ = account.release("api-prod", "Deploy 77", "true@example.com", "2026-05-07T08:01:00Z", Some("77"))
+    });
+    pass(&mut stage, 130).await;
+    let releases = engine.store().releases_since(at("0:30")).await.unwrap();
+    assert_eq!(releases.len(), 1, "one release, from two sources: {releases:?}");
+    assert_eq!((releases[0].1.at, releases[0].1.actor.as_deref()), (at("1:00.25"), Some("true@example.com")));
+    assert_eq!(fake.count("slugs"), 2, "a commit is asked for once");
+}
+
+#[tokio::test]
+async fn an_adopted_app_gets_its_name() {
+    let (mut stage, fake) = stage(On::Sqlite).await;
+    let engine = stage.engine();
+    let token = fake
+        .account(|account| account.add_drain("api-prod", "https://dynowatch.example.com/drain?drain_token=canary-x"));
+    let adopted = engine.app_of_token(&token).await.unwrap().id;
+    pass(&mut stage, 2).await;
+    assert_eq!(engine.apps().by_name("api-prod").unwrap().id, adopted);
+    assert_eq!(names(&engine), ["api-prod", "mail", "shop"]);
+}
+
+#[tokio::test]
+async fn a_renamed_apps_drain_stays_its_own() {
+    let (mut stage, fake) = stage(On::Sqlite).await;
+    let engine = stage.engine();
+    engine.add_drain("api-prod", "dev").await.unwrap();
+    let token = fake.account(|account| account.app("api-prod").drains[0].token.clone());
+    let id = row(&engine, "api-prod").await.app;
+    fake.account(|account| {
+        account.app("api-prod").name = "api-live".into();
+        account.create("api-prod");
+    });
+    pass(&mut stage, 320).await;
+    // The drain's URL still says `api-prod`, and so does a new app.
+    let apps = engine.apps();
+    assert_eq!(apps.by_url("api-prod", Some(&token)).unwrap().id, id);
+    assert_ne!(apps.by_url("api-prod", Some("d.other")).unwrap().id, id);
+    assert_eq!(apps.by_id(id).unwrap().name, "api-live");
+}
+
+// --- Drains ---
+
+/// Both drains deliver one H12 of that moment, each in a batch of its own.
+async fn deliver(stage: &Stage, fake: &FakeHeroku, stamp: &str) {
+    let drains = fake.account(|account| account.app("api-prod").drains.clone());
+    let engine = stage.engine();
+    for (i, drain) in drains.iter().enumerate() {
+        let mark = drain.url.split_once("?drain=").map(|(_, mark)| mark);
+        let share = match engine.share(Some(&drain.token), mark) {
+            Some(share) => share,
+            None => {
+                engine.learn_mark(mark.unwrap()).await.unwrap();
+                engine.share(Some(&drain.token), mark).unwrap()
+            }
+        };
+        let app = engine.apps().by_url("api-prod", Some(&drain.token)).cloned().unwrap();
+        let frame = format!("{stamp}-{i}");
+        if let Taken::Pending(pending) = engine.take_share(&app, share, Some(&frame), &h12(stamp).into()) {
+            engine.keep(pending).await.unwrap();
+        }
+    }
+}
+
+/// Router lines counted for the app by this process.
+fn counted(engine: &Engine) -> u64 {
+    let app = engine.apps().by_name("api-prod").cloned().unwrap();
+    engine.totals(&app, |totals| totals.codes.values().sum())
+}
+
+async fn with_drain(on: On) -> (Stage, FakeHeroku) {
+    let (mut stage, fake) = stage(on).await;
+    pass(&mut stage, 2).await;
+    stage.engine().add_drain("api-prod", "dev").await.unwrap();
+    (stage, fake)
+}
+
+async fn state(engine: &Engine) -> State {
+    let app = row(engine, "api-prod").await.app;
+    engine.store().newest_rotation(app).await.unwrap().unwrap().state
+}
+
+fn drains(fake: &FakeHeroku) -> Vec<String> {
+    fake.account(|account| account.app("api-prod").drains.iter().map(|drain| drain.token.clone()).collect())
+}
+
+#[tokio::test]
+async fn a_rotation_counts_every_line_once() {
+    for on in [On::Sqlite, On::Postgres] {
+        let (mut stage, fake) = with_drain(on).await;
+        let old = drains(&fake);
+        let mut sent = 0;
+        let engine = stage.engine();
+        engine.rotate_drain("api-prod", None, "dev").await.unwrap();
+        assert_eq!(drains(&fake).len(), 2, "the second drain first");
+        // Every two seconds a line, delivered by all drains there are; some lines arrive late by one of them.
+        while state(&engine).await != State::Done {
+            let now = stage.clock.now();
+            let stamp = crate::harness::offset(now);
+            deliver(&stage, &fake, &stamp).await;
+            sent += 1;
+            assert_eq!(counted(&engine), sent, "at {stamp}");
+            pass(&mut stage, 2).await;
+            assert!(sent < 200, "it does not end: {:?}", state(&engine).await);
+        }
+        let now = drains(&fake);
+        assert!(now.len() == 1 && now != old, "then the old one is removed: {now:?}");
+        deliver(&stage, &fake, &crate::harness::offset(stage.clock.now())).await;
+        assert_eq!(counted(&engine), sent + 1);
+        assert!((35..=45).contains(&sent), "75 seconds and a bit: {sent}");
+    }
+}
+
+#[tokio::test]
+async fn the_second_process_knows_in_time() {
+    let (mut stage, fake) = with_drain(On::Postgres).await;
+    let other = stage.another_engine().await;
+    let engine = stage.engine();
+    engine.rotate_drain("api-prod", None, "dev").await.unwrap();
+    // The new drain's first delivery comes to the process that has not heard of it.
+    let drain = fake.account(|account| account.app("api-prod").drains[1].clone());
+    let mark = drain.url.split_once("?drain=").map(|(_, mark)| mark);
+    assert_eq!(other.share(Some(&drain.token), mark), None);
+    other.learn_mark(mark.unwrap()).await.unwrap();
+    let share = other.share(Some(&drain.token), mark).unwrap();
+    assert!(!share.counts(stage.clock.now()), "the old one counts");
+    other.refresh_pass().await.unwrap();
+    pass(&mut stage, 6).await;
+    assert_eq!(state(&engine).await, State::Cutting);
+    other.refresh_pass().await.unwrap();
+    let late = stage.clock.now() + seconds(30);
+    assert_eq!(engine.share(Some(&drain.token), mark), other.share(Some(&drain.token), mark));
+    assert!(other.share(Some(&drain.token), mark).unwrap().counts(late));
+}
+
+/// A crash between Heroku's doing and our writing: the call has worked, and its answer is lost. And one before the call.
+#[tokio::test]
+async fn a_crash_at_any_step_is_gone_on_from() {
+    for (call, trouble) in [
+        ("POST /apps", Trouble::DropAfterDone),
+        ("POST /apps", Trouble::Drop),
+        ("DELETE /apps", Trouble::DropAfterDone),
+        ("DELETE /apps", Trouble::Drop),
+    ] {
+        let (mut stage, fake) = with_drain(On::Sqlite).await;
+        fake.trouble(call, trouble.clone());
+        stage.engine().rotate_drain("api-prod", None, "dev").await.unwrap();
+        let mut sent = 0;
+        while state(&stage.engine()).await != State::Done {
+            // The process dies at every single step.
+            stage.crash();
+            stage.start().await;
+            stage.engine().connect_heroku(Some(account(&fake)));
+            deliver(&stage, &fake, &crate::harness::offset(stage.clock.now())).await;
+            assert_eq!(counted(&stage.engine()), 1, "{call} {trouble:?}: this process counts each line once");
+            let count = drains(&fake).len();
+            assert!((1..=2).contains(&count), "{call} {trouble:?}: {count} drains");
+            pass(&mut stage, 6).await;
+            sent += 1;
+            assert!(sent < 60, "{call} {trouble:?}: it does not end: {:?}", state(&stage.engine()).await);
+        }
+        assert_eq!((drains(&fake).len(), fake.untrouble()), (1, 0), "{call} {trouble:?}");
+        assert!(fake.count("POST") <= 3, "{call} {trouble:?}: one drain was added, not several");
+    }
+}
+
+#[tokio::test]
+async fn a_new_drain_that_does_not_deliver_is_taken_back() {
+    let (mut stage, fake) = with_drain(On::Sqlite).await;
+    let old = drains(&fake);
+    let engine = stage.engine();
+    engine.rotate_drain("api-prod", None, "dev").await.unwrap();
+    for _ in 0..95 {
+        assert!(engine.share(Some(&old[0]), None).unwrap().counts(stage.clock.now()));
+        pass(&mut stage, 10).await;
+    }
+    assert_eq!((state(&engine).await, drains(&fake)), (State::Failed, old));
+    let rotation = engine.drains("api-prod").await.unwrap().rotation.unwrap();
+    assert!(rotation.problem.unwrap().contains("the new one does not"));
+}
+
+#[tokio::test]
+async fn operators_end_what_waits() {
+    let (mut stage, fake) = with_drain(On::Sqlite).await;
+    let engine = stage.engine();
+    let old = drains(&fake);
+    engine.rotate_drain("api-prod", None, "dev").await.unwrap();
+    let error = engine.rotate_drain("api-prod", None, "dev").await.unwrap_err();
+    assert!(error.to_string().contains("several drains") || error.to_string().contains("already"), "{error}");
+    let error = engine.remove_drain("api-prod", None, "dev").await.unwrap_err();
+    assert!(matches!(error, HerokuProblem::Conflict(_)), "{error}");
+    assert_eq!(engine.abandon_rotation("api-prod", "dev").await.unwrap().rotation.unwrap().state, State::Abandoned);
+    assert_eq!(drains(&fake), old);
+    assert!(engine.abandon_rotation("api-prod", "dev").await.unwrap_err().to_string().contains("no drain of"));
+    // A silent app: nobody waits for its first line.
+    engine.rotate_drain("api-prod", None, "dev").await.unwrap();
+    assert_eq!(engine.proceed_rotation("api-prod", "dev").await.unwrap().rotation.unwrap().state, State::Cutting);
+    pass(&mut stage, 80).await;
+    assert_eq!(state(&engine).await, State::Done);
+    assert_eq!(drains(&fake).len(), 1);
+    assert_ne!(drains(&fake), old);
+}
+
+#[tokio::test]
+async fn drains_are_added_listed_and_removed() {
+    let (mut stage, fake) = stage(On::Sqlite).await;
+    let engine = stage.engine();
+    fake.account(|account| {
+        account.add_drain("api-prod", "https://logs.example/canary-path-secret");
+        account.create("on-fir");
+        account.app("on-fir").generation = Some("fir");
+    });
+    let error = engine.remove_drain("api-prod", None, "dev").await.unwrap_err();
+    assert!(error.to_string().contains("drain add --app api-prod"), "{error}");
+    let added = engine.add_drain("api-prod", "dev").await.unwrap();
+    let seen: Vec<_> = added.app.drains.iter().map(|drain| (drain.host.as_str(), drain.ours)).collect();
+    assert_eq!(seen, [("logs.example", false), ("dynowatch.example.com", true)]);
+    assert!(engine.add_drain("api-prod", "dev").await.unwrap_err().to_string().contains("already"));
+    let other = added.app.drains[0].id;
+    assert!(engine.remove_drain("api-prod", Some(other), "dev").await.unwrap_err().to_string().contains("not here"));
+    let removed = engine.remove_drain("api-prod", None, "dev").await.unwrap();
+    assert_eq!((removed.ours().count(), drains(&fake).len()), (0, 1));
+    for error in [
+        engine.add_drain("on-fir", "dev").await.unwrap_err(),
+        engine.set_runtime_metrics("on-fir", true, "dev").await.unwrap_err(),
+    ] {
+        assert!(matches!(error, HerokuProblem::Fir(_)) && error.to_string().contains("no Logplex drains"), "{error}");
+    }
+    assert!(matches!(engine.drains("nobody").await.unwrap_err(), HerokuProblem::NoApp(_)));
+    assert_eq!(engine.set_runtime_metrics("api-prod", true, "dev").await.unwrap().facts.runtime_metrics, Some(true));
+    assert_eq!(fake.account(|account| account.app("api-prod").features.clone()), ["log-runtime-metrics"]);
+    pass(&mut stage, 4).await;
+    let all = engine.store().heroku_apps(Wanted::All).await.unwrap();
+    let file = tempfile::tempdir().unwrap();
+    engine.store().backup(&file.path().join("b.jsonl")).await.unwrap();
+    let kept = std::fs::read_to_string(file.path().join("b.jsonl")).unwrap();
+    assert!(!kept.contains("canary") && !format!("{all:?}").contains("canary"), "no secret is kept");
+}
+
+#[tokio::test]
+async fn what_one_drain_lost_is_news_from_that_drain() {
+    let (mut stage, fake) = with_drain(On::Sqlite).await;
+    let engine = stage.engine();
+    engine.rotate_drain("api-prod", None, "dev").await.unwrap();
+    engine.proceed_rotation("api-prod", "dev").await.unwrap();
+    let app = row(&engine, "api-prod").await.app;
+    let cutover = engine.store().newest_rotation(app).await.unwrap().unwrap().cutover_at.unwrap();
+    pass(&mut stage, 30).await;
+    let old = drains(&fake)[0].clone();
+    let share = engine.share(Some(&old), None).unwrap();
+    let ours = engine.apps().by_id(app).cloned().unwrap();
+    for (since, want) in [(cutover + seconds(1), 0), (cutover - seconds(2), 1)] {
+        let text = format!("Error L10 (output buffer overflow): 7 messages dropped since {since}.");
+        let line = crate::harness::frame(cutover + seconds(5), "heroku", "logplex", &text);
+        if let Taken::Pending(pending) = engine.take_share(&ours, share, None, &line.into()) {
+            engine.keep(pending).await.unwrap();
+        }
+        assert_eq!(engine.store().blinds_between(app, at("-9:00"), at("30:00")).await.unwrap().len(), want, "{since}");
+    }
+}
