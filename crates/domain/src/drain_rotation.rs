@@ -159,6 +159,8 @@ pub struct Rotation {
     pub mark: String,
     /// The drain that is replaced.
     pub old: DrainRef,
+    /// What the old drain's URL carries, if it is the new one of an earlier rotation.
+    pub old_mark: Option<String>,
     /// The one that replaces it, once there.
     pub new: Option<DrainRef>,
     /// When the old one last delivered since the rotation began.
@@ -232,6 +234,7 @@ impl Rotation {
             state: State::Creating,
             mark,
             old,
+            old_mark: None,
             new: None,
             old_delivered_at: None,
             new_delivered_at: None,

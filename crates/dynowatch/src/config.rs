@@ -41,7 +41,9 @@ pub use env::{Env, MapEnv, RealEnv, VARIABLES, Variable};
 pub use error::{ConfigError, ConfigErrors, ENVIRONMENT};
 pub use keys::known_keys;
 pub use remote_write::RemoteWriteConfig;
-pub use settings::{BODY_BYTES_MAX_DEFAULT, DrainConfig, Limits, METRICS_BYTES_MAX_DEFAULT, Provenance, Setting};
+pub use settings::{
+    BODY_BYTES_MAX_DEFAULT, DrainConfig, HerokuConfig, Limits, METRICS_BYTES_MAX_DEFAULT, Provenance, Setting,
+};
 pub use urls::DatabaseUrl;
 
 use reader::{Report, Table};
@@ -73,6 +75,8 @@ pub struct Config {
     pub drain: DrainConfig,
     /// Bounds.
     pub limits: Limits,
+    /// The Heroku account.
+    pub heroku: HerokuConfig,
     /// Bearer tokens of the JSON API, besides those that the CLI created.
     pub api_tokens: Vec<SecretString>,
     /// Whether this process runs on a dyno, whose disk is emptied at every restart.
@@ -256,6 +260,7 @@ fn read_all(name: Option<&str>, root: &Table<'_>, env: &dyn Env, missing: Missin
         metrics_bytes_max: settings.metrics_bytes_max,
         drain: settings.drain,
         limits: settings.limits,
+        heroku: settings.heroku,
         api_tokens: settings.api_tokens,
         on_dyno: settings.on_dyno,
         accounts,

@@ -4,6 +4,7 @@ pub mod cli;
 pub mod clock;
 mod compose;
 pub mod config;
+mod heroku;
 pub mod key_file;
 pub mod server;
 pub mod traffic;

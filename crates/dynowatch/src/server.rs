@@ -22,6 +22,7 @@ use tokio::sync::{mpsc, oneshot, watch};
 
 use crate::compose::Composer;
 use crate::config::Config;
+use crate::heroku;
 use crate::key_file;
 
 /// How often what the drain took is summed up in the log.
@@ -65,6 +66,7 @@ impl Server {
         let runtime = IngestRuntime(Some(tokio::runtime::Builder::new_current_thread().enable_all().build()?));
         let options = EngineOptions { clock, store, settings, limits, commits: runtime.handle()? };
         let (engine, mut loops) = Engine::start(options).await.context("the engine did not start")?;
+        engine.connect_heroku(heroku::account(config)?);
         let drain = Arc::new(Drain::new(engine.clone(), drain_settings(config)));
         let (reload, reloads) = mpsc::channel(1);
         let (stop, stopped) = watch::channel(false);
@@ -101,7 +103,9 @@ impl Server {
     /// # Errors
     /// When a rule or a receiver cannot be built; what was in force stays.
     pub async fn reconfigure(&self, config: &Config) -> anyhow::Result<()> {
+        let account = heroku::account(config)?;
         self.engine.reconfigure(settings(config)?).await?;
+        self.engine.connect_heroku(account);
         self.drain.reconfigure(drain_settings(config));
         Ok(())
     }

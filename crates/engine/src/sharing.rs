@@ -5,8 +5,8 @@ use std::collections::{HashMap, HashSet};
 use std::sync::Mutex;
 
 use arc_swap::ArcSwap;
-use dynowatch_domain::Timestamp;
 use dynowatch_domain::drain_rotation::{Rotation, Share, State};
+use dynowatch_domain::{AppId, Timestamp};
 use dynowatch_store::StoreError;
 
 use crate::Engine;
@@ -34,6 +34,13 @@ struct Sharing {
     shares: HashMap<String, Share>,
     marks: HashSet<String>,
     watched: HashSet<String>,
+    /// The tokens of watched drains whose deliveries may have neither token nor mark.
+    unmarked: HashMap<String, String>,
+}
+
+/// What stands for a drain whose deliveries have neither token nor mark.
+fn nameless(app: AppId) -> String {
+    format!("app:{app}")
 }
 
 impl Sharing {
@@ -43,12 +50,19 @@ impl Sharing {
             sharing.marks.insert(rotation.mark.clone());
             let tokens = rotation.new.iter().map(|new| &new.token);
             let new: Vec<&String> = std::iter::once(&rotation.mark).chain(tokens).collect();
+            // Deliveries of Private Spaces have no token: then the mark tells, or that there is none.
+            let unmarked = rotation.old_mark.is_none().then(|| nameless(rotation.app));
+            let old: Vec<&String> =
+                [&rotation.old.token].into_iter().chain(&rotation.old_mark).chain(&unmarked).collect();
             if rotation.shares_matter(now) {
                 new.iter().for_each(|name| sharing.limit(name, rotation.new_share()));
-                sharing.limit(&rotation.old.token, rotation.old_share());
+                old.iter().for_each(|name| sharing.limit(name, rotation.old_share()));
             }
             if matches!(rotation.state, State::Creating | State::Proving) {
-                sharing.watched.extend(new.into_iter().chain([&rotation.old.token]).cloned());
+                sharing.watched.extend(new.into_iter().chain([&rotation.old.token]).chain(&rotation.old_mark).cloned());
+                if let Some(unmarked) = &unmarked {
+                    sharing.unmarked.insert(unmarked.clone(), rotation.old.token.clone());
+                }
             }
         }
         sharing
@@ -65,10 +79,10 @@ impl Sharing {
 }
 
 impl Engine {
-    /// Which lines of a delivery count: of the drain with this token, and this mark in its URL. `None` when the mark is new
+    /// Which lines of a delivery of an app count: of the drain with this token, and this mark in its URL. `None` when the mark is new
     /// to this process: then [`Engine::learn_mark`] asks the store.
     #[must_use]
-    pub fn share(&self, token: Option<&str>, mark: Option<&str>) -> Option<Share> {
+    pub fn share(&self, app: AppId, token: Option<&str>, mark: Option<&str>) -> Option<Share> {
         let drains = &self.shared.sharing;
         let sharing = drains.current.load();
         if let Some(mark) = mark
@@ -83,6 +97,13 @@ impl Engine {
         for name in [token, mark].into_iter().flatten().filter(|name| sharing.watched.contains(*name)) {
             // Bounded: only names that stand in an open row.
             lock(&drains.delivered).insert(name.to_owned(), self.now());
+        }
+        if token.is_none() && mark.is_none() {
+            let name = nameless(app);
+            if let Some(token) = sharing.unmarked.get(&name) {
+                lock(&drains.delivered).insert(token.clone(), self.now());
+            }
+            return Some(sharing.share(Some(&name)));
         }
         Some(sharing.share(token).and(sharing.share(mark)))
     }

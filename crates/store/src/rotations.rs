@@ -19,6 +19,7 @@ struct Row {
     mark: String,
     old_drain: Uuid,
     old_token: String,
+    old_mark: Option<String>,
     new_drain: Option<Uuid>,
     new_token: Option<String>,
     old_delivered_at: Option<i64>,
@@ -41,6 +42,7 @@ impl Row {
             state: word("a rotation's state", &self.state, State::named)?,
             mark: self.mark,
             old: DrainRef { id: self.old_drain, token: self.old_token },
+            old_mark: self.old_mark,
             new: self.new_drain.zip(self.new_token).map(|(id, token)| DrainRef { id, token }),
             old_delivered_at: self.old_delivered_at.map(time),
             new_delivered_at: self.new_delivered_at.map(time),
@@ -61,8 +63,8 @@ impl Store {
     /// # Errors
     /// [`StoreError::Conflict`] when a drain of the app is being replaced already.
     pub async fn begin_rotation(&self, rotation: &Rotation) -> Result<()> {
-        let sql = "INSERT INTO drain_rotations (id, app_id, version, state, mark, old_drain, old_token, next_at, attempts, by_whom, \
-                   created_at, changed_at) SELECT $1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12 \
+        let sql = "INSERT INTO drain_rotations (id, app_id, version, state, mark, old_drain, old_token, old_mark, next_at, attempts, by_whom, \
+                   created_at, changed_at) SELECT $1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13 \
                    WHERE NOT EXISTS (SELECT 1 FROM drain_rotations WHERE app_id = $2 AND next_at IS NOT NULL)";
         let by = clean(&rotation.by);
         let old_token = clean(&rotation.old.token);
@@ -76,6 +78,7 @@ impl Store {
                 .bind(rotation.mark.as_str())
                 .bind(rotation.old.id)
                 .bind(old_token.as_ref())
+                .bind(rotation.old_mark.as_deref())
                 .bind(rotation.next_at.map(Timestamp::as_micros))
                 .bind(i64::from(rotation.attempts))
                 .bind(by.as_ref())
@@ -158,7 +161,7 @@ impl Store {
         let new = "UPDATE drain_rotations SET new_delivered_at = $2 \
                    WHERE (mark = $1 OR new_token = $1) AND next_at IS NOT NULL AND new_delivered_at IS NULL";
         let _done: u64 = change!(&self.state, sqlx::query(new).bind(token_or_mark).bind(at.as_micros()))?;
-        let old = "UPDATE drain_rotations SET old_delivered_at = $2 WHERE old_token = $1 AND next_at IS NOT NULL";
+        let old = "UPDATE drain_rotations SET old_delivered_at = $2 WHERE (old_token = $1 OR old_mark = $1) AND next_at IS NOT NULL";
         let _done: u64 = change!(&self.state, sqlx::query(old).bind(token_or_mark).bind(at.as_micros()))?;
         Ok(())
     }

@@ -9,6 +9,7 @@ use sqlx::migrate::{MigrateError, Migration, MigrationType, Migrator};
 use crate::db::{Db, read};
 use crate::error::{Result, StoreError};
 
+
 /// Which set of migrations a database gets.
 #[derive(Clone, Copy)]
 pub(crate) enum Set {
@@ -413,6 +414,7 @@ pub(crate) const STATE_TABLES: &[Table] = &[
             ("mark", Text),
             ("old_drain", Uuid),
             ("old_token", Text),
+            ("old_mark", Text),
             ("new_drain", Uuid),
             ("new_token", Text),
             ("old_delivered_at", Int),

@@ -238,7 +238,7 @@ impl Drain {
                 return StatusCode::SERVICE_UNAVAILABLE;
             }
         };
-        let Some(share) = self.share(token, mark, begun).await else {
+        let Some(share) = self.share(&app, token, mark, begun).await else {
             self.engine.stats().batches_store_away.up();
             return StatusCode::SERVICE_UNAVAILABLE;
         };
@@ -266,13 +266,13 @@ impl Drain {
 
     /// Which lines of this drain count, while another one of its app delivers as well. `None`: the store must be asked and
     /// does not answer.
-    async fn share(&self, token: Option<&str>, mark: Option<&str>, begun: Instant) -> Option<Share> {
-        if let Some(share) = self.engine.share(token, mark) {
+    async fn share(&self, app: &App, token: Option<&str>, mark: Option<&str>, begun: Instant) -> Option<Share> {
+        if let Some(share) = self.engine.share(app.id, token, mark) {
             return Some(share);
         }
         let learnt = async { self.engine.learn_mark(mark.unwrap_or_default()).await };
         match Box::pin(tokio::time::timeout_at(begun + COMMIT_WAIT_MAX, learnt)).await {
-            Ok(Ok(())) => self.engine.share(token, mark),
+            Ok(Ok(())) => self.engine.share(app.id, token, mark),
             Ok(Err(error)) => {
                 tracing::error!(%error, "a drain could not be looked up");
                 None

@@ -8,7 +8,7 @@ use axum::extract::{DefaultBodyLimit, Request};
 use axum::http::{HeaderName, HeaderValue, StatusCode, header};
 use axum::middleware::{from_fn, from_fn_with_state, map_response};
 use axum::response::{IntoResponse, Response};
-use axum::routing::{MethodRouter, get, patch, post};
+use axum::routing::{MethodRouter, delete, get, patch, post};
 use dynowatch_engine::Engine;
 use secrecy::SecretString;
 use tokio::sync::{mpsc, oneshot, watch};
@@ -16,7 +16,7 @@ use tokio::sync::{mpsc, oneshot, watch};
 use crate::accounts::client::client_known;
 use crate::accounts::{AccountOptions, Accounts, audit_page, oidc, security, setup, sign_in, tokens, users};
 use crate::api::error::ApiError;
-use crate::api::{alerts, apps, config, deliveries, drain, openapi, receivers, rules, series};
+use crate::api::{alerts, apps, config, deliveries, drain, heroku, openapi, receivers, rules, series};
 use crate::auth::{Tokens, reader_required, scraper_required, token_required};
 use crate::compress::compressed;
 use crate::drain::Drain;
@@ -87,6 +87,15 @@ pub(crate) fn api_routes() -> Vec<Route> {
         ("GET",   "/api/v1/apps/{name}/events",      get(series::events)),
         ("GET",   "/api/v1/apps/{name}/dynos",       get(series::dynos)),
         ("GET",   "/api/v1/series",                  get(series::show)),
+        ("GET",   "/api/v1/apps/{name}/drains",      get(heroku::drains)),
+        ("POST",  "/api/v1/apps/{name}/drains",      post(heroku::add)),
+        ("POST",  "/api/v1/apps/{name}/drains/rotate",          post(heroku::rotate)),
+        ("POST",  "/api/v1/apps/{name}/drains/rotate/abandon",  post(heroku::abandon)),
+        ("POST",  "/api/v1/apps/{name}/drains/rotate/proceed",  post(heroku::proceed)),
+        ("DELETE", "/api/v1/apps/{name}/drains/{id}",           delete(heroku::remove)),
+        ("POST",  "/api/v1/apps/{name}/runtime-metrics",        post(heroku::runtime_metrics)),
+        ("GET",   "/api/v1/heroku",                  get(heroku::status)),
+        ("POST",  "/api/v1/heroku/sync",             post(heroku::sync)),
         ("GET",   "/api/v1/alerts",                  get(alerts::list)),
         ("GET",   "/api/v1/alerts/{id}",             get(alerts::show)),
         ("POST",  "/api/v1/alerts/resolve",          post(alerts::resolve)),

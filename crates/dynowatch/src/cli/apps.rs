@@ -1,10 +1,10 @@
-//! `apps list|rename`.
+//! `apps list|rename|sync|runtime-metrics`.
 
 use serde_json::json;
 
 use super::context::Context;
 use super::failure::Failure;
-use super::out::when_any;
+use super::out::{plural, when_any};
 
 #[derive(Debug, clap::Subcommand)]
 pub(crate) enum Command {
@@ -17,6 +17,28 @@ pub(crate) enum Command {
         /// The name from now on
         new: String,
     },
+    /// Read the Heroku account anew: apps, process types, dynos, add-ons, releases, drains
+    ///
+    /// A running server does so by itself; this is for now, and for where none runs. Needs HEROKU_API_KEY.
+    Sync {
+        /// A code of the account's second factor, if Heroku asks for one
+        #[arg(long, value_name = "CODE")]
+        two_factor_code: Option<String>,
+    },
+    /// Have Heroku write each dyno's memory and load into the app's log (log-runtime-metrics)
+    ///
+    /// It takes effect at the next restart of each dyno. Needs HEROKU_API_KEY.
+    RuntimeMetrics {
+        /// The app's name
+        #[arg(long, value_name = "NAME")]
+        app: String,
+        /// Switch it off instead
+        #[arg(long)]
+        off: bool,
+        /// A code of the account's second factor, if Heroku asks for one
+        #[arg(long, value_name = "CODE")]
+        two_factor_code: Option<String>,
+    },
 }
 
 /// Does what the command says.
@@ -24,6 +46,10 @@ pub(crate) async fn run(ctx: &mut Context, command: Command) -> Result<(), Failu
     match command {
         Command::List => list(ctx).await,
         Command::Rename { old, new } => rename(ctx, &old, &new).await,
+        Command::Sync { two_factor_code } => sync(ctx, two_factor_code).await,
+        Command::RuntimeMetrics { app, off, two_factor_code } => {
+            runtime_metrics(ctx, &app, !off, two_factor_code).await
+        }
     }
 }
 
@@ -75,4 +101,43 @@ async fn rename(ctx: &mut Context, old: &str, new: &str) -> Result<(), Failure> 
         ))?;
     }
     Ok(())
+}
+
+async fn sync(ctx: &mut Context, code: Option<String>) -> Result<(), Failure> {
+    let config = ctx.load_offline()?;
+    let engine = ctx.heroku_engine(&config, code).await?;
+    let report = engine.heroku_sync_now().await;
+    engine.store().close().await;
+    let report = report?;
+    if ctx.json {
+        ctx.out.json(&json!({
+            "apps": report.apps, "new": report.new, "gone": report.gone, "problems": report.problems,
+            "renamed": report.renamed.iter().map(|(from, to)| json!({ "from": from, "to": to })).collect::<Vec<_>>(),
+            "requests": report.requests,
+        }))?;
+    } else {
+        ctx.out.line(format!(
+            "{} in the account, {} made",
+            plural(report.apps, "app"),
+            plural(usize::try_from(report.requests).unwrap_or(usize::MAX), "request")
+        ))?;
+        report.new.iter().try_for_each(|name| ctx.out.line(format!("new: {name}")))?;
+        report.renamed.iter().try_for_each(|(from, to)| ctx.out.line(format!("renamed: {from} is now {to}")))?;
+        report.gone.iter().try_for_each(|name| ctx.out.line(format!("gone: {name}")))?;
+        report.problems.iter().try_for_each(|problem| ctx.out.line(format!("PROBLEM: {problem}")))?;
+    }
+    if report.problems.is_empty() { Ok(()) } else { Err(Failure::Said) }
+}
+
+async fn runtime_metrics(ctx: &mut Context, app: &str, on: bool, code: Option<String>) -> Result<(), Failure> {
+    let config = ctx.load_offline()?;
+    let engine = ctx.heroku_engine(&config, code).await?;
+    let done = engine.set_runtime_metrics(app, on, &ctx.operator()).await;
+    engine.store().close().await;
+    let on = done?.facts.runtime_metrics.unwrap_or(on);
+    if ctx.json {
+        return ctx.out.json(&json!({ "app": app, "runtime_metrics": on }));
+    }
+    let state = if on { "on" } else { "off" };
+    ctx.out.line(format!("log-runtime-metrics of {app} is {state}; each dyno follows at its next restart (`heroku ps:restart --app {app}`)"))
 }

@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use dynowatch_domain::account::audit::Actor;
 use dynowatch_domain::{Clock, Timestamp};
+use dynowatch_engine::heroku::{HerokuAccount, HerokuProblem};
 use dynowatch_engine::{Engine, EngineOptions, Settings};
 use dynowatch_notify::{Receivers, inert};
 use dynowatch_store::Store;
@@ -14,6 +15,7 @@ use super::out::Out;
 use crate::clock::SystemClock;
 use crate::compose::Composer;
 use crate::config::{self, Config, Env, RealEnv};
+use crate::heroku;
 use crate::server;
 
 /// What a command works with.
@@ -98,6 +100,19 @@ impl Context {
         let options =
             EngineOptions { clock: self.clock(), store, settings, limits, commits: tokio::runtime::Handle::current() };
         Ok(Engine::attach(options).await.map_err(anyhow::Error::from)?)
+    }
+
+    /// The same with the Heroku account, and a code of its second factor if one is given.
+    pub(crate) async fn heroku_engine(&self, config: &Config, code: Option<String>) -> Result<Engine, Failure> {
+        let account = heroku::account(config).map_err(|error| Failure::wrong(error.to_string()))?;
+        let account = account.ok_or_else(|| Failure::wrong(HerokuProblem::NoKey.to_string()))?;
+        let client = match code {
+            Some(code) => account.client.with_two_factor_code(code.into()),
+            None => account.client.clone(),
+        };
+        let engine = self.engine(config).await?;
+        engine.connect_heroku(Some(HerokuAccount { client, ..account }));
+        Ok(engine)
     }
 }
 

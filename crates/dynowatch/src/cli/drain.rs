@@ -1,5 +1,7 @@
 //! `drain url|token|verify`: credentials of drains, and a look at an instance from where a drain stands.
+//! `drain list|add|rotate|remove` ask Heroku: see [`manage`].
 
+mod manage;
 mod verify;
 
 use dynowatch_domain::app_name::{APP_NAME_WANTED, is_app_name};
@@ -11,6 +13,7 @@ use serde_json::json;
 use super::context::Context;
 use super::failure::Failure;
 use crate::config::Config;
+use crate::heroku;
 
 #[derive(Debug, clap::Subcommand)]
 pub(crate) enum Command {
@@ -31,6 +34,20 @@ pub(crate) enum Command {
         /// What `heroku drains` prints in parentheses, as in d.01234567-89ab-4cde-8f01-23456789abcd
         logplex_token: String,
     },
+    /// The log drains of an app at Heroku, and how the replacement of one stands
+    List(manage::Target),
+    /// Add a drain of an app to this instance
+    ///
+    /// The URL is that of `drain url`; Heroku is told it, nobody else.
+    Add(manage::Target),
+    /// Replace an app's drain to this instance by a new one, without losing or doubling a line
+    ///
+    /// A second drain is added, signed with the newest secret. While both deliver, each line counts once, by its own
+    /// stamp. When the second has delivered, the first is removed a minute later. A running server does all that comes
+    /// after the first step; `drain list` says how it stands.
+    Rotate(manage::Rotate),
+    /// Remove an app's drain to this instance
+    Remove(manage::Which),
     /// Post a signed, marked test line to a running instance and report what each step saw
     ///
     /// The line matches no built-in rule. It is posted as the drain of --app or --drain-token would be, else as the app
@@ -43,6 +60,10 @@ pub(crate) async fn run(ctx: &mut Context, command: Command) -> Result<(), Failu
     match command {
         Command::Url { app, public_url } => url(ctx, &app, public_url.as_deref()),
         Command::Token { logplex_token } => token(ctx, &logplex_token),
+        Command::List(target) => manage::list(ctx, target).await,
+        Command::Add(target) => manage::add(ctx, target).await,
+        Command::Rotate(args) => manage::rotate(ctx, args).await,
+        Command::Remove(which) => manage::remove(ctx, which).await,
         Command::Verify(args) => verify::run(ctx, &args).await,
     }
 }
@@ -55,11 +76,10 @@ fn url(ctx: &mut Context, app: &str, public_url: Option<&str>) -> Result<(), Fai
             "--public-url is missing, and the configuration has no public_url: where does Heroku reach this instance?",
         )
     })?;
-    let mut url = base_url(base)?;
-    let password = credential(secret(&config)?, &app_subject(app))?;
-    url.path_segments_mut().map_err(|()| not_a_base(base))?.pop_if_empty().extend(["drain", app]);
-    url.set_username(DRAIN_USER).map_err(|()| not_a_base(base))?;
-    url.set_password(Some(&password)).map_err(|()| not_a_base(base))?;
+    base_url(base)?;
+    let secret = secret(&config)?;
+    let url = heroku::drain_url(base, secret, app).ok_or_else(|| not_a_base(base))?;
+    let password = credential(secret, &app_subject(app))?;
     let command = format!("heroku drains:add '{url}' --app {app}");
     if ctx.json {
         return ctx.out.json(

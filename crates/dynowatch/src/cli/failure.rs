@@ -3,6 +3,7 @@
 use std::io::{self, Write as _};
 use std::process::ExitCode;
 
+use dynowatch_engine::heroku::HerokuProblem;
 use dynowatch_engine::operate::OperateError;
 use dynowatch_notify::inert;
 use dynowatch_store::StoreError;
@@ -74,6 +75,15 @@ impl From<StoreError> for Failure {
 impl From<OperateError> for Failure {
     fn from(error: OperateError) -> Self {
         Self::Failed(error.to_string())
+    }
+}
+
+impl From<HerokuProblem> for Failure {
+    fn from(problem: HerokuProblem) -> Self {
+        match problem {
+            HerokuProblem::NoKey | HerokuProblem::NoDrainUrl(_) => Self::wrong(problem.to_string()),
+            problem => Self::Failed(problem.to_string()),
+        }
     }
 }
 

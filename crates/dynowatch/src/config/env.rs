@@ -76,6 +76,8 @@ pub(super) const DRAIN_SECRET: &str = "HEROKU_LOG_DRAIN_HMAC_SECRET";
 pub(super) const DRAIN_FLAG: &str = "FLAG_CONSOLE_HEROKU_LOG_DRAIN_ALERTING";
 pub(super) const SLACK_TOKEN: &str = "SLACK_BOT_TOKEN";
 pub(super) const SLACK_API: &str = "SLACK_API_URL";
+pub(super) const HEROKU_KEY: &str = "HEROKU_API_KEY";
+pub(super) const HEROKU_API: &str = "HEROKU_API_URL";
 pub(super) const PUBLIC_URL: &str = "DYNOWATCH_PUBLIC_URL";
 pub(super) const ENVIRONMENT_NAME: &str = "DYNOWATCH_ENVIRONMENT";
 pub(super) const API_TOKEN: &str = "DYNOWATCH_API_TOKEN";
@@ -96,6 +98,8 @@ pub const VARIABLES: &[Variable] = &[
     variable(DRAIN_FLAG, false, "false, 0, off or no switches the drain off"),
     variable(SLACK_TOKEN, true, "bot token of Slack receivers that name no token_env"),
     variable(SLACK_API, false, "base URL of the Slack API, for tests"),
+    variable(HEROKU_KEY, true, "token of the Heroku account whose apps, releases and drains are kept in step"),
+    variable(HEROKU_API, false, "base URL of the Heroku Platform API, for tests"),
     variable(PUBLIC_URL, false, "where people reach this instance; makes the links in messages"),
     variable(ENVIRONMENT_NAME, false, "what this instance is to its team, as in production; the banner of every page"),
     variable(API_TOKEN, true, "bearer tokens of the JSON API, separated by commas"),

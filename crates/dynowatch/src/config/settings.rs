@@ -4,6 +4,7 @@
 use std::fmt;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 
+use dynowatch_heroku::API_URL as HEROKU_API_URL;
 use dynowatch_notify::SLACK_API_URL;
 use secrecy::SecretString;
 use serde::Serialize;
@@ -94,6 +95,15 @@ pub struct Limits {
     pub api_address_requests_per_min: usize,
 }
 
+/// The Heroku account.
+#[derive(Debug, Clone)]
+pub struct HerokuConfig {
+    /// Its token; without one, nothing is asked of Heroku.
+    pub api_key: Option<SecretString>,
+    /// Where the Platform API is.
+    pub api_url: String,
+}
+
 /// All single values.
 pub(super) struct Settings {
     pub(super) listen: SocketAddr,
@@ -104,6 +114,7 @@ pub(super) struct Settings {
     pub(super) drain: DrainConfig,
     pub(super) limits: Limits,
     pub(super) slack_api_url: String,
+    pub(super) heroku: HerokuConfig,
     pub(super) api_tokens: Vec<SecretString>,
     pub(super) on_dyno: bool,
     pub(super) list: Vec<Setting>,
@@ -125,6 +136,7 @@ impl Settings {
             None,
             SLACK_API_URL.to_owned(),
         );
+        let heroku = heroku(&mut picker);
         let api_tokens = picker.secrets(env::API_TOKEN);
         for name in [env::SECRET_KEY, env::OIDC_SECRET] {
             picker.variable(name, variables.value(name).map(|_| "set".to_owned()));
@@ -141,6 +153,7 @@ impl Settings {
             drain,
             limits,
             slack_api_url,
+            heroku,
             api_tokens,
             on_dyno: dyno.is_some(),
             list: picker.list,
@@ -294,6 +307,23 @@ fn drain(root: &Table<'_>, picker: &mut Picker<'_>) -> DrainConfig {
     let body_bytes_max =
         picker.number(table.as_ref(), "drain.body_bytes_max", 1 << 16..=1 << 30, "bytes", BODY_BYTES_MAX_DEFAULT);
     DrainConfig { enabled, secrets: picker.secrets(env::DRAIN_SECRET), body_bytes_max }
+}
+
+fn heroku(picker: &mut Picker<'_>) -> HerokuConfig {
+    let api_url = picker.pick(
+        env::HEROKU_API,
+        picker.variables.read(env::HEROKU_API, urls::base),
+        Some(env::HEROKU_API),
+        None,
+        HEROKU_API_URL.to_owned(),
+    );
+    let api_key = picker.variables.read(env::HEROKU_KEY, |text| {
+        let plain = text.bytes().all(|b| b.is_ascii_graphic());
+        let key = || SecretString::from(text);
+        plain.then(key).ok_or_else(|| "a token holds no blank and only visible ASCII (it is not shown)".to_owned())
+    });
+    picker.variable(env::HEROKU_KEY, api_key.as_ref().map(|_| "set".to_owned()));
+    HerokuConfig { api_key, api_url }
 }
 
 fn read_flag(text: &str) -> Result<bool, String> {

@@ -83,6 +83,7 @@ impl Bed {
             .env("HEROKU_LOG_DRAIN_HMAC_SECRET", format!("{DRAIN},{DRAIN_OLD}"))
             .env("DYNOWATCH_API_TOKEN", format!("{API},{API_SECOND}"))
             .env("HEROKU_API_KEY", HEROKU)
+            .env("HEROKU_API_URL", "http://127.0.0.1:1")
             .env("HOOK_SECRET", HOOK_SECRET)
             .env("HOOK_URL", hook)
             .env("DATABASE_URL", &self.database_url)

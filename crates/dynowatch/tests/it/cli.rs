@@ -1,6 +1,7 @@
 //! The command line, by the real binary: what it prints, how it ends, what it does beside a running server.
 
 mod drain;
+mod heroku;
 mod operate;
 mod replay;
 mod serve;

@@ -113,12 +113,14 @@ impl Engine {
         let account = self.heroku()?;
         let before = self.fresh(&account, name).await?;
         let old = chosen(&before, name, drain)?;
+        let old_mark = old.mark.clone();
         let old = DrainRef { id: old.id, token: old.token.clone() };
         let mark = format!("{:016x}", u64::from_le_bytes(bytes()));
         // What cannot be made need not be begun.
         self.rotation_url(&account, &before.app, &mark).await?;
         let now = self.now();
-        let rotation = Rotation::new(RandomIds.new_id(now), before.app.app, mark, old, by, now);
+        let rotation =
+            Rotation { old_mark, ..Rotation::new(RandomIds.new_id(now), before.app.app, mark, old, by, now) };
         self.store().begin_rotation(&rotation).await.map_err(|error| match error {
             dynowatch_store::StoreError::Conflict(problem) => HerokuProblem::Conflict(problem),
             error => error.into(),

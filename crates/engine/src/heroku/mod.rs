@@ -89,6 +89,14 @@ pub enum HerokuProblem {
     Store(#[from] StoreError),
 }
 
+impl HerokuProblem {
+    /// Whether Heroku asks for the account's second factor.
+    #[must_use]
+    pub fn is_two_factor(&self) -> bool {
+        matches!(self, Self::Heroku(error) if error.id() == Some(ErrorId::TwoFactor))
+    }
+}
+
 /// How the account stands.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct HerokuStatus {

@@ -250,18 +250,24 @@ async fn a_renamed_apps_drain_stays_its_own() {
 
 /// Both drains deliver one H12 of that moment, each in a batch of its own.
 async fn deliver(stage: &Stage, fake: &FakeHeroku, stamp: &str) {
+    deliver_with(stage, fake, stamp, true).await;
+}
+
+/// The same; from Private Spaces there is no token.
+async fn deliver_with(stage: &Stage, fake: &FakeHeroku, stamp: &str, token: bool) {
     let drains = fake.account(|account| account.app("api-prod").drains.clone());
     let engine = stage.engine();
     for (i, drain) in drains.iter().enumerate() {
         let mark = drain.url.split_once("?drain=").map(|(_, mark)| mark);
-        let share = match engine.share(Some(&drain.token), mark) {
+        let app = engine.apps().by_url("api-prod", token.then_some(drain.token.as_str())).cloned().unwrap();
+        let token = token.then_some(drain.token.as_str());
+        let share = match engine.share(app.id, token, mark) {
             Some(share) => share,
             None => {
                 engine.learn_mark(mark.unwrap()).await.unwrap();
-                engine.share(Some(&drain.token), mark).unwrap()
+                engine.share(app.id, token, mark).unwrap()
             }
         };
-        let app = engine.apps().by_url("api-prod", Some(&drain.token)).cloned().unwrap();
         let frame = format!("{stamp}-{i}");
         if let Taken::Pending(pending) = engine.take_share(&app, share, Some(&frame), &h12(stamp).into()) {
             engine.keep(pending).await.unwrap();
@@ -293,28 +299,31 @@ fn drains(fake: &FakeHeroku) -> Vec<String> {
 
 #[tokio::test]
 async fn a_rotation_counts_every_line_once() {
-    for on in [On::Sqlite, On::Postgres] {
+    for (on, token) in [(On::Sqlite, true), (On::Postgres, true), (On::Sqlite, false)] {
         let (mut stage, fake) = with_drain(on).await;
-        let old = drains(&fake);
-        let mut sent = 0;
         let engine = stage.engine();
-        engine.rotate_drain("api-prod", None, "dev").await.unwrap();
-        assert_eq!(drains(&fake).len(), 2, "the second drain first");
-        // Every two seconds a line, delivered by all drains there are; some lines arrive late by one of them.
-        while state(&engine).await != State::Done {
-            let now = stage.clock.now();
-            let stamp = crate::harness::offset(now);
-            deliver(&stage, &fake, &stamp).await;
-            sent += 1;
-            assert_eq!(counted(&engine), sent, "at {stamp}");
-            pass(&mut stage, 2).await;
-            assert!(sent < 200, "it does not end: {:?}", state(&engine).await);
+        let mut sent = 0;
+        // The second time the old drain is the new one of the first time.
+        for round in 1..=2 {
+            let old = drains(&fake);
+            engine.rotate_drain("api-prod", None, "dev").await.unwrap();
+            assert_eq!(drains(&fake).len(), 2, "the second drain first");
+            let before = sent;
+            // Every two seconds a line, delivered by all drains there are.
+            while state(&engine).await != State::Done {
+                let stamp = crate::harness::offset(stage.clock.now());
+                deliver_with(&stage, &fake, &stamp, token).await;
+                sent += 1;
+                assert_eq!(counted(&engine), sent, "{on:?} {token} round {round} at {stamp}");
+                pass(&mut stage, 2).await;
+                assert!(sent < 200, "it does not end: {:?}", state(&engine).await);
+            }
+            let now = drains(&fake);
+            assert!(now.len() == 1 && now != old, "then the old one is removed: {now:?}");
+            assert!((35..=45).contains(&(sent - before)), "75 seconds and a bit: {}", sent - before);
         }
-        let now = drains(&fake);
-        assert!(now.len() == 1 && now != old, "then the old one is removed: {now:?}");
-        deliver(&stage, &fake, &crate::harness::offset(stage.clock.now())).await;
+        deliver_with(&stage, &fake, &crate::harness::offset(stage.clock.now()), token).await;
         assert_eq!(counted(&engine), sent + 1);
-        assert!((35..=45).contains(&sent), "75 seconds and a bit: {sent}");
     }
 }
 
@@ -323,21 +332,22 @@ async fn the_second_process_knows_in_time() {
     let (mut stage, fake) = with_drain(On::Postgres).await;
     let other = stage.another_engine().await;
     let engine = stage.engine();
+    let app = row(&engine, "api-prod").await.app;
     engine.rotate_drain("api-prod", None, "dev").await.unwrap();
     // The new drain's first delivery comes to the process that has not heard of it.
     let drain = fake.account(|account| account.app("api-prod").drains[1].clone());
     let mark = drain.url.split_once("?drain=").map(|(_, mark)| mark);
-    assert_eq!(other.share(Some(&drain.token), mark), None);
+    assert_eq!(other.share(app, Some(&drain.token), mark), None);
     other.learn_mark(mark.unwrap()).await.unwrap();
-    let share = other.share(Some(&drain.token), mark).unwrap();
+    let share = other.share(app, Some(&drain.token), mark).unwrap();
     assert!(!share.counts(stage.clock.now()), "the old one counts");
     other.refresh_pass().await.unwrap();
     pass(&mut stage, 6).await;
     assert_eq!(state(&engine).await, State::Cutting);
     other.refresh_pass().await.unwrap();
     let late = stage.clock.now() + seconds(30);
-    assert_eq!(engine.share(Some(&drain.token), mark), other.share(Some(&drain.token), mark));
-    assert!(other.share(Some(&drain.token), mark).unwrap().counts(late));
+    assert_eq!(engine.share(app, Some(&drain.token), mark), other.share(app, Some(&drain.token), mark));
+    assert!(other.share(app, Some(&drain.token), mark).unwrap().counts(late));
 }
 
 /// A crash between Heroku's doing and our writing: the call has worked, and its answer is lost. And one before the call.
@@ -376,9 +386,10 @@ async fn a_new_drain_that_does_not_deliver_is_taken_back() {
     let (mut stage, fake) = with_drain(On::Sqlite).await;
     let old = drains(&fake);
     let engine = stage.engine();
+    let app = row(&engine, "api-prod").await.app;
     engine.rotate_drain("api-prod", None, "dev").await.unwrap();
     for _ in 0..95 {
-        assert!(engine.share(Some(&old[0]), None).unwrap().counts(stage.clock.now()));
+        assert!(engine.share(app, Some(&old[0]), None).unwrap().counts(stage.clock.now()));
         pass(&mut stage, 10).await;
     }
     assert_eq!((state(&engine).await, drains(&fake)), (State::Failed, old));
@@ -454,7 +465,7 @@ async fn what_one_drain_lost_is_news_from_that_drain() {
     let cutover = engine.store().newest_rotation(app).await.unwrap().unwrap().cutover_at.unwrap();
     pass(&mut stage, 30).await;
     let old = drains(&fake)[0].clone();
-    let share = engine.share(Some(&old), None).unwrap();
+    let share = engine.share(app, Some(&old), None).unwrap();
     let ours = engine.apps().by_id(app).cloned().unwrap();
     for (since, want) in [(cutover + seconds(1), 0), (cutover - seconds(2), 1)] {
         let text = format!("Error L10 (output buffer overflow): 7 messages dropped since {since}.");

@@ -37,6 +37,7 @@ CREATE TABLE drain_rotations (
     mark TEXT NOT NULL,
     old_drain UUID NOT NULL,
     old_token TEXT NOT NULL,
+    old_mark TEXT,
     new_drain UUID,
     new_token TEXT,
     old_delivered_at BIGINT,

@@ -37,6 +37,7 @@ CREATE TABLE drain_rotations (
     mark TEXT NOT NULL,
     old_drain BLOB NOT NULL,
     old_token TEXT NOT NULL,
+    old_mark TEXT,
     new_drain BLOB,
     new_token TEXT,
     old_delivered_at INTEGER,

@@ -11,10 +11,12 @@ use dynowatch_domain::signal::Kind;
 use dynowatch_engine::App;
 use dynowatch_engine::totals::{AppTotals, Counts, Malformed};
 use dynowatch_store::apps::App as Stored;
+use dynowatch_store::heroku::Wanted;
 use serde::{Deserialize, Serialize};
 use utoipa::{IntoParams, ToSchema};
 
 use super::error::{ApiError, ErrorBody};
+use super::heroku::{AppAtHeroku, at_heroku};
 use super::{Asked, Named, Page, Sent, Time, by_name};
 use crate::auth::{Actor, Reach};
 use crate::router::Web;
@@ -32,7 +34,7 @@ pub(crate) struct AppSummary {
     pub(crate) id: String,
     /// What the team calls it.
     pub(crate) name: String,
-    /// Where it comes from: `file`, `adopted` (named after its drain token until it is renamed) or `url`.
+    /// Where it comes from: `file`, `adopted` (named after its drain token until it is renamed), `url` or `heroku`.
     pub(crate) origin: &'static str,
     /// A host that its router lines name.
     pub(crate) host_hint: Option<String>,
@@ -84,8 +86,10 @@ pub(crate) struct AppDetail {
     samples: Vec<Sample>,
     /// Its drain tokens, shortened.
     tokens: Vec<Token>,
-    /// Its releases of the last seven days as the drain told of them, newest first; at most 20.
+    /// Its releases of the last seven days, as the drain told of them and the Heroku account adds, newest first; at most 20.
     releases: Vec<ReleaseInfo>,
+    /// What the Heroku account says of it; `null` without a key, or where the account does not have it.
+    heroku: Option<AppAtHeroku>,
 }
 
 /// How many lines of one kind.
@@ -142,7 +146,7 @@ pub(crate) struct Sample {
 pub(crate) struct Token {
     /// Its beginning and its end.
     token: String,
-    /// `file`, `adopted` or `url`.
+    /// `file`, `adopted`, `url` or `heroku`.
     origin: &'static str,
     /// Since when it is known.
     created_at: Time,
@@ -161,6 +165,14 @@ pub(crate) struct ReleaseInfo {
     actor: Option<String>,
     /// The cause, as Heroku said it.
     what: Option<String>,
+    /// Whether Heroku's API was asked about it: then `actor` is its true author.
+    verified: bool,
+    /// Whether it runs other code than the release before; `null` when that is not known.
+    code_changed: Option<bool>,
+    /// The commit its code was built from, where the code changed.
+    commit: Option<String>,
+    /// `pending`, `succeeded` or `failed`, where Heroku said so.
+    status: Option<String>,
 }
 
 /// Which apps.
@@ -244,6 +256,7 @@ async fn detail(web: &Web, name: &str) -> Result<AppDetail, ApiError> {
     let tokens = store.drain_tokens(Some(stored.id)).await?;
     let mut releases: Vec<_> = store.releases_since(web.engine.now() - RELEASES_SHOWN).await?;
     releases.retain(|(app, _)| *app == stored.id);
+    let heroku = store.heroku_apps(Wanted::App(stored.id)).await?.pop();
     Ok(AppDetail {
         summary: summary(web, &stored),
         kinds: Kind::ALL
@@ -293,8 +306,13 @@ async fn detail(web: &Web, name: &str) -> Result<AppDetail, ApiError> {
                 kind: r.kind.as_str(),
                 actor: r.actor.map(|text| masked(&web.engine, &text)),
                 what: r.what.map(|text| masked(&web.engine, &text)),
+                verified: r.from_api.is_some(),
+                code_changed: r.from_api.as_ref().and_then(|api| api.code_changed),
+                commit: r.from_api.as_ref().and_then(|api| api.commit.clone()),
+                status: r.from_api.and_then(|api| api.status),
             })
             .collect(),
+        heroku: heroku.map(|app| at_heroku(web, app)),
     })
 }
 

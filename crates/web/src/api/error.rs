@@ -19,7 +19,8 @@ pub(crate) struct ErrorBody {
 #[derive(Debug, Serialize, ToSchema)]
 pub(crate) struct ErrorInfo {
     /// One of `bad_request`, `unauthorized`, `forbidden`, `not_found`, `method_not_allowed`, `conflict`,
-    /// `too_large`, `too_many_requests`, `config_invalid`, `store_away`, `store_full`, `busy`, `internal`.
+    /// `too_large`, `too_many_requests`, `config_invalid`, `store_away`, `store_full`, `busy`, `internal`, `no_heroku_key`,
+    /// `fir`, `heroku`, `two_factor`.
     code: &'static str,
     /// In words.
     message: String,

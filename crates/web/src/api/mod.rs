@@ -10,6 +10,7 @@ pub(crate) mod config;
 pub(crate) mod deliveries;
 pub(crate) mod drain;
 pub(crate) mod error;
+pub(crate) mod heroku;
 pub(crate) mod openapi;
 pub(crate) mod receivers;
 pub(crate) mod rules;

@@ -5,7 +5,7 @@ use utoipa::openapi::security::{Http, HttpAuthScheme, SecurityScheme};
 use utoipa::{Modify, OpenApi};
 
 use super::error::ErrorBody;
-use super::{alerts, apps, config, deliveries, drain, receivers, rules, series};
+use super::{alerts, apps, config, deliveries, drain, heroku, receivers, rules, series};
 
 #[derive(OpenApi)]
 #[openapi(
@@ -18,6 +18,8 @@ use super::{alerts, apps, config, deliveries, drain, receivers, rules, series};
         rules::list, rules::show, rules::disable, rules::enable,
         receivers::list, receivers::test,
         drain::show,
+        heroku::status, heroku::sync, heroku::drains, heroku::add, heroku::rotate, heroku::abandon, heroku::proceed,
+        heroku::remove, heroku::runtime_metrics,
         config::reload,
         document,
     ),

@@ -163,6 +163,80 @@ async fn answers_have_exactly_the_documented_fields() {
     assert_eq!(wrong, Vec::<String>::new());
 }
 
+/// The same for what the Heroku account says and does.
+#[tokio::test]
+async fn heroku_answers_have_exactly_the_documented_fields() {
+    let site = Site::open().await;
+    let fake = site.heroku().await;
+    fake.account(|account| {
+        account.create("shop");
+        account.add_on("shop", "heroku-redis", "heroku-redis:mini", "REDIS_URL");
+        account.release("shop", "Deploy 1", "dev@example.com", "2026-05-07T08:00:00Z", Some("0a1b"));
+        account.create("on-fir");
+        account.app("on-fir").generation = Some("fir");
+    });
+    let document = Document(site.local("/api/v1/openapi.json").await.json());
+    let mut wrong = Vec::new();
+    let drains = "/api/v1/apps/{name}/drains";
+    let rotate = "/api/v1/apps/{name}/drains/rotate";
+    for (method, path, real, body, status) in [
+        ("post", "/api/v1/heroku/sync", "heroku/sync", "", 200),
+        ("get", "/api/v1/heroku", "heroku", "", 200),
+        ("get", "/api/v1/apps/{name}", "apps/shop", "", 200),
+        ("get", "/api/v1/apps/{name}", "apps/on-fir", "", 200),
+        ("post", drains, "apps/shop/drains", "", 201),
+        ("post", drains, "apps/shop/drains", "", 409),
+        ("post", drains, "apps/on-fir/drains", "", 409),
+        ("get", drains, "apps/shop/drains", "", 200),
+        ("get", drains, "apps/on-fir/drains", "", 200),
+        ("get", drains, "apps/nobody/drains", "", 404),
+        ("post", rotate, "apps/shop/drains/rotate", "{}", 202),
+        ("post", rotate, "apps/shop/drains/rotate", "{}", 409),
+        ("post", "/api/v1/apps/{name}/drains/rotate/proceed", "apps/shop/drains/rotate/proceed", "", 200),
+        ("post", "/api/v1/apps/{name}/drains/rotate/abandon", "apps/shop/drains/rotate/abandon", "", 200),
+        ("post", "/api/v1/apps/{name}/drains/rotate/abandon", "apps/shop/drains/rotate/abandon", "", 404),
+        ("delete", "/api/v1/apps/{name}/drains/{id}", "apps/shop/drains/x", "", 404),
+        ("post", "/api/v1/apps/{name}/runtime-metrics", "apps/shop/runtime-metrics", r#"{"enabled": true}"#, 200),
+        ("post", "/api/v1/apps/{name}/runtime-metrics", "apps/on-fir/runtime-metrics", r#"{"enabled": true}"#, 409),
+    ] {
+        let answer = site.api(method.to_uppercase().parse().unwrap(), &format!("/api/v1/{real}"), body).await;
+        assert_eq!(answer.status.as_u16(), status, "{method} {real}: {}", answer.text);
+        assert!(!answer.text.contains("canary"), "{method} {real}: {}", answer.text);
+        document.check(&document.answer(method, path, status), &answer.json(), &format!("{method} {path}"), &mut wrong);
+    }
+    let id = site.get("/api/v1/apps/shop/drains").await["items"][0]["id"].as_str().unwrap().to_owned();
+    let removed = site.api(Method::DELETE, &format!("/api/v1/apps/shop/drains/{id}"), "").await;
+    assert_eq!(removed.status.as_u16(), 200, "{}", removed.text);
+    document.check(
+        &document.answer("delete", "/api/v1/apps/{name}/drains/{id}", 200),
+        &removed.json(),
+        "delete",
+        &mut wrong,
+    );
+    fake.trouble("GET /apps", dynowatch_testkit::heroku::Trouble::refuse(401, "unauthorized"));
+    let refused = site.api(Method::POST, "/api/v1/heroku/sync", "").await;
+    assert_eq!(
+        (refused.status.as_u16(), &refused.json()["error"]["code"]),
+        (502, &"heroku".into()),
+        "{}",
+        refused.text
+    );
+    assert_eq!(wrong, Vec::<String>::new());
+}
+
+#[tokio::test]
+async fn without_a_key_the_api_says_so() {
+    let site = Site::open().await;
+    for (method, path) in
+        [(Method::POST, "heroku/sync"), (Method::GET, "apps/shop/drains"), (Method::POST, "apps/shop/drains")]
+    {
+        let answer = site.api(method, &format!("/api/v1/{path}"), "").await;
+        assert_eq!((answer.status.as_u16(), &answer.json()["error"]["code"]), (409, &"no_heroku_key".into()), "{path}");
+    }
+    assert_eq!(site.get("/api/v1/heroku").await["connected"], false);
+    assert!(site.get("/api/v1/apps/shop").await["heroku"].is_null());
+}
+
 /// The check itself sees what is too much, too little, and of another kind.
 #[test]
 fn the_check_finds_differences() {

@@ -11,11 +11,14 @@ use dynowatch_domain::account::audit::Actor;
 use dynowatch_domain::mask::Masker;
 use dynowatch_domain::rule::{Condition, GroupBy, MatchSpec, Rule};
 use dynowatch_domain::{Clock as _, rule_pack};
+use dynowatch_engine::heroku::HerokuAccount;
 use dynowatch_engine::{Engine, EngineOptions, Limits, Loops, Settings, Taken};
+use dynowatch_heroku::{Client, ClientOptions};
 use dynowatch_notify::{ReceiverKind, ReceiverSpec, Receivers};
 use dynowatch_store::tokens::NewApiToken;
 use dynowatch_store::{Store, StoreOptions};
 use dynowatch_testkit::clock::TestClock;
+use dynowatch_testkit::heroku::{FakeHeroku, KEY};
 use dynowatch_web::drain::{Drain, DrainSettings};
 use dynowatch_web::server::Peer;
 use dynowatch_web::{AccountOptions, ApiLimits, ReloadRequest, WebOptions, router, token_hash};
@@ -180,6 +183,18 @@ impl Site {
             accounts: options,
         });
         Self { stop, engine, drain, router, clock, reloads, folder, _loops: loops }
+    }
+
+    /// A Heroku account, and the engine connected to it.
+    pub(crate) async fn heroku(&self) -> FakeHeroku {
+        let fake = FakeHeroku::start().await;
+        let client = Client::new(ClientOptions { base_url: fake.url(), ..ClientOptions::new(KEY.into()) }).unwrap();
+        let drain_url = Arc::new(|app: &str, mark: Option<&str>| {
+            let mark = mark.unwrap_or("none");
+            Ok(format!("https://drain:canary-password@watch.example.com/drain/{app}?drain={mark}").into())
+        });
+        self.engine.connect_heroku(Some(HerokuAccount { client, drain_url }));
+        fake
     }
 
     /// Asks from `peer`.

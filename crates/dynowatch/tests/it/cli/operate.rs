@@ -39,6 +39,8 @@ async fn config_check_says_everything() {
     limits.api_token_requests_per_min    600                    default
     limits.api_address_requests_per_min  3000                   default
     SLACK_API_URL                        https://slack.com/api  default
+    HEROKU_API_URL                       https://api.heroku.com default
+    HEROKU_API_KEY                       unset                  default
     DYNOWATCH_API_TOKEN                  unset                  default
     DYNOWATCH_SECRET_KEY                 unset                  default
     DYNOWATCH_OIDC_CLIENT_SECRET         unset                  default

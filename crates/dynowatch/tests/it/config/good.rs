@@ -340,6 +340,8 @@ fn provenance_is_printed_with_every_origin_and_no_secret() {
     limits.api_token_requests_per_min = 600 (default)
     limits.api_address_requests_per_min = 3000 (default)
     SLACK_API_URL = http://127.0.0.1:9/api (environment: SLACK_API_URL)
+    HEROKU_API_URL = https://api.heroku.com (default)
+    HEROKU_API_KEY = unset (default)
     DYNOWATCH_API_TOKEN = unset (default)
     DYNOWATCH_SECRET_KEY = unset (default)
     DYNOWATCH_OIDC_CLIENT_SECRET = unset (default)
