@@ -22,13 +22,16 @@ use dynowatch_store::heroku::{SyncState, Wanted};
 use secrecy::SecretString;
 
 use crate::Engine;
+use crate::apps::lock;
 use budget::Budget;
 
 /// How often the loop looks for what is due.
 pub const HEROKU_PASS_EVERY: Duration = Duration::from_secs(1);
 /// Who asks Heroku holds this lease; another process takes over when it runs out.
 const LEASE: &str = "heroku";
-const LEASE_TTL: Duration = Duration::from_secs(60);
+const LEASE_TTL: Duration = Duration::from_secs(90);
+/// A request takes at most 45 s with all its tries: so it ends while the lease holds.
+const LEASE_RENEW: Duration = Duration::from_secs(20);
 /// The row that says until when nothing is asked.
 const PAUSE: &str = "pause";
 
@@ -49,6 +52,7 @@ pub struct HerokuAccount {
 pub(crate) struct Connection {
     account: ArcSwapOption<HerokuAccount>,
     budget: Mutex<Budget>,
+    lease_taken: Mutex<Option<Timestamp>>,
 }
 
 /// What was asked for and cannot be had.
@@ -166,10 +170,16 @@ impl Engine {
         Ok(())
     }
 
+    /// Whether this process is the one that asks. Taken anew well before its end rather than at every look: that is a write.
     pub(crate) async fn holds_heroku_lease(&self) -> Result<bool, StoreError> {
-        let shared = &self.shared;
-        let held = shared.store.acquire_lease(LEASE, &shared.process.to_string(), self.now(), LEASE_TTL).await?;
-        Ok(held.is_some())
+        let (shared, now) = (&self.shared, self.now());
+        let taken = *lock(&shared.heroku.lease_taken);
+        if taken.is_some_and(|at| at <= now && now.since(at) < LEASE_RENEW) {
+            return Ok(true);
+        }
+        let held = shared.store.acquire_lease(LEASE, &shared.process.to_string(), now, LEASE_TTL).await?.is_some();
+        *lock(&shared.heroku.lease_taken) = held.then_some(now);
+        Ok(held)
     }
 
     /// Asks nothing for a while, and says why.
