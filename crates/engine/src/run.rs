@@ -16,6 +16,7 @@ use tokio::task::{JoinHandle, JoinSet};
 
 use crate::apps::{Apps, lock};
 use crate::commit::Submission;
+use crate::heroku::HEROKU_PASS_EVERY;
 use crate::metrics::FOLD_EVERY;
 use crate::objects::{Composed, Composition};
 use crate::random::RandomIds;
