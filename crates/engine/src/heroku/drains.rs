@@ -76,7 +76,9 @@ impl Engine {
         }
         let ours = self.store().app_name(before.app.app).await?.unwrap_or_else(|| name.to_owned());
         let url = (account.drain_url)(&ours, None).map_err(HerokuProblem::NoDrainUrl)?;
-        account.client.create_log_drain(&before.app.heroku_id.to_string(), &url).await?;
+        let drain = account.client.create_log_drain(&before.app.heroku_id.to_string(), &url).await?;
+        self.store().learn_token(&drain.token, before.app.app, Some(&ours), self.now()).await?;
+        self.load_apps().await?;
         tracing::info!(app = name, by, "a log drain was added");
         self.fresh(&account, name).await
     }

@@ -29,9 +29,9 @@ use budget::Budget;
 pub const HEROKU_PASS_EVERY: Duration = Duration::from_secs(1);
 /// Who asks Heroku holds this lease; another process takes over when it runs out.
 const LEASE: &str = "heroku";
-const LEASE_TTL: Duration = Duration::from_secs(90);
+const LEASE_TTL: Duration = Duration::from_secs(60);
 /// A request takes at most 45 s with all its tries: so it ends while the lease holds.
-const LEASE_RENEW: Duration = Duration::from_secs(20);
+const LEASE_RENEW: Duration = Duration::from_secs(10);
 /// The row that says until when nothing is asked.
 const PAUSE: &str = "pause";
 

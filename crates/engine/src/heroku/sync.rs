@@ -450,7 +450,7 @@ impl Engine {
         let mark = place
             .as_ref()
             .and_then(|place| place.query(MARK_PARAM))
-            .filter(|mark| here && mark.len() <= MARK_BYTES_MAX);
+            .filter(|mark| ours && mark.len() <= MARK_BYTES_MAX);
         Ok(merge::drain(drain, ours, mark))
     }
 

@@ -24,28 +24,28 @@ async fn config_check_says_everything() {
     insta::assert_snapshot!(run(&folder, &["config", "check"]).await, @r#"
     file: dynowatch.toml
 
-    KEY                                  VALUE                  FROM
-    server.listen                        127.0.0.1:8080         default
-    server.public_url                    unset                  default
-    server.environment                   unset                  default
-    store.url                            sqlite://dynowatch.db  default
-    store.metrics_bytes_max              536870912              default
-    drain.enabled                        true                   default
-    drain.body_bytes_max                 8388608                default
-    HEROKU_LOG_DRAIN_HMAC_SECRET         set (1)                environment: HEROKU_LOG_DRAIN_HMAC_SECRET
-    limits.apps                          10000                  default
-    limits.groups_per_rule               1000                   default
-    limits.drain_requests                256                    default
-    limits.api_token_requests_per_min    600                    default
-    limits.api_address_requests_per_min  3000                   default
-    SLACK_API_URL                        https://slack.com/api  default
-    HEROKU_API_URL                       https://api.heroku.com default
-    HEROKU_API_KEY                       unset                  default
-    DYNOWATCH_API_TOKEN                  unset                  default
-    DYNOWATCH_SECRET_KEY                 unset                  default
-    DYNOWATCH_OIDC_CLIENT_SECRET         unset                  default
-    DYNO                                 unset                  default
-    SLACK_BOT_TOKEN                      unset                  default
+    KEY                                  VALUE                   FROM
+    server.listen                        127.0.0.1:8080          default
+    server.public_url                    unset                   default
+    server.environment                   unset                   default
+    store.url                            sqlite://dynowatch.db   default
+    store.metrics_bytes_max              536870912               default
+    drain.enabled                        true                    default
+    drain.body_bytes_max                 8388608                 default
+    HEROKU_LOG_DRAIN_HMAC_SECRET         set (1)                 environment: HEROKU_LOG_DRAIN_HMAC_SECRET
+    limits.apps                          10000                   default
+    limits.groups_per_rule               1000                    default
+    limits.drain_requests                256                     default
+    limits.api_token_requests_per_min    600                     default
+    limits.api_address_requests_per_min  3000                    default
+    SLACK_API_URL                        https://slack.com/api   default
+    HEROKU_API_URL                       https://api.heroku.com  default
+    HEROKU_API_KEY                       unset                   default
+    DYNOWATCH_API_TOKEN                  unset                   default
+    DYNOWATCH_SECRET_KEY                 unset                   default
+    DYNOWATCH_OIDC_CLIENT_SECRET         unset                   default
+    DYNO                                 unset                   default
+    SLACK_BOT_TOKEN                      unset                   default
 
     rules: 1 on, 58 off; 1 of those on tell somebody
     apps: shop
