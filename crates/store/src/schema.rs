@@ -9,7 +9,6 @@ use sqlx::migrate::{MigrateError, Migration, MigrationType, Migrator};
 use crate::db::{Db, read};
 use crate::error::{Result, StoreError};
 
-
 /// Which set of migrations a database gets.
 #[derive(Clone, Copy)]
 pub(crate) enum Set {

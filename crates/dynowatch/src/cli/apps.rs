@@ -132,7 +132,7 @@ async fn sync(ctx: &mut Context, code: Option<String>) -> Result<(), Failure> {
 async fn runtime_metrics(ctx: &mut Context, app: &str, on: bool, code: Option<String>) -> Result<(), Failure> {
     let config = ctx.load_offline()?;
     let engine = ctx.heroku_engine(&config, code).await?;
-    let done = engine.set_runtime_metrics(app, on, &ctx.operator()).await;
+    let done = engine.set_runtime_metrics(app, on, &ctx.actor()).await;
     engine.store().close().await;
     let on = done?.facts.runtime_metrics.unwrap_or(on);
     if ctx.json {

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use dynowatch_domain::NewId;
+use dynowatch_domain::account::audit::Actor;
 use dynowatch_domain::drain_rotation::{DrainRef, Event, Rotation};
 use dynowatch_heroku::LOG_RUNTIME_METRICS;
 use dynowatch_store::heroku::{Drain, HerokuApp};
@@ -64,7 +65,7 @@ impl Engine {
     ///
     /// # Errors
     /// As [`Engine::drains`]; also when there is one already, or no URL can be made.
-    pub async fn add_drain(&self, name: &str, by: &str) -> Result<AppDrains, HerokuProblem> {
+    pub async fn add_drain(&self, name: &str, by: &Actor) -> Result<AppDrains, HerokuProblem> {
         let account = self.heroku()?;
         let before = self.fresh(&account, name).await?;
         if let Some(drain) = before.ours().next() {
@@ -76,10 +77,11 @@ impl Engine {
         }
         let ours = self.store().app_name(before.app.app).await?.unwrap_or_else(|| name.to_owned());
         let url = (account.drain_url)(&ours, None).map_err(HerokuProblem::NoDrainUrl)?;
+        self.store().audit(&by.did("drain.add", name), self.now()).await?;
         let drain = account.client.create_log_drain(&before.app.heroku_id.to_string(), &url).await?;
         self.store().learn_token(&drain.token, before.app.app, Some(&ours), self.now()).await?;
         self.load_apps().await?;
-        tracing::info!(app = name, by, "a log drain was added");
+        tracing::info!(app = name, by = by.name, "a log drain was added");
         self.fresh(&account, name).await
     }
 
@@ -88,7 +90,7 @@ impl Engine {
     /// # Errors
     /// As [`Engine::drains`]; also when there is none, when it must be said which, when it is being replaced, and for
     /// drains to elsewhere.
-    pub async fn remove_drain(&self, name: &str, drain: Option<Uuid>, by: &str) -> Result<AppDrains, HerokuProblem> {
+    pub async fn remove_drain(&self, name: &str, drain: Option<Uuid>, by: &Actor) -> Result<AppDrains, HerokuProblem> {
         let account = self.heroku()?;
         let before = self.fresh(&account, name).await?;
         let drain = chosen(&before, name, drain)?.clone();
@@ -98,8 +100,9 @@ impl Engine {
                 rotation.state.as_str()
             )));
         }
+        self.store().audit(&by.did("drain.remove", name).with(drain.id.to_string()), self.now()).await?;
         match account.client.delete_log_drain(&before.app.heroku_id.to_string(), drain.id).await {
-            Ok(()) => tracing::info!(app = name, drain = %drain.id, by, "a log drain was removed"),
+            Ok(()) => tracing::info!(app = name, drain = %drain.id, by = by.name, "a log drain was removed"),
             Err(error) if error.is_not_found() => {}
             Err(error) => return Err(error.into()),
         }
@@ -111,7 +114,7 @@ impl Engine {
     ///
     /// # Errors
     /// As [`Engine::remove_drain`]; also when no URL can be made.
-    pub async fn rotate_drain(&self, name: &str, drain: Option<Uuid>, by: &str) -> Result<AppDrains, HerokuProblem> {
+    pub async fn rotate_drain(&self, name: &str, drain: Option<Uuid>, by: &Actor) -> Result<AppDrains, HerokuProblem> {
         let account = self.heroku()?;
         let before = self.fresh(&account, name).await?;
         let old = chosen(&before, name, drain)?;
@@ -122,12 +125,13 @@ impl Engine {
         self.rotation_url(&account, &before.app, &mark).await?;
         let now = self.now();
         let rotation =
-            Rotation { old_mark, ..Rotation::new(RandomIds.new_id(now), before.app.app, mark, old, by, now) };
+            Rotation { old_mark, ..Rotation::new(RandomIds.new_id(now), before.app.app, mark, old, &by.name, now) };
+        self.store().audit(&by.did("drain.rotate", name).with(rotation.old.id.to_string()), now).await?;
         self.store().begin_rotation(&rotation).await.map_err(|error| match error {
             dynowatch_store::StoreError::Conflict(problem) => HerokuProblem::Conflict(problem),
             error => error.into(),
         })?;
-        tracing::info!(app = name, by, "a log drain is being replaced");
+        tracing::info!(app = name, by = by.name, "a log drain is being replaced");
         self.load_sharing().await?;
         self.advance(&account, rotation).await?;
         self.fresh(&account, name).await
@@ -137,7 +141,7 @@ impl Engine {
     ///
     /// # Errors
     /// When none is open, or the new drain has taken over and the old one is about to be removed.
-    pub async fn abandon_rotation(&self, name: &str, by: &str) -> Result<AppDrains, HerokuProblem> {
+    pub async fn abandon_rotation(&self, name: &str, by: &Actor) -> Result<AppDrains, HerokuProblem> {
         self.tell_rotation(name, Event::Abandon, by).await
     }
 
@@ -145,17 +149,19 @@ impl Engine {
     ///
     /// # Errors
     /// When no rotation is open that waits for it.
-    pub async fn proceed_rotation(&self, name: &str, by: &str) -> Result<AppDrains, HerokuProblem> {
+    pub async fn proceed_rotation(&self, name: &str, by: &Actor) -> Result<AppDrains, HerokuProblem> {
         self.tell_rotation(name, Event::Proceed, by).await
     }
 
-    async fn tell_rotation(&self, name: &str, event: Event, by: &str) -> Result<AppDrains, HerokuProblem> {
+    async fn tell_rotation(&self, name: &str, event: Event, by: &Actor) -> Result<AppDrains, HerokuProblem> {
         let account = self.heroku()?;
         let app = self.heroku_app(&account, name).await?;
         let open = self.store().newest_rotation(app.app).await?.filter(|rotation| rotation.next_at.is_some());
         let rotation = open.ok_or_else(|| HerokuProblem::NotFound(format!("no drain of {name} is being replaced")))?;
+        let action = if event == Event::Abandon { "drain.rotate.abandon" } else { "drain.rotate.proceed" };
         let next = rotation.step(event, self.now())?;
-        tracing::info!(app = name, by, state = next.state.as_str(), "an operator moved a rotation on");
+        self.store().audit(&by.did(action, name), self.now()).await?;
+        tracing::info!(app = name, by = by.name, state = next.state.as_str(), "an operator moved a rotation on");
         if !self.store().save_rotation(&next).await? {
             return Err(HerokuProblem::Conflict("it has just moved on by itself: look, then try again".to_owned()));
         }
@@ -168,15 +174,17 @@ impl Engine {
     ///
     /// # Errors
     /// As [`Engine::drains`].
-    pub async fn set_runtime_metrics(&self, name: &str, on: bool, by: &str) -> Result<HerokuApp, HerokuProblem> {
+    pub async fn set_runtime_metrics(&self, name: &str, on: bool, by: &Actor) -> Result<HerokuApp, HerokuProblem> {
         let account = self.heroku()?;
         let mut app = self.heroku_app(&account, name).await?;
         if app.facts.fir {
             return Err(HerokuProblem::Fir(name.to_owned()));
         }
         let id = app.heroku_id.to_string();
+        let act = by.did("app.runtime_metrics", name).with(if on { "on" } else { "off" });
+        self.store().audit(&act, self.now()).await?;
         let feature = account.client.set_feature(&id, LOG_RUNTIME_METRICS, on).await?;
-        tracing::info!(app = name, by, on, "log-runtime-metrics was switched");
+        tracing::info!(app = name, by = by.name, on, "log-runtime-metrics was switched");
         app.facts.runtime_metrics = Some(feature.enabled);
         self.store().save_heroku_app(&app).await?;
         Ok(app)

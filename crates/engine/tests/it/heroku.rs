@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use dynowatch_domain::Clock as _;
+use dynowatch_domain::account::audit::Actor;
 use dynowatch_domain::drain_rotation::State;
 use dynowatch_engine::heroku::{HerokuAccount, HerokuProblem};
 use dynowatch_engine::{Engine, Taken};
@@ -12,6 +13,10 @@ use dynowatch_store::heroku::{HerokuApp, Wanted};
 use dynowatch_testkit::heroku::{FakeDyno, FakeHeroku, KEY, Trouble};
 
 use crate::harness::{On, Stage, at, by_code, count, h12, h12_rule, seconds};
+
+fn dev() -> Actor {
+    Actor::here("user:dev")
+}
 
 /// What no output may show.
 const PASSWORD: &str = "canary-drain-password";
@@ -231,7 +236,7 @@ async fn an_adopted_app_gets_its_name() {
 async fn a_renamed_apps_drain_stays_its_own() {
     let (mut stage, fake) = stage(On::Sqlite).await;
     let engine = stage.engine();
-    engine.add_drain("api-prod", "dev").await.unwrap();
+    engine.add_drain("api-prod", &dev()).await.unwrap();
     let token = fake.account(|account| account.app("api-prod").drains[0].token.clone());
     let id = row(&engine, "api-prod").await.app;
     fake.account(|account| {
@@ -284,7 +289,7 @@ fn counted(engine: &Engine) -> u64 {
 async fn with_drain(on: On) -> (Stage, FakeHeroku) {
     let (mut stage, fake) = stage(on).await;
     pass(&mut stage, 2).await;
-    stage.engine().add_drain("api-prod", "dev").await.unwrap();
+    stage.engine().add_drain("api-prod", &dev()).await.unwrap();
     (stage, fake)
 }
 
@@ -306,7 +311,7 @@ async fn a_rotation_counts_every_line_once() {
         // The second time the old drain is the new one of the first time.
         for round in 1..=2 {
             let old = drains(&fake);
-            engine.rotate_drain("api-prod", None, "dev").await.unwrap();
+            engine.rotate_drain("api-prod", None, &dev()).await.unwrap();
             assert_eq!(drains(&fake).len(), 2, "the second drain first");
             let before = sent;
             // Every two seconds a line, delivered by all drains there are.
@@ -333,7 +338,7 @@ async fn the_second_process_knows_in_time() {
     let other = stage.another_engine().await;
     let engine = stage.engine();
     let app = row(&engine, "api-prod").await.app;
-    engine.rotate_drain("api-prod", None, "dev").await.unwrap();
+    engine.rotate_drain("api-prod", None, &dev()).await.unwrap();
     // The new drain's first delivery comes to the process that has not heard of it.
     let drain = fake.account(|account| account.app("api-prod").drains[1].clone());
     let mark = drain.url.split_once("?drain=").map(|(_, mark)| mark);
@@ -361,7 +366,7 @@ async fn a_crash_at_any_step_is_gone_on_from() {
     ] {
         let (mut stage, fake) = with_drain(On::Sqlite).await;
         fake.trouble(call, trouble.clone());
-        stage.engine().rotate_drain("api-prod", None, "dev").await.unwrap();
+        stage.engine().rotate_drain("api-prod", None, &dev()).await.unwrap();
         let mut sent = 0;
         while state(&stage.engine()).await != State::Done {
             // The process dies at every single step.
@@ -387,7 +392,7 @@ async fn a_new_drain_that_does_not_deliver_is_taken_back() {
     let old = drains(&fake);
     let engine = stage.engine();
     let app = row(&engine, "api-prod").await.app;
-    engine.rotate_drain("api-prod", None, "dev").await.unwrap();
+    engine.rotate_drain("api-prod", None, &dev()).await.unwrap();
     for _ in 0..95 {
         assert!(engine.share(app, Some(&old[0]), None).unwrap().counts(stage.clock.now()));
         pass(&mut stage, 10).await;
@@ -402,17 +407,17 @@ async fn operators_end_what_waits() {
     let (mut stage, fake) = with_drain(On::Sqlite).await;
     let engine = stage.engine();
     let old = drains(&fake);
-    engine.rotate_drain("api-prod", None, "dev").await.unwrap();
-    let error = engine.rotate_drain("api-prod", None, "dev").await.unwrap_err();
+    engine.rotate_drain("api-prod", None, &dev()).await.unwrap();
+    let error = engine.rotate_drain("api-prod", None, &dev()).await.unwrap_err();
     assert!(error.to_string().contains("several drains") || error.to_string().contains("already"), "{error}");
-    let error = engine.remove_drain("api-prod", None, "dev").await.unwrap_err();
+    let error = engine.remove_drain("api-prod", None, &dev()).await.unwrap_err();
     assert!(matches!(error, HerokuProblem::Conflict(_)), "{error}");
-    assert_eq!(engine.abandon_rotation("api-prod", "dev").await.unwrap().rotation.unwrap().state, State::Abandoned);
+    assert_eq!(engine.abandon_rotation("api-prod", &dev()).await.unwrap().rotation.unwrap().state, State::Abandoned);
     assert_eq!(drains(&fake), old);
-    assert!(engine.abandon_rotation("api-prod", "dev").await.unwrap_err().to_string().contains("no drain of"));
+    assert!(engine.abandon_rotation("api-prod", &dev()).await.unwrap_err().to_string().contains("no drain of"));
     // A silent app: nobody waits for its first line.
-    engine.rotate_drain("api-prod", None, "dev").await.unwrap();
-    assert_eq!(engine.proceed_rotation("api-prod", "dev").await.unwrap().rotation.unwrap().state, State::Cutting);
+    engine.rotate_drain("api-prod", None, &dev()).await.unwrap();
+    assert_eq!(engine.proceed_rotation("api-prod", &dev()).await.unwrap().rotation.unwrap().state, State::Cutting);
     pass(&mut stage, 80).await;
     assert_eq!(state(&engine).await, State::Done);
     assert_eq!(drains(&fake).len(), 1);
@@ -428,24 +433,24 @@ async fn drains_are_added_listed_and_removed() {
         account.create("on-fir");
         account.app("on-fir").generation = Some("fir");
     });
-    let error = engine.remove_drain("api-prod", None, "dev").await.unwrap_err();
+    let error = engine.remove_drain("api-prod", None, &dev()).await.unwrap_err();
     assert!(error.to_string().contains("drain add --app api-prod"), "{error}");
-    let added = engine.add_drain("api-prod", "dev").await.unwrap();
+    let added = engine.add_drain("api-prod", &dev()).await.unwrap();
     let seen: Vec<_> = added.app.drains.iter().map(|drain| (drain.host.as_str(), drain.ours)).collect();
     assert_eq!(seen, [("logs.example", false), ("dynowatch.example.com", true)]);
-    assert!(engine.add_drain("api-prod", "dev").await.unwrap_err().to_string().contains("already"));
+    assert!(engine.add_drain("api-prod", &dev()).await.unwrap_err().to_string().contains("already"));
     let other = added.app.drains[0].id;
-    assert!(engine.remove_drain("api-prod", Some(other), "dev").await.unwrap_err().to_string().contains("not here"));
-    let removed = engine.remove_drain("api-prod", None, "dev").await.unwrap();
+    assert!(engine.remove_drain("api-prod", Some(other), &dev()).await.unwrap_err().to_string().contains("not here"));
+    let removed = engine.remove_drain("api-prod", None, &dev()).await.unwrap();
     assert_eq!((removed.ours().count(), drains(&fake).len()), (0, 1));
     for error in [
-        engine.add_drain("on-fir", "dev").await.unwrap_err(),
-        engine.set_runtime_metrics("on-fir", true, "dev").await.unwrap_err(),
+        engine.add_drain("on-fir", &dev()).await.unwrap_err(),
+        engine.set_runtime_metrics("on-fir", true, &dev()).await.unwrap_err(),
     ] {
         assert!(matches!(error, HerokuProblem::Fir(_)) && error.to_string().contains("no Logplex drains"), "{error}");
     }
     assert!(matches!(engine.drains("nobody").await.unwrap_err(), HerokuProblem::NoApp(_)));
-    assert_eq!(engine.set_runtime_metrics("api-prod", true, "dev").await.unwrap().facts.runtime_metrics, Some(true));
+    assert_eq!(engine.set_runtime_metrics("api-prod", true, &dev()).await.unwrap().facts.runtime_metrics, Some(true));
     assert_eq!(fake.account(|account| account.app("api-prod").features.clone()), ["log-runtime-metrics"]);
     pass(&mut stage, 4).await;
     let all = engine.store().heroku_apps(Wanted::All).await.unwrap();
@@ -459,8 +464,8 @@ async fn drains_are_added_listed_and_removed() {
 async fn what_one_drain_lost_is_news_from_that_drain() {
     let (mut stage, fake) = with_drain(On::Sqlite).await;
     let engine = stage.engine();
-    engine.rotate_drain("api-prod", None, "dev").await.unwrap();
-    engine.proceed_rotation("api-prod", "dev").await.unwrap();
+    engine.rotate_drain("api-prod", None, &dev()).await.unwrap();
+    engine.proceed_rotation("api-prod", &dev()).await.unwrap();
     let app = row(&engine, "api-prod").await.app;
     let cutover = engine.store().newest_rotation(app).await.unwrap().unwrap().cutover_at.unwrap();
     pass(&mut stage, 30).await;

@@ -272,7 +272,8 @@ pub(crate) async fn status(State(web): State<Arc<Web>>) -> Result<Json<HerokuInf
     (status = 409, description = "There is no key.", body = ErrorBody),
     (status = 502, description = "Heroku refused, or did not answer.", body = ErrorBody)))]
 pub(crate) async fn sync(State(web): State<Arc<Web>>, actor: Actor) -> Result<Json<SyncInfo>, ApiError> {
-    tracing::info!(actor = actor.0, "the Heroku account is read anew");
+    tracing::info!(actor = actor.0.name, "the Heroku account is read anew");
+    web.engine.store().audit(&actor.0.did("heroku.sync", ""), web.engine.now()).await?;
     let report = web.engine.heroku_sync_now().await?;
     Ok(Json(SyncInfo {
         apps: report.apps,

@@ -1,5 +1,6 @@
 //! `drain list|add|rotate|remove`: an app's log drains at Heroku. No URL is printed: it holds a password.
 
+use dynowatch_domain::account::audit::Actor;
 use dynowatch_domain::drain_rotation::{Rotation, State};
 use dynowatch_engine::Engine;
 use dynowatch_engine::heroku::HerokuProblem;
@@ -76,11 +77,11 @@ pub(crate) async fn remove(ctx: &mut Context, which: Which) -> Result<(), Failur
 async fn with(
     ctx: &mut Context,
     target: Target,
-    act: impl AsyncFnOnce(&Engine, &str, &str) -> Result<AppDrains, HerokuProblem>,
+    act: impl AsyncFnOnce(&Engine, &str, &Actor) -> Result<AppDrains, HerokuProblem>,
 ) -> Result<(), Failure> {
     let config = ctx.load_offline()?;
     let engine = ctx.heroku_engine(&config, target.two_factor_code).await?;
-    let done = act(&engine, &target.app, &ctx.operator()).await;
+    let done = act(&engine, &target.app, &ctx.actor()).await;
     engine.store().close().await;
     show(ctx, &target.app, &done?)
 }
