@@ -187,7 +187,10 @@ impl Engine {
         let error = match problem {
             HerokuProblem::Store(error) => return Err(error),
             HerokuProblem::Heroku(error) => error,
-            other => return Ok(tracing::warn!(problem = %other, "the Heroku account is not in step")),
+            other => {
+                tracing::warn!(problem = %other, "the Heroku account is not in step");
+                return Ok(());
+            }
         };
         let pause = match error.id() {
             Some(ErrorId::RateLimit) => error.retry_after().unwrap_or(Duration::from_secs(60)),

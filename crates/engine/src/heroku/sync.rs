@@ -14,6 +14,7 @@ use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 use std::time::Duration;
 
+use dynowatch_domain::account::audit::{Act, Actor};
 use dynowatch_domain::rule::NAME_BYTES_MAX;
 use dynowatch_domain::{AppId, NewId};
 use dynowatch_heroku::{self as api, LOG_RUNTIME_METRICS};
@@ -229,7 +230,11 @@ impl Engine {
         check_name(&app.name)?;
         let ours = self.apps().by_id(row.app).cloned();
         if let Some(ours) = ours.filter(|ours| ours.name == row.name && ours.origin != AppOrigin::File) {
-            match self.store().rename_app(ours.id, &app.name).await {
+            match self
+                .store()
+                .rename_app(ours.id, &app.name, &renamed_by_heroku(&ours.name, &app.name), self.now())
+                .await
+            {
                 Ok(()) => tracing::info!(from = row.name, to = app.name, "an app was renamed at Heroku"),
                 Err(StoreError::Conflict(_)) => {
                     tracing::warn!(
@@ -311,8 +316,9 @@ impl Engine {
         }
         let drains = account.client.log_drains(&app.id.to_string()).await?;
         let Some(&id) = drains.iter().find_map(|drain| adopted.get(&drain.token)) else { return Ok(None) };
-        if self.apps().by_id(id).is_some_and(|ours| adopted.contains_key(&ours.name)) {
-            match self.store().rename_app(id, &app.name).await {
+        let ours = self.apps().by_id(id).map(|ours| ours.name.clone());
+        if let Some(ours) = ours.filter(|ours| adopted.contains_key(ours)) {
+            match self.store().rename_app(id, &app.name, &renamed_by_heroku(&ours, &app.name), self.now()).await {
                 Ok(()) | Err(StoreError::Conflict(_)) => {}
                 Err(error) => return Err(error.into()),
             }
@@ -485,6 +491,11 @@ impl Engine {
         }
         Ok(self.store().heroku_apps(Wanted::Named(name)).await?.pop())
     }
+}
+
+/// What the audit log says of a name that Heroku gave.
+fn renamed_by_heroku(old: &str, new: &str) -> Act {
+    Actor::here("system").did("app.rename", old).with(format!("now {new}, as at Heroku"))
 }
 
 /// Heroku's names are good; what lies in its place is not taken.

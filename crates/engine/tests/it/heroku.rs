@@ -45,13 +45,7 @@ async fn stage(on: On) -> (Stage, FakeHeroku) {
 }
 
 async fn row(engine: &Engine, name: &str) -> HerokuApp {
-    engine
-        .store()
-        .heroku_apps(Wanted::Named(name))
-        .await
-        .unwrap()
-        .pop()
-        .unwrap_or_else(|| panic!("{name} is not known"))
+    engine.store().heroku_apps(Wanted::Named(name)).await.unwrap().pop().unwrap()
 }
 
 /// Time passes, and the loops look every other second.
