@@ -8,13 +8,15 @@
 //! Where to look: a rule's meaning is in [`rule`], which lines it takes in [`matcher`], its window in [`window`], the
 //! life of its alert in [`alert`], shares and silences over ten-second buckets in [`rollup`], limits of metrics in
 //! [`threshold`], the message in [`notice`], series and their slots in [`metric`], what may not leave the house in
-//! [`mask`], attempts and retries in [`delivery`], people in [`account`].
+//! [`mask`], attempts and retries in [`delivery`], people in [`account`], checks of web, data services and
+//! certificates in [`check`].
 
 pub mod account;
 pub mod alert;
 pub mod app_event;
 pub mod app_name;
 pub mod blind;
+pub mod check;
 pub mod delivery;
 pub mod drain_rotation;
 pub mod evidence;
