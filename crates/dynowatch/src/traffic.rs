@@ -15,5 +15,5 @@ mod text;
 mod workload;
 
 pub use line::{parse_stamp, stamp};
-pub use team::{Batch, Team};
+pub use team::{Batch, QUIET_S, Team};
 pub use workload::{SetSummary, TIMELINE_S, WorkloadArgs, WorkloadSummary, write_workload};

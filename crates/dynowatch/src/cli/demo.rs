@@ -59,7 +59,7 @@ pub(crate) fn run(ctx: &mut Context, args: &Args) -> Result<(), Failure> {
     let team = Team::new(args.seed);
     let config = configuration(ctx, args, &team, &folder.0, &secret, &token)?;
     let runtime = serve::runtime()?;
-    let ended = runtime.block_on(Box::pin(play(ctx, config, team, &folder.0, secret.into(), &token)));
+    let ended = runtime.block_on(Box::pin(play(ctx, config, args.seed, &folder.0, secret.into(), &token)));
     runtime.shutdown_timeout(std::time::Duration::from_millis(100));
     ended
 }
@@ -67,7 +67,7 @@ pub(crate) fn run(ctx: &mut Context, args: &Args) -> Result<(), Failure> {
 async fn play(
     ctx: &mut Context,
     config: Config,
-    team: Team,
+    seed: u64,
     folder: &Path,
     secret: SecretString,
     token: &str,
@@ -80,7 +80,7 @@ async fn play(
     accounts::offer_setup(ctx, server.engine.store(), &format!("http://localhost:{port}")).await?;
     ctx.out.flush()?;
     let (stop, stopped) = watch::channel(false);
-    let feed = Feed::new(team, &url, &secret, ctx.clock())?;
+    let feed = Feed::new(seed, &url, &secret, ctx.clock())?;
     let feed = tokio::spawn(feed.run(stopped));
     loop {
         match signals.wait(&mut server).await {
@@ -152,7 +152,8 @@ Ask the API
   curl -H 'Authorization: Bearer {token}' {url}/api/v1/apps
   curl {url}/metrics
 
-What happens, in rounds of ten minutes; the first minute is filled in at once:
+What happens, in rounds of ten minutes; the first minute is filled in at once, two quiet hours before it within
+another:
   shop-web        H12 and Gunicorn worker timeouts: alerts at once and within half a minute
   billing-worker  a worker leaks: R14 at once, R15 after about half a minute
   api-prod        a bad release, a crash loop and H10: at once; rolled back after two minutes

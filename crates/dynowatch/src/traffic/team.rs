@@ -7,6 +7,8 @@
 //! | `api-prod`       | 25: a bad release, crash loop and H10; 170: rolled back |
 //! | `reports`        | nothing: scheduler jobs, custom metrics, a dyno that cycles |
 //!
+//! Before a story there can be [quiet hours](Team::quiet): the same apps with nothing the matter, so that charts have a past.
+//!
 //! Time is the caller's. The first [`Team::step`] starts round one at its `now`; from then on the lines are a function
 //! of the seed and that start alone, however the caller cuts time into steps. A line is made when its stamp
 //! has come, so no stamp lies ahead. Real platforms wait longer before the third restart; the demo has no ten minutes
@@ -20,6 +22,7 @@ use std::collections::{BTreeMap, VecDeque};
 
 use super::line::Line;
 use super::rng::{Fnv, Rng};
+pub use cast::QUIET_S;
 use cast::{CAST, Member};
 use everyday::Stream;
 
@@ -59,7 +62,18 @@ impl Team {
     /// A team whose lines depend on `seed` and on the time of the first step.
     #[must_use]
     pub fn new(seed: u64) -> Self {
-        let members = CAST.iter().map(|role| Member::new(seed, role)).collect();
+        Self::of(seed, CAST.iter().map(|role| Member::new(seed, role)).collect())
+    }
+
+    /// The team of the same seed on a day when nothing goes wrong: requests come and go in waves, a release goes well, and
+    /// the worker that will leak is on its way there after [`QUIET_S`] seconds. It has the apps and drain tokens of
+    /// [`Team::new`].
+    #[must_use]
+    pub fn quiet(seed: u64) -> Self {
+        Self::of(seed, CAST.iter().map(|role| Member::quiet(seed, role)).collect())
+    }
+
+    fn of(seed: u64, members: Vec<Member>) -> Self {
         Team { members, streams: Vec::new(), held: BTreeMap::new(), made: 0, started: false, seed }
     }
 

@@ -9,18 +9,24 @@ use secrecy::SecretString;
 use tokio::sync::watch;
 
 use super::super::failure::Failure;
-use crate::traffic::{Batch, Team};
+use crate::traffic::{Batch, QUIET_S, Team};
 
 /// The story starts this long before the demo does, so that there is something to see at once and more to come.
 const BACKFILL: Duration = Duration::from_secs(60);
 /// History is posted in pieces this long: Logplex's buffers hold only so many lines.
 const BACKFILL_STEP: Duration = Duration::from_secs(5);
+/// Quiet hours before the story enter in pieces, while the story goes on: metrics keep so many slots of ten seconds open
+/// between two of their flushes.
+const QUIET_PIECE: Duration = Duration::from_secs(18 * 60);
+/// A flush and a little more between two pieces.
+const QUIET_EVERY: Duration = Duration::from_secs(12);
 /// How often lines are posted.
 const STEP_EVERY: Duration = Duration::from_secs(1);
 
-/// The team, and where its lines go.
+/// The team with its past, and where its lines go.
 pub(crate) struct Feed {
     team: Team,
+    quiet: Team,
     url: String,
     secret: SecretString,
     clock: Arc<dyn Clock>,
@@ -30,33 +36,50 @@ pub(crate) struct Feed {
 
 impl Feed {
     /// A feed for the instance at `url`.
-    pub(crate) fn new(team: Team, url: &str, secret: &SecretString, clock: Arc<dyn Clock>) -> Result<Self, Failure> {
+    pub(crate) fn new(seed: u64, url: &str, secret: &SecretString, clock: Arc<dyn Clock>) -> Result<Self, Failure> {
         let client = reqwest::Client::builder().no_proxy().timeout(Duration::from_secs(10)).build();
         let client = client.map_err(anyhow::Error::from)?;
-        Ok(Self { team, url: url.to_owned(), secret: secret.clone(), clock, client, failing: false })
+        let (team, quiet) = (Team::new(seed), Team::quiet(seed));
+        Ok(Self { team, quiet, url: url.to_owned(), secret: secret.clone(), clock, client, failing: false })
     }
 
     /// Posts until told to stop.
     pub(crate) async fn run(mut self, mut stop: watch::Receiver<bool>) {
         let start = self.clock.now();
-        let mut at = start - BACKFILL;
+        let story = start - BACKFILL;
+        let mut at = story;
         while at < start {
             self.step(at.as_micros()).await;
             at = at + BACKFILL_STEP;
         }
+        let mut past = story - Duration::from_secs(QUIET_S.unsigned_abs());
+        self.quiet.step(past.as_micros());
+        let mut pieces = tokio::time::interval(QUIET_EVERY);
         let mut ticks = tokio::time::interval(STEP_EVERY);
         ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
         loop {
             tokio::select! {
                 _ = stop.changed() => return,
-                _ = ticks.tick() => {}
+                _ = ticks.tick() => self.step(self.clock.now().as_micros()).await,
+                _ = pieces.tick(), if past < story => {
+                    let until = story.min(past + QUIET_PIECE);
+                    while past < until {
+                        past = until.min(past + BACKFILL_STEP);
+                        let batches = self.quiet.step(past.as_micros());
+                        self.post_all(batches).await;
+                    }
+                }
             }
-            self.step(self.clock.now().as_micros()).await;
         }
     }
 
     async fn step(&mut self, now_us: i64) {
-        for batch in self.team.step(now_us) {
+        let batches = self.team.step(now_us);
+        self.post_all(batches).await;
+    }
+
+    async fn post_all(&mut self, batches: Vec<Batch>) {
+        for batch in batches {
             let app = batch.app;
             let problem = match self.post(batch).await {
                 Ok(204) => None,

@@ -79,6 +79,8 @@ pub(super) struct Member {
     pub(super) role: Role,
     pub(super) drain_token: String,
     pub(super) app_number: u64,
+    /// Nothing goes wrong.
+    pub(super) is_quiet: bool,
     seed: u64,
 }
 
@@ -89,14 +91,32 @@ impl Member {
             role: *role,
             drain_token: format!("d.{}", rng.uuid()),
             app_number: rng.range(100_000_000, 199_999_999),
+            is_quiet: false,
             seed: rng.next_u64(),
         }
+    }
+
+    pub(super) fn quiet(seed: u64, role: &Role) -> Self {
+        Self { is_quiet: true, ..Self::new(seed, role) }
+    }
+
+    /// Whether this fate strikes at this second of the round.
+    pub(super) fn suffers(&self, fate: Fate, during_s: &std::ops::Range<i64>, moment: Moment) -> bool {
+        !self.is_quiet && self.role.fate == fate && during_s.contains(&moment.second)
     }
 
     /// The id of a dyno after so many restarts; it changes with every one.
     pub(super) fn dyno_id(&self, dyno: &str, restarts: i64) -> String {
         Rng::derived(self.seed, &format!("{dyno} {restarts}")).uuid()
     }
+}
+
+/// Percent of the mean pause between two requests: a wave of 47 minutes, so that charts show a day's ups and downs.
+pub(super) fn pause_percent(at_us: i64) -> i64 {
+    const WAVE_S: i64 = 47 * 60;
+    let place = (at_us / SECOND_US).rem_euclid(WAVE_S);
+    let rise = place.min(WAVE_S - place);
+    65 + 70 * rise / (WAVE_S / 2)
 }
 
 /// A point in the story: which round, and how far into it.
@@ -123,6 +143,12 @@ pub(super) const ROLLBACK_S: i64 = 170;
 /// The first bad release; each round takes two numbers, one for the release and one for its rollback.
 pub(super) const BAD_RELEASE: i64 = 42;
 
+/// The last good release before the story, and the round of the quiet hours in which it comes.
+pub(super) const GOOD_RELEASE: i64 = BAD_RELEASE - 1;
+pub(super) const GOOD_RELEASE_ROUND: i64 = 6;
+/// How long quiet hours are meant to be, in seconds: not so long that metrics take their first lines for late.
+pub const QUIET_S: i64 = 110 * 60;
+
 /// Memory quota of every dyno of the demo, in hundredths of a megabyte.
 pub(super) const QUOTA_CENTI_MB: u64 = 51_200;
 
@@ -135,4 +161,10 @@ pub(super) fn leaking_rss(moment: Moment) -> u64 {
     } else {
         16_000 + (second - LEAK_S.end.unsigned_abs()) * 42
     }
+}
+
+/// Resident memory of the same worker in quiet hours: it grows to where the story finds it.
+pub(super) fn growing_rss(moment: Moment) -> u64 {
+    let elapsed_s = (moment.round * (ROUND_US / SECOND_US) + moment.second).clamp(0, QUIET_S).unsigned_abs();
+    16_000 + 22_000 * elapsed_s / QUIET_S.unsigned_abs()
 }

@@ -4,7 +4,10 @@
 use super::super::line::Line;
 use super::super::rng::Rng;
 use super::super::text::{self, Memory, MetricsOf, ROUTER_2, ROUTER_2_H2, Router};
-use super::cast::{DOWN_S, Fate, LEAK_S, Member, Moment, QUOTA_CENTI_MB, ROUND_US, SECOND_US, STORM_S, leaking_rss};
+use super::cast::{
+    DOWN_S, Fate, LEAK_S, Member, Moment, QUOTA_CENTI_MB, ROUND_US, SECOND_US, STORM_S, growing_rss, leaking_rss,
+    pause_percent,
+};
 use super::story;
 
 #[derive(Debug, Clone, Copy)]
@@ -62,7 +65,7 @@ impl Stream {
         let rng = &mut self.rng;
         let (lines, pause_us) = match self.source {
             Source::Requests => {
-                let mean_us = member.role.request_every_us;
+                let mean_us = member.role.request_every_us * pause_percent(at_us) / 100;
                 (request(rng, member, moment, at_us), rng.range_us(mean_us / 4, mean_us * 7 / 4))
             }
             Source::Dyno(index) => {
@@ -91,11 +94,11 @@ impl Stream {
 }
 
 fn is_down(member: &Member, moment: Moment) -> bool {
-    member.role.fate == Fate::BadRelease && DOWN_S.contains(&moment.second)
+    member.suffers(Fate::BadRelease, &DOWN_S, moment)
 }
 
 fn is_stormy(member: &Member, moment: Moment) -> bool {
-    member.role.fate == Fate::Storm && STORM_S.contains(&moment.second)
+    member.suffers(Fate::Storm, &STORM_S, moment)
 }
 
 const PATHS: [&str; 9] = [
@@ -169,7 +172,11 @@ fn runtime_metrics(rng: &mut Rng, member: &Member, index: usize, moment: Moment,
     let leaks = member.role.fate == Fate::Leak && dyno == "worker.1";
     let dyno_id = member.dyno_id(dyno, restarts(member, leaks, moment));
     let of = MetricsOf { dyno, app_number: member.app_number, dyno_id: &dyno_id };
-    let rss = if leaks { leaking_rss(moment) } else { rng.range(16_000, 26_000) };
+    let rss = match (leaks, member.is_quiet) {
+        (true, true) => growing_rss(moment),
+        (true, false) => leaking_rss(moment),
+        (false, _) => rng.range(16_000, 26_000),
+    };
     let memory = Memory {
         rss,
         cache: rng.below(300),
@@ -187,6 +194,7 @@ fn runtime_metrics(rng: &mut Rng, member: &Member, index: usize, moment: Moment,
 fn restarts(member: &Member, leaks: bool, moment: Moment) -> i64 {
     let passed = |second: i64, times: i64| moment.round * times + if moment.second >= second { times } else { 0 };
     match member.role.fate {
+        _ if member.is_quiet => 0,
         Fate::Leak if leaks => passed(LEAK_S.end, 1),
         Fate::BadRelease => passed(DOWN_S.end, 2),
         _ => 0,

@@ -4,8 +4,8 @@ use super::super::line::Line;
 use super::super::rng::Rng;
 use super::super::text::{self, ROUTER_2, Router, centi};
 use super::cast::{
-    BAD_RELEASE, BAD_RELEASE_S, DOWN_S, Fate, LEAK_S, Member, Moment, QUOTA_CENTI_MB, ROLLBACK_S, SECOND_US, STORM_S,
-    leaking_rss,
+    BAD_RELEASE, BAD_RELEASE_S, DOWN_S, Fate, GOOD_RELEASE, GOOD_RELEASE_ROUND, LEAK_S, Member, Moment, QUOTA_CENTI_MB,
+    ROLLBACK_S, SECOND_US, STORM_S, leaking_rss,
 };
 
 const ACTOR: &str = "dana@example.com";
@@ -14,6 +14,8 @@ const ACTOR: &str = "dana@example.com";
 pub(super) fn round(rng: &mut Rng, member: &Member, round: i64, start_us: i64) -> Vec<Line> {
     let mut scene = Scene { rng, member, start_us, lines: Vec::new() };
     match member.role.fate {
+        Fate::BadRelease if member.is_quiet => scene.quiet_release(round),
+        Fate::Storm | Fate::Leak if member.is_quiet => scene.formation(round),
         Fate::Storm => scene.storm(),
         Fate::Leak => scene.leak(round),
         Fate::BadRelease => scene.bad_release(round),
@@ -142,6 +144,35 @@ impl Scene<'_> {
         for dyno in self.member.role.dynos {
             self.lines.push(Line::dyno(up_us, dyno, "Starting process with command `bin/api`"));
             self.lines.push(Line::dyno(up_us + 700_000, dyno, "State changed from starting to up"));
+        }
+    }
+
+    /// What the team runs, told as Heroku tells it: once.
+    fn formation(&mut self, round: i64) {
+        if round != 0 {
+            return;
+        }
+        let role = self.member.role;
+        let (webs, others) = (role.webs, role.dynos.len() as u64 - role.webs);
+        let at_us = self.at(1_000);
+        let scaled = format!("Scaled to web@{webs}:Standard-1X worker@{others}:Standard-1X by user {ACTOR}");
+        self.lines.push(Line::api(at_us, scaled));
+    }
+
+    /// A deploy that goes well.
+    fn quiet_release(&mut self, round: i64) {
+        self.formation(round);
+        if round != GOOD_RELEASE_ROUND {
+            return;
+        }
+        let released_us = self.at(BAD_RELEASE_S * 1_000);
+        self.build(released_us - 9 * SECOND_US);
+        self.release(released_us, &format!("Deploy 1f0c9a7e by user {ACTOR}"), GOOD_RELEASE);
+        self.restart(released_us + 1_200_000, "up");
+        for dyno in self.member.role.dynos {
+            let at_us = released_us + 12 * SECOND_US;
+            self.lines.push(Line::dyno(at_us, dyno, "Starting process with command `bin/api`"));
+            self.lines.push(Line::dyno(at_us + 700_000, dyno, "State changed from starting to up"));
         }
     }
 

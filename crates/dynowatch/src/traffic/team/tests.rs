@@ -82,6 +82,30 @@ fn the_story_goes_on_and_comes_back() {
 }
 
 #[test]
+fn quiet_hours_are_of_the_same_team_and_nothing_goes_wrong() {
+    let (mut quiet, story) = (Team::quiet(7), Team::new(7));
+    for app in Team::apps() {
+        assert_eq!(quiet.drain_token(app), story.drain_token(app));
+    }
+    let lines = run(&mut quiet, std::iter::repeat_n(5 * SECOND_US, (QUIET_S / 5).unsigned_abs() as usize));
+    for (app, lines) in &lines {
+        for wrong in ["heroku router - at=error", "WORKER TIMEOUT (pid", "crashed", "Error L10"] {
+            assert_eq!(count(lines, wrong), 0, "{app}: {wrong}");
+        }
+        let quoted = count(lines, "Error R14") - count(lines, "Error R14 means that memory is over its quota");
+        assert_eq!(quoted, 0, "{app}");
+        assert_eq!(count(lines, "Scaled to web@"), usize::from(app != &"reports"), "{app}");
+    }
+    assert_eq!(count(&lines["api-prod"], "Release v41 created"), 1);
+    let memory = |line: &&String| line.contains(" worker.1 - ") && line.contains("sample#memory_rss=");
+    let of = |line: &String| -> f64 {
+        line.split_once("sample#memory_rss=").unwrap().1.split_once("MB").unwrap().0.parse().unwrap()
+    };
+    let grown: Vec<f64> = lines["billing-worker"].iter().filter(memory).map(of).collect();
+    assert!(grown.is_sorted() && grown[0] < 170.0 && (375.0..380.1).contains(grown.last().unwrap()), "{grown:?}");
+}
+
+#[test]
 fn router_lines_and_app_lines_share_request_ids() {
     let lines = seconds(&mut Team::new(7), 60);
     let id = |line: &String| Some(line.split_once("request_id=")?.1[..36].to_string());
