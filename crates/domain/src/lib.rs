@@ -35,6 +35,7 @@ pub mod signal;
 pub mod threshold;
 pub mod time;
 pub mod window;
+pub mod zone;
 
 pub use ids::{AlertId, AppId, DeliveryId, NewId};
 pub use time::{Clock, Timestamp};

@@ -3,9 +3,9 @@
 
 use std::fmt;
 use std::str::FromStr;
-use std::time::Duration;
 
-use crate::parse::{Invalid, show_duration};
+use super::heartbeat::Heartbeat;
+use crate::parse::Invalid;
 
 /// How much of a body is read, unless the check says otherwise.
 pub const BODY_BYTES_DEFAULT: u64 = 256 << 10;
@@ -368,31 +368,6 @@ pub struct DnsCheck {
     pub server: Option<String>,
 }
 
-/// When a heartbeat is expected.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Expectation {
-    /// One every so often.
-    Every(Duration),
-    /// At the times of a cron line, in a time zone such as `Europe/Berlin`.
-    Cron {
-        /// Five fields.
-        line: String,
-        /// The zone's name.
-        zone: String,
-    },
-}
-
-/// Pings that must come in.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct HeartbeatCheck {
-    /// When one is expected.
-    pub expect: Expectation,
-    /// How late it may be.
-    pub grace: Duration,
-    /// How long a run may take that said it started.
-    pub run_max: Option<Duration>,
-}
-
 /// What Heroku says of an app.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum HerokuTarget {
@@ -432,7 +407,7 @@ pub enum CheckKind {
     /// Records of a name.
     Dns(DnsCheck),
     /// Pings that must come in.
-    Heartbeat(HeartbeatCheck),
+    Heartbeat(Heartbeat),
     /// What Heroku's API says.
     Heroku(HerokuCheck),
 }
@@ -494,15 +469,6 @@ impl CheckKind {
             | Self::Postgres(PostgresCheck { tls, .. })
             | Self::Tls(TlsCheck { tls, .. }) => Some(tls),
             _ => None,
-        }
-    }
-}
-
-impl fmt::Display for Expectation {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Every(every) => write!(f, "every {}", show_duration(*every)),
-            Self::Cron { line, zone } => write!(f, "{line} ({zone})"),
         }
     }
 }

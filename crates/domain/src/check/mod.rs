@@ -3,15 +3,23 @@
 //! follows from a row of observations is the state machine's; rows and loops are `store`'s and `engine`'s.
 
 pub mod assertion;
+pub mod cron;
 pub mod decimal;
+pub mod diagnosis;
 pub mod fact;
 mod grammar;
+pub mod heartbeat;
 pub mod json_path;
 pub mod kind;
+pub mod maintenance;
 pub mod observation;
 pub mod outcome;
+pub mod run;
+pub mod schedule;
+pub mod state;
 mod subject;
 pub mod target;
+pub mod uptime;
 
 use std::collections::BTreeSet;
 use std::time::Duration;
@@ -26,7 +34,7 @@ pub use outcome::{Outcome, Reason};
 pub use subject::{Subject, SubjectType};
 
 use crate::parse::{Invalid, show_duration};
-use crate::rule::NAME_BYTES_MAX;
+use crate::rule::{NAME_BYTES_MAX, Severity};
 use target::{Target, UrlKind};
 
 /// The shortest interval of a check.
@@ -57,6 +65,8 @@ pub struct Thresholds {
     pub recovering_for: Option<Duration>,
     /// When the raw result changes too often.
     pub flapping: Option<Flapping>,
+    /// Whether degraded counts as a failed run, so that somebody is told.
+    pub tell_degraded: bool,
 }
 
 impl Default for Thresholds {
@@ -67,6 +77,7 @@ impl Default for Thresholds {
             recoveries: 2,
             recovering_for: None,
             flapping: Some(Flapping::default()),
+            tell_degraded: false,
         }
     }
 }
@@ -109,6 +120,10 @@ pub struct Check {
     pub thresholds: Thresholds,
     /// Who is told; empty for the default receivers.
     pub receivers: Vec<String>,
+    /// How urgent its alerts are.
+    pub severity: Severity,
+    /// Whether those who were told that it is down are told that it is up again.
+    pub send_resolved: bool,
     /// Where the one on call reads what to do.
     pub runbook: Option<String>,
     /// The name of a check whose failure explains this one's: while that is down, no alert of this one opens.
@@ -131,10 +146,24 @@ impl Check {
             assertions: Vec::new(),
             thresholds: Thresholds::default(),
             receivers: Vec::new(),
+            severity: Severity::Critical,
+            send_resolved: true,
             runbook: None,
             parent: None,
             paused: false,
         }
+    }
+
+    /// How often it is looked at while a failure is not yet confirmed.
+    #[must_use]
+    pub fn suspect_interval(&self) -> Duration {
+        self.suspect_interval.unwrap_or(self.interval)
+    }
+
+    /// For how long a result speaks for the present: until the next one is due, however long that may take.
+    #[must_use]
+    pub fn validity(&self) -> Duration {
+        self.interval.max(self.timeout)
     }
 
     /// Everything that is wrong with it: the key and what would be right. Empty if it can be used.
@@ -154,8 +183,9 @@ impl Check {
         if self.thresholds.failures == 0 || self.thresholds.recoveries == 0 {
             wrong("thresholds", "it takes at least one run to go down and one to recover".to_owned());
         }
-        if self.thresholds.flapping.is_some_and(|flapping| flapping.transitions < 3) {
-            wrong("flapping", "fewer than 3 changes are no flapping".to_owned());
+        let most = state::FLAP_TRANSITIONS_MAX;
+        if self.thresholds.flapping.is_some_and(|flapping| !(3..=most).contains(&flapping.transitions)) {
+            wrong("flapping", format!("flapping is between 3 and {most} changes"));
         }
         if self.parent.as_deref() == Some(&self.name) {
             wrong("parent", "a check cannot be its own parent".to_owned());
@@ -245,7 +275,10 @@ fn kind_problems(kind: &CheckKind, assertions: &[Assertion], wrong: &mut impl Fn
                 wrong("name", "a DNS name has at most 253 bytes, 63 between two dots".to_owned());
             }
         }
-        CheckKind::Heartbeat(_) | CheckKind::Heroku(_) => {}
+        CheckKind::Heartbeat(heartbeat) => {
+            heartbeat.problems().into_iter().for_each(|(key, problem)| wrong(key, problem.0));
+        }
+        CheckKind::Heroku(_) => {}
     }
 }
 

@@ -4,12 +4,12 @@
 /// Powers of ten by which decimals become whole numbers.
 const POWERS: [f64; 7] = [1.0, 10.0, 100.0, 1e3, 1e4, 1e5, 1e6];
 /// The scale byte of numbers that are no decimals: eight bytes each.
-pub(super) const RAW: u8 = 7;
+pub(crate) const RAW: u8 = 7;
 /// Whole numbers up to here are exact in a double.
 const WHOLE_MAX: f64 = 9_007_199_254_740_992.0;
 
 #[expect(clippy::cast_possible_truncation, reason = "LEB128 takes seven bits at a time")]
-pub(super) fn put(out: &mut Vec<u8>, mut bits: u64) {
+pub(crate) fn put(out: &mut Vec<u8>, mut bits: u64) {
     while bits >= 0x80 {
         out.push(bits as u8 | 0x80);
         bits >>= 7;
@@ -17,7 +17,7 @@ pub(super) fn put(out: &mut Vec<u8>, mut bits: u64) {
     out.push(bits as u8);
 }
 
-pub(super) fn put_signed(out: &mut Vec<u8>, value: i64) {
+pub(crate) fn put_signed(out: &mut Vec<u8>, value: i64) {
     put(out, zigzag(value));
 }
 
@@ -28,20 +28,20 @@ fn zigzag(value: i64) -> u64 {
 
 /// Bytes being read.
 #[derive(Clone, Copy)]
-pub(super) struct Bytes<'a>(pub(super) &'a [u8]);
+pub(crate) struct Bytes<'a>(pub(crate) &'a [u8]);
 
 impl Bytes<'_> {
-    pub(super) fn is_empty(&self) -> bool {
+    pub(crate) fn is_empty(&self) -> bool {
         self.0.is_empty()
     }
 
-    pub(super) fn byte(&mut self) -> Option<u8> {
+    pub(crate) fn byte(&mut self) -> Option<u8> {
         let (&first, rest) = self.0.split_first()?;
         self.0 = rest;
         Some(first)
     }
 
-    pub(super) fn number(&mut self) -> Option<u64> {
+    pub(crate) fn number(&mut self) -> Option<u64> {
         let mut bits = 0_u64;
         for shift in (0..64).step_by(7) {
             let byte = self.byte()?;
@@ -54,12 +54,12 @@ impl Bytes<'_> {
     }
 
     #[expect(clippy::cast_possible_wrap, reason = "zigzag is about bits")]
-    pub(super) fn signed(&mut self) -> Option<i64> {
+    pub(crate) fn signed(&mut self) -> Option<i64> {
         let bits = self.number()?;
         Some((bits >> 1) as i64 ^ -((bits & 1) as i64))
     }
 
-    pub(super) fn float(&mut self) -> Option<f64> {
+    pub(crate) fn float(&mut self) -> Option<f64> {
         let (eight, rest) = self.0.split_first_chunk::<8>()?;
         self.0 = rest;
         Some(f64::from_le_bytes(*eight))
@@ -67,7 +67,7 @@ impl Bytes<'_> {
 }
 
 /// Writes a column: each value less the one before; a zero stands before the number of further repetitions.
-pub(super) fn put_column(out: &mut Vec<u8>, values: impl Iterator<Item = i64>) {
+pub(crate) fn put_column(out: &mut Vec<u8>, values: impl Iterator<Item = i64>) {
     let (mut last, mut same) = (0_i64, 0_u64);
     let end_run = |out: &mut Vec<u8>, same: &mut u64| {
         if *same > 0 {
@@ -90,7 +90,7 @@ pub(super) fn put_column(out: &mut Vec<u8>, values: impl Iterator<Item = i64>) {
 }
 
 /// Reads a column of that many values.
-pub(super) fn column(from: &mut Bytes<'_>, len: usize) -> Option<Vec<i64>> {
+pub(crate) fn column(from: &mut Bytes<'_>, len: usize) -> Option<Vec<i64>> {
     let (mut values, mut last) = (Vec::with_capacity(len), 0_i64);
     while values.len() < len {
         let step = from.signed()?;
@@ -109,12 +109,12 @@ pub(super) fn column(from: &mut Bytes<'_>, len: usize) -> Option<Vec<i64>> {
 }
 
 /// The least scale at which all these are whole numbers, or [`RAW`].
-pub(super) fn scale_of(values: impl Iterator<Item = f64> + Clone) -> u8 {
+pub(crate) fn scale_of(values: impl Iterator<Item = f64> + Clone) -> u8 {
     (0..RAW).find(|&scale| values.clone().all(|value| fits(value, scale))).unwrap_or(RAW)
 }
 
 /// The same for values and sums of such values: a sum of decimals is one but for the last bits of a double.
-pub(super) fn scale_with_sums(
+pub(crate) fn scale_with_sums(
     values: impl Iterator<Item = f64> + Clone,
     sums: impl Iterator<Item = f64> + Clone,
 ) -> u8 {
@@ -139,13 +139,13 @@ fn fits(value: f64, scale: u8) -> bool {
 
 /// The whole number of a decimal at a scale.
 #[expect(clippy::cast_possible_truncation, reason = "values that do not fit have no scale")]
-pub(super) fn whole(value: f64, scale: u8) -> i64 {
+pub(crate) fn whole(value: f64, scale: u8) -> i64 {
     (value * power(scale)).round() as i64
 }
 
 /// The other way round.
 #[expect(clippy::cast_precision_loss, reason = "whole numbers beyond 2^53 are not written")]
-pub(super) fn decimal(whole: i64, scale: u8) -> f64 {
+pub(crate) fn decimal(whole: i64, scale: u8) -> f64 {
     whole as f64 / power(scale)
 }
 

@@ -10,7 +10,7 @@
 
 pub mod catalogue;
 pub mod chunk;
-mod codec;
+pub(crate) mod codec;
 pub mod exposition;
 pub mod fold;
 pub mod pack;
