@@ -5,14 +5,14 @@
 //! Owns the keys held in memory. They are a cache: each carries the version it had in the store, and the store returns
 //! what another process has written since.
 
-use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::Arc;
 use std::time::Duration;
 
 use dynowatch_domain::account::audit::Act;
 use dynowatch_domain::blind::Blind;
 use dynowatch_domain::evidence::EvidenceLine;
-use dynowatch_domain::key::{Group, Key};
+use dynowatch_domain::key::Key;
 use dynowatch_domain::release::Release;
 use dynowatch_domain::rule::{Condition, Rule};
 use dynowatch_domain::window::{Counted, Window};
@@ -25,6 +25,7 @@ use crate::Shared;
 use crate::apps::{App, lock};
 use crate::evaluate::{self, Held, Input, NewMatches, Scene};
 use crate::findings::KeyMatches;
+use crate::groups::Groups;
 use crate::ingest::{COMMIT_WAIT_MAX, Refused};
 use crate::random::RandomIds;
 use crate::ring::Wanted;
@@ -43,6 +44,8 @@ const COMMIT_BATCHES_MAX: usize = 256;
 const RETRY_PAUSE: Duration = Duration::from_millis(100);
 /// Keys kept in memory while nothing is open on them.
 const IDLE_KEYS_MAX: usize = 20_000;
+/// A key at rest is forgotten, and its group's place is free, this long after its last match.
+pub(crate) const IDLE_AFTER: Duration = Duration::from_secs(3_600);
 /// How often, at most, they are looked through for what can go.
 const FORGET_EVERY: Duration = Duration::from_secs(60);
 
@@ -66,7 +69,7 @@ pub(crate) struct Submission {
 pub(crate) struct Evaluator {
     held: HashMap<Key, Held>,
     /// The groups of each (app, rule), those with something open among them from the start.
-    groups: HashMap<(AppId, String), HashSet<Group>>,
+    groups: Groups,
     forgot_at: Timestamp,
 }
 
@@ -199,15 +202,16 @@ impl Evaluator {
     async fn commit(&mut self, shared: &Shared, batch: &[Submission]) -> Result<Vec<bool>, StoreError> {
         let now = shared.clock.now();
         let mut inputs: Inputs<'_> = BTreeMap::new();
-        let mut new_groups = HashMap::new();
+        let mut new_groups = Groups::default();
         for (i, submission) in batch.iter().enumerate() {
             for matches in &submission.keys {
                 let rule = submission.book.matcher.rule(matches.rule);
-                let key = self.admit(
-                    shared,
-                    Key { app: submission.app.id, rule: rule.name.clone(), group: matches.group.clone() },
-                    &mut new_groups,
-                );
+                let key = Key { app: submission.app.id, rule: rule.name.clone(), group: matches.group.clone() };
+                let admitted = self.groups.admit(key, shared.limits.groups_per_rule, &mut new_groups);
+                let key = admitted.unwrap_or_else(|other| {
+                    shared.stats.groups_overflowed.up();
+                    other
+                });
                 inputs.entry(key).or_insert_with(|| (Arc::clone(rule), Vec::new())).1.push((i, matches));
             }
         }
@@ -300,36 +304,14 @@ impl Evaluator {
     /// Knows the groups that were open before this process began.
     pub(crate) fn know(&mut self, keys: impl IntoIterator<Item = Key>) {
         for key in keys {
-            self.groups.entry((key.app, key.rule)).or_default().insert(key.group);
+            self.groups.know(&key);
         }
-    }
-
-    /// The key itself, or the rule's "other" group when the app has too many groups under that rule. `new` are the groups
-    /// that this commit makes.
-    fn admit(&self, shared: &Shared, key: Key, new: &mut HashMap<(AppId, String), HashSet<Group>>) -> Key {
-        if key.group.0.is_empty() {
-            return key;
-        }
-        let of = (key.app, key.rule.clone());
-        let known = self.groups.get(&of);
-        let new = new.entry(of).or_default();
-        if known.is_some_and(|known| known.contains(&key.group)) || new.contains(&key.group) {
-            return key;
-        }
-        if known.map_or(0, HashSet::len) + new.len() >= shared.limits.groups_per_rule {
-            shared.stats.groups_overflowed.up();
-            return Key { group: Group::other(), ..key };
-        }
-        new.insert(key.group.clone());
-        key
     }
 
     /// Takes over what was stored.
     fn keep(&mut self, shared: &Shared, done: Done, now: Timestamp) {
         for (key, held) in done.held {
-            if !key.group.0.is_empty() {
-                self.know([key.clone()]);
-            }
+            self.groups.know(&key);
             self.held.insert(key, held);
         }
         shared.learn(done.releases, done.blinds, now);
@@ -346,14 +328,12 @@ impl Evaluator {
         self.forgot_at = now;
         let groups = &mut self.groups;
         self.held.retain(|key, held| {
-            let newest = held.window.newest_arrival();
-            let keep = !held.track.is_idle(now) || newest.is_some_and(|at| now.since(at) < Duration::from_secs(3_600));
-            if !keep && let Some(known) = groups.get_mut(&(key.app, key.rule.clone())) {
-                known.remove(&key.group);
+            let keep = !held.is_idle(now, IDLE_AFTER);
+            if !keep {
+                groups.forget(key);
             }
             keep
         });
-        self.groups.retain(|_, known| !known.is_empty());
     }
 }
 

@@ -3,6 +3,7 @@
 
 use std::collections::{HashMap, VecDeque};
 use std::sync::Arc;
+use std::time::Duration;
 
 use dynowatch_domain::alert::{Effect, Facts, NoticeKind, ResolveReason, Track, Verdict};
 use dynowatch_domain::blind::Blind;
@@ -27,6 +28,19 @@ pub(crate) struct Held {
     pub(crate) window: Window,
     /// The newest matched lines, which become evidence.
     pub(crate) lines: VecDeque<EvidenceLine>,
+}
+
+impl Held {
+    /// Whether nothing is open, no cool-down runs, and nothing has matched for `rest`.
+    pub(crate) fn is_idle(&self, now: Timestamp, rest: Duration) -> bool {
+        self.track.is_idle(now) && self.window.newest_arrival().is_none_or(|at| now.since(at) >= rest)
+    }
+
+    /// When a timer of the key is due. Ratios, absences and thresholds are woken by being judged: a timer alone would
+    /// resolve what nobody has looked at.
+    pub(crate) fn next_wake(&self, rule: &Rule) -> Option<Timestamp> {
+        self.track.next_wake(rule).filter(|_| matches!(rule.condition, Condition::Count { .. }))
+    }
 }
 
 /// New matches of one key.
@@ -135,8 +149,7 @@ pub(crate) fn apply(
     }
     record(held, key, rule, &effects, context, scene, ids, changes);
     held.version += 1;
-    // Ratios and absences are woken by being judged: a timer alone would resolve what nobody has looked at.
-    let next_wake_at = held.track.next_wake(rule).filter(|_| matches!(rule.condition, Condition::Count { .. }));
+    let next_wake_at = held.next_wake(rule);
     changes.tracks.push(TrackChange {
         key: key.clone(),
         version: held.version,

@@ -54,6 +54,8 @@ pub(crate) struct Findings {
     pub(crate) host: Option<String>,
     pub(crate) want_host: bool,
     hits: Vec<RuleIndex>,
+    /// Scratch room for what ratios and absences count.
+    populations: Vec<RuleIndex>,
 }
 
 impl Findings {
@@ -117,16 +119,14 @@ impl Findings {
         if let Some(count) = self.totals.counts.kinds.get_mut(signal.kind.index()) {
             *count += 1;
         }
-        for (place, level) in with.app.levels().iter().enumerate() {
-            if let Some(fits) = level.sees(signal) {
-                if level.grouped() {
-                    let group = Group::of(&with.matcher.rule(level.rule()).group_by, signal);
-                    self.totals.level_of_group(level.rule(), group, signal.at, fits);
-                } else {
-                    self.totals.level(place, level.rule(), signal.at, fits);
-                }
+        let totals = &mut self.totals;
+        with.matcher.level_hits(with.app, signal, &mut self.populations, |population, place| {
+            if population.group_by().is_empty() {
+                totals.level(place, signal.at);
+            } else {
+                totals.level_of_group(place, Group::of(population.group_by(), signal), signal.at);
             }
-        }
+        });
     }
 
     /// Takes a line's values and asks the rules.

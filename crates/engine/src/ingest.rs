@@ -10,8 +10,7 @@ use dynowatch_domain::blind::{Blind, BlindReason};
 use dynowatch_domain::drain_rotation::Share;
 use dynowatch_domain::signal::Kind;
 use dynowatch_domain::{AppId, NewId, Timestamp};
-use dynowatch_logplex::rejoin::PIECE_BYTES;
-use dynowatch_logplex::{Frame, Joined, Message, Now, Record, Rejoiner, StampCache, frames, message};
+use dynowatch_logplex::{Frame, Message, Record, StampCache, frames, message};
 use dynowatch_store::apps::AppOrigin;
 use tokio::sync::mpsc::error::TrySendError;
 use tokio::sync::oneshot;
@@ -21,15 +20,13 @@ use crate::apps::{App, lock};
 use crate::commit::Submission;
 use crate::findings::{Findings, Reading};
 use crate::operate::OWN_APP;
+use crate::pieces::Pieces;
 use crate::random::RandomIds;
 use crate::rules::RuleBook;
 use crate::{Engine, Shared};
 
 /// How long a batch may wait for its commit. Logplex waits five seconds in all.
 pub const COMMIT_WAIT_MAX: Duration = Duration::from_secs(4);
-/// Lines longer than one piece are put together up to this length, and this many at once, within one batch.
-const JOINED_BYTES_MAX: usize = 128 * 1024;
-const JOINED_OPEN_MAX: usize = 16;
 
 /// Why a batch was not taken. Nothing of it was counted.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
@@ -268,7 +265,7 @@ fn read_body(
 ) {
     let whole_body = share == Share::ALL;
     let mut sound = true;
-    let mut rejoiner = None;
+    let mut pieces = Pieces::default();
     let walk = frames(body);
     let bare = walk.is_bare();
     for frame in walk {
@@ -284,22 +281,14 @@ fn read_body(
         };
         match message(raw, cache) {
             Ok(message) if !whole_body && !counts(share, &message) => {}
-            Ok(message) if message.text.len() < PIECE_BYTES && rejoiner.is_none() => findings.line(with, &message),
-            Ok(message) => long_line(
-                rejoiner.get_or_insert_with(|| Rejoiner::new(JOINED_BYTES_MAX, JOINED_OPEN_MAX)),
-                &message,
-                findings,
-                with,
-            ),
+            Ok(message) => pieces.line(findings, with, &message),
             Err(reason) if share.counts(with.now) => findings.malformed(reason),
             Err(_) => {}
         }
     }
     // Heroku sends the pieces of a line together; what has not ended by now is looked at as it is, since it must be
     // kept before the batch is answered.
-    while let Some(joined) = rejoiner.as_mut().and_then(|rejoiner| rejoiner.give_up(i64::MAX)) {
-        findings.joined(with, &whole(&joined));
-    }
+    pieces.end(findings, with, i64::MAX);
     let mut ring = lock(&app.live.ring);
     if sound && !bare && whole_body {
         ring.push_body(body);
@@ -319,33 +308,6 @@ fn counts(share: Share, message: &Message<'_>) -> bool {
     match dynowatch_logplex::record(message) {
         Record::Loss(loss) => loss.since_us.is_some_and(|since| share.counts(Timestamp::from_micros(since))),
         _ => false,
-    }
-}
-
-fn long_line(rejoiner: &mut Rejoiner, message: &Message<'_>, findings: &mut Findings, with: &mut Reading<'_>) {
-    let pushed = rejoiner.push(message);
-    if let Some(joined) = pushed.given_up {
-        findings.joined(with, &whole(&joined));
-    }
-    match pushed.now {
-        Now::Whole => findings.line(with, message),
-        Now::Kept => findings.piece(with, message),
-        Now::Ended(joined) => {
-            findings.piece(with, message);
-            findings.joined(with, &whole(&joined));
-        }
-    }
-}
-
-fn whole<'a>(joined: &Joined<'a>) -> Message<'a> {
-    Message {
-        at_us: joined.at_us,
-        app_name: joined.app_name,
-        proc_id: joined.proc_id,
-        drain_token: None,
-        pri: None,
-        text: joined.text,
-        newline: joined.ended,
     }
 }
 

@@ -13,6 +13,7 @@ mod commit;
 mod evaluate;
 mod findings;
 mod frames;
+mod groups;
 pub mod heroku;
 pub mod ingest;
 pub mod metrics;
@@ -20,6 +21,7 @@ mod notices;
 pub mod objects;
 pub mod operate;
 mod outages;
+mod pieces;
 pub mod random;
 pub mod remote_write;
 pub mod replay;
@@ -305,16 +307,7 @@ impl Shared {
             }
         }
         if !blinds.is_empty() {
-            let mut known = lock(&self.blinds);
-            for (app, blind) in blinds {
-                match known.iter_mut().rev().find(|(of, known)| *of == app && joins(known, &blind)) {
-                    Some((_, known)) => join(known, &blind),
-                    None => known.push((app, blind)),
-                }
-            }
-            known.retain(|(_, blind)| now.since(blind.until) < BLINDS_KEPT);
-            let surplus = known.len().saturating_sub(BLINDS_MAX);
-            known.drain(..surplus);
+            learn_blinds(&mut lock(&self.blinds), blinds, now);
         }
     }
 
@@ -348,6 +341,19 @@ impl Shared {
         }
         may
     }
+}
+
+/// Adds blind times to those known: neighbours are one, old ones go, and there is a bound.
+pub(crate) fn learn_blinds(known: &mut Vec<BlindOf>, blinds: Vec<BlindOf>, now: Timestamp) {
+    for (app, blind) in blinds {
+        match known.iter_mut().rev().find(|(of, known)| *of == app && joins(known, &blind)) {
+            Some((_, known)) => join(known, &blind),
+            None => known.push((app, blind)),
+        }
+    }
+    known.retain(|(_, blind)| now.since(blind.until) < BLINDS_KEPT);
+    let surplus = known.len().saturating_sub(BLINDS_MAX);
+    known.drain(..surplus);
 }
 
 fn joins(a: &Blind, b: &Blind) -> bool {

@@ -1,10 +1,17 @@
-//! The same rules over a file: what would they have told? The clock is the log's own newest stamp, nothing is stored and
+//! The same rules over a file: what would they have told? The clock is the log's own (see [`clock`]), nothing is stored and
 //! nothing is sent. Reading the file and printing what was found is the CLI's.
+//!
+//! Lines are decided on as `serve` decides, by the same code: pieces of long lines are put together, groups beyond the
+//! limit share one, blind times are joined, ratios and absences are judged every ten seconds. Rules on metrics are not
+//! replayed. What is open when the log ends runs out if time alone ends it; a ratio or an absence stays open, for nobody
+//! knows how it went on.
+
+mod clock;
 
 use std::collections::{BTreeMap, HashMap, VecDeque};
 use std::sync::Arc;
 
-use dynowatch_domain::alert::{Effect, Facts, NoticeKind};
+use dynowatch_domain::alert::{Effect, Facts, NoticeKind, Verdict};
 use dynowatch_domain::blind::Blind;
 use dynowatch_domain::evidence::{EvidenceLine, Role};
 use dynowatch_domain::key::{Group, Key};
@@ -12,18 +19,25 @@ use dynowatch_domain::mask::Masker;
 use dynowatch_domain::matcher::{AppRules, MatcherError};
 use dynowatch_domain::release::Release;
 use dynowatch_domain::rollup::{self, BUCKET, Bucket};
-use dynowatch_domain::rule::Rule;
+use dynowatch_domain::rule::{Rule, WINDOW_MAX};
+use dynowatch_domain::window::LATE_MAX;
 use dynowatch_domain::{AlertId, AppId, NewId, Timestamp};
-use dynowatch_logplex::{Format, Frame, Malformed, StampCache, entries, message};
+use dynowatch_logplex::rejoin::PIECE_BYTES;
+use dynowatch_logplex::{Format, Frame, Malformed, Message, StampCache, entries, message};
 use dynowatch_store::{Changes, FiredAlert};
 use uuid::Uuid;
 
+use self::clock::{LogClock, Ruled};
+use crate::commit::IDLE_AFTER;
 use crate::evaluate::{self, Held, Input, NewMatches, Scene};
 use crate::findings::{Findings, Reading};
+use crate::groups::Groups;
 use crate::notices::measured;
+use crate::pieces::Pieces;
 use crate::ring::{Ring, Wanted};
 use crate::rules::RuleBook;
-use crate::totals::Counts;
+use crate::timers::HOUSEKEEPING_EVERY;
+use crate::totals::{AppTotals, Counts};
 
 /// One thing the rules would have done.
 #[derive(Debug, Clone, serde::Serialize)]
@@ -61,6 +75,8 @@ pub struct Happening {
 pub struct Summary {
     /// Counts of all lines.
     pub counts: Counts,
+    /// Events of groups beyond the limit, counted in the group "other".
+    pub groups_overflowed: u64,
     /// Platform errors by code.
     pub codes: BTreeMap<String, u64>,
     /// The first and the last stamp.
@@ -76,14 +92,24 @@ pub struct Replay {
     app_id: AppId,
     app: AppRules,
     now: Timestamp,
+    clock: LogClock,
+    /// Entries are lines of a text file: that one ends tells nothing of a piece.
+    is_text: bool,
     next_level_at: Option<Timestamp>,
     next_wake_at: Option<Timestamp>,
     armed_at: Timestamp,
     findings: Findings,
     cache: StampCache,
+    pieces: Pieces,
     ring: Ring,
     held: HashMap<Key, Held>,
-    levels: HashMap<(String, Group), Vec<Bucket>>,
+    groups: Groups,
+    groups_per_rule: usize,
+    forgot_at: Timestamp,
+    /// Only for the bound on groups of ratios and absences.
+    totals: AppTotals,
+    /// Buckets by rule and group.
+    levels: HashMap<String, BTreeMap<Group, Vec<Bucket>>>,
     releases: HashMap<AppId, VecDeque<Release>>,
     blinds: Vec<(Option<AppId>, Blind)>,
     masker: Masker,
@@ -104,11 +130,11 @@ impl NewId for Counting {
 }
 
 impl Replay {
-    /// A replay of one app's log.
+    /// A replay of one app's log. `groups_per_rule` is as in [`crate::Limits`].
     ///
     /// # Errors
     /// When a rule's pattern does not compile.
-    pub fn new(rules: Vec<Rule>, app_name: &str, masker: Masker) -> Result<Self, MatcherError> {
+    pub fn new(rules: Vec<Rule>, app_name: &str, masker: Masker, groups_per_rule: usize) -> Result<Self, MatcherError> {
         let book = RuleBook::new(rules.into_iter().map(Arc::new), std::collections::BTreeSet::new())?;
         let app = book.matcher.for_app(app_name);
         Ok(Self {
@@ -117,13 +143,20 @@ impl Replay {
             app_id: AppId(Uuid::nil()),
             app,
             now: Timestamp::from_micros(i64::MIN),
+            clock: LogClock::default(),
+            is_text: false,
             next_level_at: None,
             next_wake_at: None,
             armed_at: Timestamp::UNIX_EPOCH,
             findings: Findings::default(),
             cache: StampCache::default(),
+            pieces: Pieces::default(),
             ring: Ring::default(),
             held: HashMap::new(),
+            groups: Groups::default(),
+            groups_per_rule,
+            forgot_at: Timestamp::UNIX_EPOCH,
+            totals: AppTotals::default(),
             levels: HashMap::new(),
             releases: HashMap::new(),
             blinds: Vec::new(),
@@ -136,6 +169,7 @@ impl Replay {
 
     /// Takes a part of the file that ends where an entry ends.
     pub fn feed(&mut self, format: Format, data: &[u8]) {
+        self.is_text = format != Format::Logplex;
         for frame in entries(format, data) {
             match frame {
                 Frame::Message(raw) => self.line(raw),
@@ -151,17 +185,57 @@ impl Replay {
 
     #[inline]
     fn line(&mut self, raw: &[u8]) {
-        let message = match message(raw, &mut self.cache) {
-            Ok(message) => message,
-            Err(reason) => return self.findings.malformed(reason),
-        };
+        match self.read(raw) {
+            Ok(message) => {
+                let at = Timestamp::from_micros(message.at_us);
+                if self.clock.trusts(at) { self.take(raw, &message, true) } else { self.doubt(at, raw) }
+            }
+            Err(reason) => self.findings.malformed(reason),
+        }
+    }
+
+    #[inline]
+    fn read<'a>(&mut self, raw: &'a [u8]) -> Result<Message<'a>, Malformed> {
+        let message = message(raw, &mut self.cache)?;
+        let newline = message.newline && !(self.is_text && message.text.len() == PIECE_BYTES);
+        Ok(Message { newline, ..message })
+    }
+
+    #[cold]
+    fn doubt(&mut self, at: Timestamp, raw: &[u8]) {
+        let decided = self.clock.doubt(at, raw);
+        self.take_ruled(decided);
+    }
+
+    fn take_ruled(&mut self, lines: Vec<Ruled>) {
+        for Ruled { raw, trusted, .. } in lines {
+            match self.read(&raw) {
+                Ok(message) => self.take(&raw, &message, trusted),
+                Err(reason) => self.findings.malformed(reason),
+            }
+        }
+    }
+
+    /// Takes a line; the clock follows it only if it is trusted.
+    #[inline]
+    fn take(&mut self, raw: &[u8], message: &Message<'_>, trusted: bool) {
         let at = Timestamp::from_micros(message.at_us);
-        if at > self.now {
+        if trusted && at > self.now {
             self.advance(at);
         }
         let mut with = Reading { matcher: &self.book.matcher, app: &self.app, now: self.now, recorder: None };
-        self.findings.line(&mut with, &message);
+        self.pieces.line(&mut self.findings, &mut with, message);
         self.ring.push_message(raw);
+        if self.findings.must_commit() {
+            self.commit();
+        }
+    }
+
+    /// Heroku sends the pieces of a line together: what waits for longer gets none any more.
+    #[cold]
+    fn end_pieces(&mut self, until: Timestamp) {
+        let mut with = Reading { matcher: &self.book.matcher, app: &self.app, now: self.now, recorder: None };
+        self.pieces.end(&mut self.findings, &mut with, until.as_micros());
         if self.findings.must_commit() {
             self.commit();
         }
@@ -169,7 +243,11 @@ impl Replay {
 
     /// Moves the clock to a new stamp, doing on the way what falls due.
     fn advance(&mut self, at: Timestamp) {
+        if self.pieces.is_waiting() {
+            self.end_pieces(at - BUCKET);
+        }
         if self.summary.from.is_none() {
+            self.forgot_at = at;
             (self.summary.from, self.armed_at) = (Some(at), at);
             self.next_level_at = Some(at.floor(BUCKET) + BUCKET);
         }
@@ -187,7 +265,25 @@ impl Replay {
             }
         }
         self.now = at;
+        self.clock.moved(at);
         self.summary.until = Some(at);
+        if at.since(self.forgot_at) >= HOUSEKEEPING_EVERY {
+            self.forget_idle();
+        }
+    }
+
+    /// Keys at rest free their group's place, as in `serve`; their state goes once no window can reach it, which there the
+    /// store has.
+    #[cold]
+    fn forget_idle(&mut self) {
+        self.forgot_at = self.now;
+        let (now, groups) = (self.now, &mut self.groups);
+        self.held.retain(|key, held| {
+            if held.is_idle(now, IDLE_AFTER) {
+                groups.forget(key);
+            }
+            !held.is_idle(now, WINDOW_MAX + LATE_MAX)
+        });
     }
 
     fn next_due(&self) -> Option<Timestamp> {
@@ -196,13 +292,22 @@ impl Replay {
 
     fn commit(&mut self) {
         let losses = std::mem::take(&mut self.findings.losses);
-        self.blinds.extend(losses.into_iter().map(|loss| (Some(self.app_id), loss)));
+        if !losses.is_empty() {
+            let losses = losses.into_iter().map(|loss| (Some(self.app_id), loss)).collect();
+            crate::learn_blinds(&mut self.blinds, losses, self.now);
+        }
         for release in std::mem::take(&mut self.findings.releases) {
             crate::merge_release(self.releases.entry(self.app_id).or_default(), release);
         }
         for matches in std::mem::take(&mut self.findings.keys) {
             let rule = Arc::clone(self.book.matcher.rule(matches.rule));
             let key = Key { app: self.app_id, rule: rule.name.clone(), group: matches.group };
+            let admitted = self.groups.admit(key, self.groups_per_rule, &mut Groups::default());
+            let key = admitted.unwrap_or_else(|other| {
+                self.summary.groups_overflowed += 1;
+                other
+            });
+            self.groups.know(&key);
             let input = NewMatches {
                 events: matches.events,
                 lines: matches.lines,
@@ -218,7 +323,7 @@ impl Replay {
             .held
             .iter()
             .filter(|(key, held)| {
-                self.book.active(&key.rule).and_then(|rule| held.track.next_wake(rule)).is_some_and(|at| at <= self.now)
+                self.book.active(&key.rule).and_then(|rule| held.next_wake(rule)).is_some_and(|at| at <= self.now)
             })
             .map(|(key, _)| key.clone())
             .collect();
@@ -232,7 +337,7 @@ impl Replay {
 
     fn set_next_wake(&mut self) {
         self.next_wake_at =
-            self.held.iter().filter_map(|(key, held)| held.track.next_wake(self.book.active(&key.rule)?)).min();
+            self.held.iter().filter_map(|(key, held)| held.next_wake(self.book.active(&key.rule)?)).min();
     }
 
     fn judge(&mut self) {
@@ -245,35 +350,42 @@ impl Replay {
             .collect();
         let blinds: Vec<Blind> = self.blinds.iter().map(|(_, blind)| blind.clone()).collect();
         for rule in levels {
-            let mut groups: Vec<Group> =
-                self.levels.keys().filter(|(name, _)| *name == rule.name).map(|(_, group)| group.clone()).collect();
-            if !groups.contains(&Group::default()) && rule.group_by.is_empty() {
-                groups.push(Group::default());
+            let mut by_group = self.levels.remove(&rule.name).unwrap_or_default();
+            if rule.group_by.is_empty() {
+                by_group.entry(Group::default()).or_default();
             }
-            for group in groups {
-                let buckets = self.levels.get(&(rule.name.clone(), group.clone())).map_or(&[][..], Vec::as_slice);
-                let key = Key { app: self.app_id, rule: rule.name.clone(), group };
+            let from = self.now - rollup::horizon(&rule.condition) - BUCKET;
+            by_group.retain(|group, buckets| {
+                buckets.retain(|bucket| bucket.at >= from);
+                let key = Key { app: self.app_id, rule: rule.name.clone(), group: group.clone() };
                 let firing = self.held.get(&key).is_some_and(|held| held.track.firing().is_some());
                 let verdict = rollup::judge(&rule, buckets, &blinds, self.armed_at, firing, self.now);
-                self.apply(&key, &rule, Input::Verdict(verdict));
-            }
+                // A key at rest whose condition does not hold stays at rest.
+                if self.held.contains_key(&key) || matches!(verdict, Verdict::Holds { .. }) {
+                    self.apply(&key, &rule, Input::Verdict(verdict));
+                }
+                firing || !buckets.is_empty()
+            });
+            self.levels.insert(rule.name.clone(), by_group);
         }
     }
 
     fn collect_levels(&mut self) {
         self.findings.totals.close_bucket();
-        for level in std::mem::take(&mut self.findings.totals.levels) {
-            let rule = self.book.matcher.rule(level.rule);
-            let buckets = self.levels.entry((rule.name.clone(), level.group.unwrap_or_default())).or_default();
-            match buckets.iter_mut().rev().take(8).find(|bucket| bucket.at == level.at) {
-                Some(bucket) => {
-                    bucket.total += level.total;
-                    bucket.matched += level.matched;
+        self.totals.merge_levels(&self.findings.totals.levels, &self.book.matcher);
+        self.findings.totals.levels.clear();
+        for ((_, group, at), sum) in std::mem::take(&mut self.totals.levels) {
+            for (rule, total, matched) in sum.by_rule().filter(|(rule, ..)| rule.wants_app(&self.app_name)) {
+                let by_group = self.levels.entry(rule.name.clone()).or_default();
+                let buckets = by_group.entry(group.clone()).or_default();
+                match buckets.iter_mut().rev().find(|bucket| bucket.at == at) {
+                    Some(bucket) => {
+                        bucket.total += total;
+                        bucket.matched += matched;
+                    }
+                    None => buckets.push(Bucket { at, total, matched }),
                 }
-                None => buckets.push(Bucket { at: level.at, total: level.total, matched: level.matched }),
             }
-            let horizon = self.now - rollup::horizon(&rule.condition) - BUCKET;
-            buckets.retain(|bucket| bucket.at >= horizon);
         }
     }
 
@@ -367,8 +479,16 @@ impl Replay {
         std::mem::take(&mut self.happenings)
     }
 
+    /// Takes what waits for lines that will not come.
+    fn finish_reading(&mut self) {
+        let undecided = self.clock.end();
+        self.take_ruled(undecided);
+        self.end_pieces(Timestamp::from_micros(i64::MAX));
+    }
+
     /// Lets every timer run out that the end of the log leaves open, and sums up.
     pub fn finish(mut self) -> (Vec<Happening>, Summary) {
+        self.finish_reading();
         let until = self.summary.until;
         let mut rounds = 0;
         while let Some(due) = self.next_wake_at.filter(|_| rounds < 10_000) {
@@ -383,3 +503,6 @@ impl Replay {
         (self.happenings, self.summary)
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -20,7 +20,6 @@ use crate::apps::lock;
 use crate::evaluate::{Input, gone};
 use crate::operate::{OTHER_APP, OWN_APP};
 use crate::rules::RuleBook;
-use crate::totals::LevelSum;
 use crate::{Engine, Shared};
 
 /// How often buckets are flushed and ratios and absences judged.
@@ -237,12 +236,12 @@ async fn flush(shared: &Shared) -> Result<(), StoreError> {
     let rows: Vec<LevelRow> = {
         let mut waiting = lock(&shared.timers.waiting);
         for app in shared.apps.load().iter() {
-            for ((_, group, at), LevelSum { rule, total, matched }) in
-                std::mem::take(&mut lock(&app.live.totals).levels)
-            {
-                let sum = waiting.entry((rule.name.clone(), app.id, group, at)).or_default();
-                sum.0 += total;
-                sum.1 += matched;
+            for ((_, group, at), sum) in std::mem::take(&mut lock(&app.live.totals).levels) {
+                for (rule, total, matched) in sum.by_rule().filter(|(rule, ..)| rule.wants_app(&app.name)) {
+                    let sum = waiting.entry((rule.name.clone(), app.id, group.clone(), at)).or_default();
+                    sum.0 += total;
+                    sum.1 += matched;
+                }
             }
         }
         waiting

@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use dynowatch_domain::Timestamp;
 use dynowatch_domain::key::Group;
-use dynowatch_domain::matcher::{Matcher, RuleIndex};
+use dynowatch_domain::matcher::{LevelPlace, Matcher, Population};
 use dynowatch_domain::rollup::BUCKET;
 use dynowatch_domain::rule::Rule;
 use dynowatch_domain::signal::{Code, Kind};
@@ -32,7 +32,7 @@ pub(crate) struct BatchTotals {
     pub(crate) newest_at: Timestamp,
     /// What it adds to metrics.
     pub(crate) metrics: BatchMetrics,
-    /// Lines of neighbouring moments fall into one bucket: its sums by place of the level rule, until another begins.
+    /// Lines of neighbouring moments fall into one bucket: its sums, until another begins.
     open: OpenBucket,
 }
 
@@ -40,17 +40,18 @@ pub(crate) struct BatchTotals {
 struct OpenBucket {
     at: Timestamp,
     until: Timestamp,
-    sums: Vec<Option<(RuleIndex, u64, u64)>>,
+    /// By slot. All are zero but those of `touched`.
+    sums: Vec<u64>,
+    touched: Vec<LevelPlace>,
 }
 
-/// One rule's count in one bucket.
+/// The count of one place in one bucket.
 #[derive(Debug, Clone)]
 pub(crate) struct LevelCount {
-    pub(crate) rule: RuleIndex,
+    pub(crate) place: LevelPlace,
     pub(crate) group: Option<Group>,
     pub(crate) at: Timestamp,
-    pub(crate) total: u64,
-    pub(crate) matched: u64,
+    pub(crate) lines: u64,
 }
 
 /// Plain counters.
@@ -134,8 +135,10 @@ impl BatchTotals {
         self.levels.clear();
         self.metrics.clear();
         self.newest_at = Timestamp::UNIX_EPOCH;
-        self.open = OpenBucket { sums: std::mem::take(&mut self.open.sums), ..OpenBucket::default() };
-        self.open.sums.clear();
+        let OpenBucket { mut sums, mut touched, .. } = std::mem::take(&mut self.open);
+        sums.clear();
+        touched.clear();
+        self.open = OpenBucket { sums, touched, ..OpenBucket::default() };
     }
 
     #[inline]
@@ -146,41 +149,38 @@ impl BatchTotals {
         }
     }
 
-    /// Counts a line for an ungrouped level rule, the app's `place`-th.
+    /// Counts a line of an ungrouped population, or of a share of it.
     #[inline]
-    pub(crate) fn level(&mut self, place: usize, rule: RuleIndex, at: Timestamp, fits: bool) {
+    pub(crate) fn level(&mut self, place: LevelPlace, at: Timestamp) {
         if at < self.open.at || at >= self.open.until {
             self.next_bucket(at);
         }
-        if place >= self.open.sums.len() {
-            self.open.sums.resize(place + 1, None);
+        let slot = place.slot as usize;
+        if slot >= self.open.sums.len() {
+            self.open.sums.resize(slot + 1, 0);
         }
-        if let Some(sum) = self.open.sums.get_mut(place) {
-            let (_, total, matched) = sum.get_or_insert((rule, 0, 0));
-            *total += 1;
-            *matched += u64::from(fits);
+        if let Some(sum) = self.open.sums.get_mut(slot) {
+            if *sum == 0 {
+                self.open.touched.push(place);
+            }
+            *sum += 1;
         }
     }
 
-    /// Counts a line for one group of a level rule.
-    pub(crate) fn level_of_group(&mut self, rule: RuleIndex, group: Group, at: Timestamp, fits: bool) {
-        self.add_level(LevelCount {
-            rule,
-            group: Some(group),
-            at: at.floor(BUCKET),
-            total: 1,
-            matched: u64::from(fits),
-        });
+    /// Counts a line for one group of a population, or of a share of it.
+    pub(crate) fn level_of_group(&mut self, place: LevelPlace, group: Group, at: Timestamp) {
+        self.add_level(LevelCount { place, group: Some(group), at: at.floor(BUCKET), lines: 1 });
     }
 
     /// Moves the sums of the open bucket to [`BatchTotals::levels`]. To be called before those are read.
     pub(crate) fn close_bucket(&mut self) {
         let at = self.open.at;
-        let mut sums = std::mem::take(&mut self.open.sums);
-        for (rule, total, matched) in sums.drain(..).flatten() {
-            self.add_level(LevelCount { rule, group: None, at, total, matched });
+        let mut touched = std::mem::take(&mut self.open.touched);
+        for place in touched.drain(..) {
+            let lines = self.open.sums.get_mut(place.slot as usize).map_or(0, std::mem::take);
+            self.add_level(LevelCount { place, group: None, at, lines });
         }
-        self.open.sums = sums;
+        self.open.touched = touched;
     }
 
     #[cold]
@@ -196,12 +196,9 @@ impl BatchTotals {
             .iter_mut()
             .rev()
             .take(64)
-            .find(|l| l.rule == new.rule && l.at == new.at && l.group == new.group);
+            .find(|l| l.place == new.place && l.at == new.at && l.group == new.group);
         match known {
-            Some(level) => {
-                level.total += new.total;
-                level.matched += new.matched;
-            }
+            Some(level) => level.lines += new.lines,
             None => self.levels.push(new),
         }
     }
@@ -216,7 +213,7 @@ pub struct AppTotals {
     pub codes: BTreeMap<Code, u64>,
     /// The newest stamp seen.
     pub newest_at: Timestamp,
-    /// By the rule's address, which the value keeps alive: an index would mean another rule after a reload.
+    /// By the population's address, which the value keeps alive: an index would mean another one after a reload.
     pub(crate) levels: HashMap<(usize, Group, Timestamp), LevelSum>,
     /// Lines that were counted under "other" because there were too many groups.
     pub level_overflow: u64,
@@ -225,9 +222,20 @@ pub struct AppTotals {
 /// A bucket's sums since the last flush.
 #[derive(Debug)]
 pub(crate) struct LevelSum {
-    pub(crate) rule: Arc<Rule>,
-    pub(crate) total: u64,
-    pub(crate) matched: u64,
+    population: Arc<Population>,
+    total: u64,
+    /// By share.
+    matched: Vec<(u16, u64)>,
+}
+
+impl LevelSum {
+    /// What each rule is to know: how many lines there were, and how many of them were of its share.
+    pub(crate) fn by_rule(&self) -> impl Iterator<Item = (&Arc<Rule>, u64, u64)> {
+        self.population.rules().map(|(rule, share)| {
+            let of_share = |wanted| self.matched.iter().find(|(share, _)| *share == wanted).map_or(0, |(_, n)| *n);
+            (rule, self.total, share.map_or(0, of_share))
+        })
+    }
 }
 
 impl AppTotals {
@@ -237,17 +245,32 @@ impl AppTotals {
         for (code, count) in &batch.codes {
             *self.codes.entry(*code).or_default() += count;
         }
-        for level in &batch.levels {
-            let rule = matcher.rule(level.rule);
-            let mut key = (Arc::as_ptr(rule) as usize, level.group.clone().unwrap_or_default(), level.at);
-            if self.levels.len() >= LEVEL_GROUPS_MAX && !self.levels.contains_key(&key) {
-                self.level_overflow += level.total;
+        self.merge_levels(&batch.levels, matcher);
+    }
+
+    /// Adds buckets. A population comes before its shares.
+    pub(crate) fn merge_levels(&mut self, levels: &[LevelCount], matcher: &Matcher) {
+        for level in levels {
+            let Some(population) = matcher.population(level.place.population) else { continue };
+            let group = level.group.clone();
+            let mut key = (Arc::as_ptr(population) as usize, group.unwrap_or_default(), level.at);
+            // What is not grouped has few buckets, and must not be lost among others.
+            if level.group.is_some() && self.levels.len() >= LEVEL_GROUPS_MAX && !self.levels.contains_key(&key) {
+                self.level_overflow += if level.place.share.is_none() { level.lines } else { 0 };
                 key.1 = Group::other();
             }
-            let sum =
-                self.levels.entry(key).or_insert_with(|| LevelSum { rule: Arc::clone(rule), total: 0, matched: 0 });
-            sum.total += level.total;
-            sum.matched += level.matched;
+            let sum = self.levels.entry(key).or_insert_with(|| LevelSum {
+                population: Arc::clone(population),
+                total: 0,
+                matched: Vec::new(),
+            });
+            match level.place.share {
+                None => sum.total += level.lines,
+                Some(share) => match sum.matched.iter_mut().find(|(known, _)| *known == share) {
+                    Some((_, matched)) => *matched += level.lines,
+                    None => sum.matched.push((share, level.lines)),
+                },
+            }
         }
     }
 }

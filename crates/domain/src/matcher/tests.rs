@@ -1,5 +1,6 @@
 //! The matcher against the meaning of a match, read aloud rule by rule.
 
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 use proptest::prelude::*;
@@ -7,7 +8,8 @@ use proptest::prelude::*;
 use super::*;
 use crate::Timestamp;
 use crate::parse::Glob;
-use crate::rule::StatusPattern;
+use crate::rule::{MatchSpec, StatusPattern};
+use crate::signal::Code;
 
 fn rule(name: &str, matches: MatchSpec) -> Rule {
     let condition = Condition::Count { threshold: "> 3".parse().unwrap(), window: Duration::from_secs(300) };
@@ -239,12 +241,93 @@ fn levels_see_their_lines() {
         let rule = Rule::new(name, spec, condition.clone());
         let matcher = matcher([rule]);
         let app = matcher.for_app("shop");
-        let [level] = app.levels() else { panic!("{name}") };
-        assert_eq!([good, bad, app_line].map(|signal| level.sees(&signal)), want, "{name}");
+        let seen = |signal| seen(&matcher, &app, &signal).remove(name);
+        assert_eq!([good, bad, app_line].map(seen), want, "{name}");
         let mut hits = Vec::new();
         matcher.hits(&app, &bad, &mut hits);
-        assert!(hits.is_empty() && !level.grouped() && level.rule() == RuleIndex(0), "{name}");
+        assert!(hits.is_empty(), "{name}");
     }
+}
+
+/// What a line is to each ratio and absence rule that counts it: whether it fits the share.
+fn seen(matcher: &Matcher, app: &AppRules, signal: &Signal<'_>) -> BTreeMap<String, bool> {
+    let mut seen = BTreeMap::new();
+    matcher.level_hits(app, signal, &mut Vec::new(), |population, place| {
+        for (rule, share) in population.rules().filter(|(_, share)| place.share.is_none() || *share == place.share) {
+            let first = seen.insert(rule.name.clone(), place.share.is_some()).is_none();
+            assert!(first || share.is_some(), "{} counts a line twice", rule.name);
+        }
+    });
+    seen
+}
+
+#[test]
+fn many_level_rules_see_what_each_sees_alone() {
+    let ratio =
+        Condition::Ratio { threshold: "> 5%".parse().unwrap(), requests_min: 50, window: Duration::from_secs(300) };
+    let absence = Condition::Absence { fewer_than: 1, window: Duration::from_secs(600), lively: None };
+    let none = MatchSpec::default;
+    let names = |names: &[&str]| names.iter().map(|name| name.parse().unwrap()).collect::<Vec<_>>();
+    let mut specs = Vec::new();
+    for i in 0..12 {
+        let (dyno, process) = (format!("web.{i}"), format!("worker{i}"));
+        specs.push((&absence, MatchSpec { dyno: names(&[dyno.as_str()]), ..none() }));
+        specs.push((&absence, MatchSpec { process: names(&[process.as_str(), &format!("{process}.1")]), ..none() }));
+        specs.push((&absence, MatchSpec { text: texts(&[&format!("job {i} done")]), ..none() }));
+        specs.push((&ratio, MatchSpec { status: statuses(&[&format!("50{}", i % 10)]), ..none() }));
+        specs.push((
+            &ratio,
+            MatchSpec { status: statuses(&["5xx"]), path_prefix: texts(&["/", &format!("/a{i}")]), ..none() },
+        ));
+        specs.push((
+            &ratio,
+            MatchSpec { code: codes(&[&format!("H1{}", i % 10), "H27"]), status: statuses(&["503"]), ..none() },
+        ));
+    }
+    specs.push((&absence, none()));
+    specs.push((&absence, MatchSpec { regex: Some("job [0-9]+ (began|done)".into()), ..none() }));
+    specs.push((&absence, MatchSpec { process: names(&["wor*"]), ..none() }));
+    specs.push((&ratio, MatchSpec { status: statuses(&["4xx", "5xx"]), dyno: names(&["web.*"]), ..none() }));
+    let rules: Vec<Rule> = specs
+        .into_iter()
+        .enumerate()
+        .map(|(i, (condition, spec))| Rule::new(&format!("rule-{i}"), spec, condition.clone()))
+        .collect();
+    let lines = [
+        request("web.1", None, 200, "/orders"),
+        request("web.2", Some("H12"), 503, "/a1/b"),
+        request("web.11", Some("H27"), 503, "/a11"),
+        request("web.11", Some("H27"), 499, "/a11"),
+        request("run.1", None, 502, "*"),
+        line(Source::App, Kind::App, "worker3.1", b"job 3 done"),
+        line(Source::App, Kind::App, "worker11", b"job 11 began"),
+        line(Source::App, Kind::App, "web.4", b"job 1 done, job 10 done"),
+        line(Source::Heroku, Kind::DynoState, "web.5", b"State changed from up to crashed"),
+    ];
+    let together = matcher(rules.clone());
+    for signal in lines {
+        let all = seen(&together, &together.for_app("shop"), &signal);
+        for rule in &rules {
+            let alone = matcher([rule.clone()]);
+            let want = seen(&alone, &alone.for_app("shop"), &signal).remove(&rule.name);
+            assert_eq!(all.get(&rule.name).copied(), want, "{} of {:?}", rule.name, rule.matches);
+        }
+    }
+}
+
+/// A line costs a population, not its rules.
+#[test]
+fn rules_about_the_same_lines_share_their_sums() {
+    let condition = |percent: usize| Condition::Ratio {
+        threshold: format!("> {}%", percent % 100).parse().unwrap(),
+        requests_min: 50,
+        window: Duration::from_secs(300),
+    };
+    let spec = MatchSpec { status: statuses(&["5xx"]), ..MatchSpec::default() };
+    let all = matcher((0..1_000).map(|i| Rule::new(&format!("rule-{i}"), spec.clone(), condition(i))));
+    let mut sums = 0;
+    all.level_hits(&all.for_app("shop"), &request("web.1", None, 503, "/"), &mut Vec::new(), |_, _| sums += 1);
+    assert_eq!(sums, 2, "one for the requests, one for the share");
 }
 
 #[test]

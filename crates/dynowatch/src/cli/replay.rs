@@ -33,7 +33,8 @@ pub(crate) fn run(ctx: &mut Context, args: &Args) -> Result<(), Failure> {
         return Err(Failure::wrong(format!("--app: a name has 1 to {NAME_BYTES_MAX} bytes")));
     }
     let config = ctx.load_offline()?;
-    let mut replay = Replay::new(config.rules.clone(), &args.app, masker(&config)).map_err(anyhow::Error::from)?;
+    let mut replay = Replay::new(config.rules.clone(), &args.app, masker(&config), config.limits.groups_per_rule)
+        .map_err(anyhow::Error::from)?;
     let begun = Instant::now();
     let mut input = Input::open(&args.file)?;
     let format = input.format();

@@ -128,6 +128,9 @@ impl Report {
         rows.extend(kinds(summary).map(|(name, n)| row(&format!("kind {name}"), n)));
         rows.extend(summary.codes.iter().map(|(code, n)| row(&format!("code {code}"), *n)));
         rows.extend(malformed(summary).map(|(name, n)| row(&format!("malformed {name}"), n)));
+        let bounds =
+            [("stamps too far ahead", counts.ahead), ("events of groups over the limit", summary.groups_overflowed)];
+        rows.extend(bounds.into_iter().filter(|(_, n)| *n > 0).map(|(name, n)| row(name, n)));
         let width = rows.iter().map(|(_, n)| n.len()).max().unwrap_or(0);
         for (name, number) in rows {
             out.line(format!("  {number:>width$}  {name}"))?;
@@ -149,6 +152,8 @@ impl Report {
             "kinds": map(&mut kinds(summary)),
             "codes": summary.codes,
             "malformed": map(&mut malformed(summary)),
+            "stamps_ahead": summary.counts.ahead,
+            "groups_overflowed": summary.groups_overflowed,
             "from": summary.from.map(|at| at.to_string()),
             "until": summary.until.map(|at| at.to_string()),
             "messages": self.messages,
