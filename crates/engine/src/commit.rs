@@ -53,7 +53,8 @@ const FORGET_EVERY: Duration = Duration::from_secs(60);
 pub(crate) struct Submission {
     pub(crate) app: Arc<App>,
     pub(crate) book: Arc<RuleBook>,
-    pub(crate) frame_id: Option<String>,
+    /// What makes a repetition known.
+    pub(crate) frame_ids: Vec<String>,
     pub(crate) keys: Vec<KeyMatches>,
     pub(crate) releases: Vec<Release>,
     pub(crate) losses: Vec<Blind>,
@@ -190,9 +191,9 @@ fn settle(shared: &Shared, submission: Submission, duplicate: bool) {
         lock(&submission.app.live.recorder).apply(&submission.totals.metrics, submission.arrived);
     }
     drop(totals);
-    if let Some(id) = &submission.frame_id {
-        lock(&shared.frames).insert(submission.app.id, id);
-    }
+    let mut frames = lock(&shared.frames);
+    submission.frame_ids.iter().for_each(|id| frames.insert(submission.app.id, id));
+    drop(frames);
     // A requester that gave up meanwhile will send the batch again, and it will be known.
     let _gone = submission.reply.send(Ok(()));
 }
@@ -215,8 +216,11 @@ impl Evaluator {
                 inputs.entry(key).or_insert_with(|| (Arc::clone(rule), Vec::new())).1.push((i, matches));
             }
         }
-        let frames: Vec<(usize, (AppId, String))> =
-            batch.iter().enumerate().filter_map(|(i, s)| Some((i, (s.app.id, s.frame_id.clone()?)))).collect();
+        let frames: Vec<(usize, (AppId, String))> = batch
+            .iter()
+            .enumerate()
+            .flat_map(|(i, s)| s.frame_ids.iter().map(move |id| (i, (s.app.id, id.clone()))))
+            .collect();
         let request = self.request(
             now,
             frames.iter().map(|(_, frame)| frame.clone()).collect(),
@@ -230,7 +234,7 @@ impl Evaluator {
                 let mut duplicates = vec![false; batch.len()];
                 for ((i, _), new) in frames.iter().zip(&loaded.new_frames) {
                     if let Some(duplicate) = duplicates.get_mut(*i) {
-                        *duplicate = !new;
+                        *duplicate |= !new;
                     }
                 }
                 let mut work = Work::new(held, loaded, &view);

@@ -22,6 +22,7 @@ use crate::findings::{Findings, Reading};
 use crate::operate::OWN_APP;
 use crate::pieces::Pieces;
 use crate::random::RandomIds;
+use crate::repeats::Unnamed;
 use crate::rules::RuleBook;
 use crate::{Engine, Shared};
 
@@ -53,6 +54,7 @@ pub enum Taken {
 /// A batch that waits for its commit.
 pub struct PendingBatch {
     submission: Submission,
+    unnamed: Option<Unnamed>,
     done: oneshot::Receiver<Result<(), Refused>>,
     lines: u64,
 }
@@ -114,7 +116,13 @@ impl Engine {
             }
             return Taken::Done { lines };
         }
-        Taken::Pending(pending(findings, app, &book, frame_id, now, lines))
+        let unnamed = frame_id.is_none().then(|| lock(&shared.answered).begin(app.id, body, now));
+        let frame_ids = match (frame_id, &unnamed) {
+            (Some(id), _) => vec![id.to_owned()],
+            (None, Some(unnamed)) => unnamed.frame_ids(now),
+            (None, None) => Vec::new(),
+        };
+        Taken::Pending(pending(findings, app, &book, (frame_ids, unnamed), now, lines))
     }
 
     /// Waits until a batch is committed.
@@ -122,10 +130,11 @@ impl Engine {
     /// # Errors
     /// When it is not, within [`COMMIT_WAIT_MAX`]; the gap is remembered, so that counts over it are lower bounds.
     pub async fn keep(&self, pending: Box<PendingBatch>) -> Result<u64, Refused> {
-        let PendingBatch { submission, done, lines } = *pending;
+        let PendingBatch { submission, unnamed, done, lines } = *pending;
         let shared = &*self.shared;
         // If the requester goes away meanwhile, this future is dropped, and the gap must be remembered all the same.
-        let mut waiting = Waiting { shared, app: submission.app.id, arrived: submission.arrived, lines, kept: false };
+        let (app, arrived) = (submission.app.id, submission.arrived);
+        let mut waiting = Waiting { shared, app, arrived, lines, unnamed, kept: false };
         shared.stats.commit_queue.up();
         let until = submission.since + COMMIT_WAIT_MAX;
         let outcome = match shared.submissions.try_send(submission) {
@@ -138,6 +147,10 @@ impl Engine {
             Err(TrySendError::Closed(_)) => Err(Refused::StoreAway),
         };
         waiting.kept = outcome.is_ok();
+        if let (true, Some(unnamed)) = (waiting.kept, unnamed) {
+            lock(&shared.answered).answered(unnamed, arrived);
+            shared.repeats_due.notify_one();
+        }
         outcome.map(|()| lines)
     }
 
@@ -177,7 +190,9 @@ impl Engine {
             let mut findings = Findings::default();
             let with = Reading { matcher: &book.matcher, app: &app.rules, now, recorder: None };
             findings.own(&with, kind, text);
-            findings.must_commit().then(|| pending(&mut findings, &app, &book, None, now, 0))
+            // It has no sender that would repeat it; with an id, trying its commit again cannot count it twice.
+            let ids = (vec![RandomIds.new_id(now).to_string()], None);
+            findings.must_commit().then(|| pending(&mut findings, &app, &book, ids, now, 0))
         };
         if let Some(pending) = pending
             && let Err(refused) = self.keep(pending).await
@@ -212,6 +227,7 @@ struct Waiting<'a> {
     app: AppId,
     arrived: Timestamp,
     lines: u64,
+    unnamed: Option<Unnamed>,
     kept: bool,
 }
 
@@ -219,6 +235,9 @@ impl Drop for Waiting<'_> {
     fn drop(&mut self) {
         self.shared.stats.commit_queue.down();
         if !self.kept {
+            if let Some(unnamed) = self.unnamed {
+                lock(&self.shared.answered).unanswered(unnamed);
+            }
             let until = self.shared.clock.now();
             self.shared.remember_gap(
                 self.app,
@@ -232,7 +251,7 @@ fn pending(
     findings: &mut Findings,
     app: &Arc<App>,
     book: &Arc<RuleBook>,
-    frame_id: Option<&str>,
+    (frame_ids, unnamed): (Vec<String>, Option<Unnamed>),
     now: Timestamp,
     lines: u64,
 ) -> Box<PendingBatch> {
@@ -240,8 +259,7 @@ fn pending(
     let submission = Submission {
         app: Arc::clone(app),
         book: Arc::clone(book),
-        // A batch without an id gets one, so that trying its commit again cannot count it twice.
-        frame_id: Some(frame_id.map_or_else(|| RandomIds.new_id(now).to_string(), str::to_owned)),
+        frame_ids,
         keys: std::mem::take(&mut findings.keys),
         releases: std::mem::take(&mut findings.releases),
         losses: std::mem::take(&mut findings.losses),
@@ -250,7 +268,7 @@ fn pending(
         since: tokio::time::Instant::now(),
         reply,
     };
-    Box::new(PendingBatch { submission, done, lines })
+    Box::new(PendingBatch { submission, unnamed, done, lines })
 }
 
 /// Walks a body. The ring gets it whole when it is sound, else message by message.

@@ -24,6 +24,7 @@ mod outages;
 mod pieces;
 pub mod random;
 pub mod remote_write;
+mod repeats;
 pub mod replay;
 mod ring;
 pub mod rules;
@@ -153,6 +154,10 @@ pub(crate) struct Shared {
     /// One look at the apps at a time: an older one must not replace a newer.
     pub(crate) loading: tokio::sync::Mutex<()>,
     pub(crate) frames: Mutex<FrameRing>,
+    /// Batches without a Frame-Id.
+    pub(crate) answered: Mutex<repeats::Answered>,
+    /// Some of them were answered.
+    pub(crate) repeats_due: Notify,
     pub(crate) releases: Mutex<HashMap<AppId, VecDeque<Release>>>,
     pub(crate) blinds: Mutex<Vec<BlindOf>>,
     /// Refused batches that are still to be written down.

@@ -143,6 +143,10 @@ impl Ring {
             }
             let kept: &mut Vec<EvidenceLine> =
                 if role == Role::SameRequest { &mut same_request } else { &mut same_dyno };
+            // A batch that was refused is here already when it comes again.
+            if kept.contains(&line) {
+                continue;
+            }
             if kept.len() == EVIDENCE_LINES_MAX {
                 kept.remove(0);
             }
@@ -217,6 +221,16 @@ mod tests {
         let lines = shown(&ring, b"abc", b"web.2");
         assert_eq!(lines.len(), EVIDENCE_LINES_MAX);
         assert_eq!((lines[0].as_str(), lines[9].as_str()), ("request_id=abc began", "two 19"));
+    }
+
+    #[test]
+    fn a_batch_that_came_twice_is_shown_once() {
+        let mut ring = Ring::default();
+        let body: Bytes = (0..15).flat_map(|i| frame("web.1", &format!("line {i}"))).collect::<Vec<u8>>().into();
+        ring.push_body(&body);
+        ring.push_body(&body);
+        let want: Vec<String> = (5..15).map(|i| format!("line {i}")).collect();
+        assert_eq!(shown(&ring, b"", b"web.1"), want);
     }
 
     #[test]

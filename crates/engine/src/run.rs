@@ -10,8 +10,9 @@ use dynowatch_domain::blind::{Blind, BlindReason};
 use dynowatch_domain::matcher::MatcherError;
 use dynowatch_domain::{AppId, NewId, Timestamp};
 use dynowatch_store::apps::AppOrigin;
+use dynowatch_store::leases::Lived;
 use dynowatch_store::{Engine as StoreEngine, StoreError};
-use tokio::sync::{mpsc, watch};
+use tokio::sync::{Notify, mpsc, watch};
 use tokio::task::{JoinHandle, JoinSet};
 
 use crate::apps::{Apps, lock};
@@ -121,6 +122,8 @@ impl Engine {
             configuring: tokio::sync::Mutex::new(Composition { compose, ..Composition::default() }),
             loading: tokio::sync::Mutex::default(),
             frames: Mutex::default(),
+            answered: Mutex::default(),
+            repeats_due: Notify::new(),
             releases: Mutex::default(),
             blinds: Mutex::default(),
             gaps: Mutex::default(),
@@ -155,23 +158,27 @@ impl Engine {
         Ok(())
     }
 
-    /// Writes down what nobody saw because a process died: until now if none was left, else what it alone had not flushed.
+    /// Writes down what nobody saw because a process died.
     pub(crate) async fn mourn(&self, at_start: bool) -> Result<(), StoreError> {
         let shared = &*self.shared;
         let now = shared.clock.now();
         // On SQLite there is no other server: whoever signed in before us is gone.
         let alone = at_start && shared.store.engine() == StoreEngine::Sqlite;
         let before = if alone { now + Duration::from_secs(86_400) } else { now - DEAD_AFTER };
-        let (dead, others) = shared.store.take_dead_processes(shared.process, before).await?;
-        let nobody = at_start && !others;
-        let last = dead.iter().max().copied();
-        for seen in dead {
-            let until = if nobody { now } else { seen + REFRESH_PASS_EVERY };
-            if (!nobody || Some(seen) == last) && until.since(seen) >= BLIND_MIN {
-                let away = Blind { reason: BlindReason::Down, from: seen, until, lines_lost: None };
-                shared.store.record_blind(None, &away).await?;
-                shared.learn(Vec::new(), vec![(None, away)], now);
+        let (dead, mut watchers) = shared.store.take_dead_processes(shared.process, before).await?;
+        watchers.push(Lived { started_at: shared.started_at, seen_at: now });
+        watchers.extend_from_slice(&dead);
+        let mut aways: Vec<Blind> = Vec::new();
+        for one in &dead {
+            let until = unwatched_until(one.seen_at, &watchers);
+            let away = Blind { reason: BlindReason::Down, from: one.seen_at, until, lines_lost: None };
+            if until.since(one.seen_at) >= BLIND_MIN && !aways.contains(&away) {
+                aways.push(away);
             }
+        }
+        for away in aways {
+            shared.store.record_blind(None, &away).await?;
+            shared.learn(Vec::new(), vec![(None, away)], now);
         }
         Ok(())
     }
@@ -228,6 +235,15 @@ impl Engine {
     }
 }
 
+/// Until when nobody saw what a process that was last seen at `seen` would have seen. Where another one watched, that is
+/// what the dead one had not flushed; else the time until one started, however soon that was.
+fn unwatched_until(seen: Timestamp, watchers: &[Lived]) -> Timestamp {
+    if watchers.iter().any(|one| one.started_at < seen && one.seen_at > seen) {
+        return seen + REFRESH_PASS_EVERY;
+    }
+    watchers.iter().map(|one| one.started_at).filter(|at| *at >= seen).min().unwrap_or(seen + REFRESH_PASS_EVERY)
+}
+
 impl Loops {
     fn new(engine: Engine, queue: mpsc::Receiver<Submission>, runtime: &tokio::runtime::Handle) -> Self {
         let shared = Arc::clone(&engine.shared);
@@ -264,6 +280,7 @@ impl Loops {
             engine.heroku_pass().await
         }));
         self.loops.spawn(send(engine.clone(), self.stop.subscribe()));
+        self.loops.spawn(forget_answered(engine.clone(), self.stop.subscribe()));
     }
 
     /// Begins writing metrics elsewhere as well.
@@ -285,6 +302,9 @@ impl Loops {
         }
         if let Err(error) = self.engine.flush().await {
             tracing::error!(%error, "the last ten seconds of metrics, ratios and absences were not stored");
+        }
+        if let Err(error) = self.engine.forget_answered().await {
+            tracing::warn!(%error, "batches without a Frame-Id that were answered are still known for some seconds");
         }
         let (shared, now) = (&self.engine.shared, self.engine.now());
         if let Err(error) = shared.store.end_process(shared.process, now, now - DEAD_AFTER).await {
@@ -352,6 +372,20 @@ async fn write(remote: Arc<RemoteWrite>, mut stop: watch::Receiver<bool>) {
     }
 }
 
+/// Does so as soon as something was answered.
+async fn forget_answered(engine: Engine, mut stop: watch::Receiver<bool>) {
+    let _vital = Vital("repeats");
+    loop {
+        tokio::select! {
+            _ = stop.changed() => return,
+            () = engine.shared.repeats_due.notified() => {}
+        }
+        if let Err(error) = engine.forget_answered().await {
+            engine.shared.store_failed("repeats", &error);
+        }
+    }
+}
+
 async fn send(engine: Engine, mut stop: watch::Receiver<bool>) {
     let _vital = Vital("send");
     let mut tasks = JoinSet::new();
@@ -390,9 +424,40 @@ impl Engine {
         self.shared.store.ping().await
     }
 
+    /// Lets the store forget batches without a Frame-Id that were answered: an equal one is another batch.
+    ///
+    /// # Errors
+    /// When the store does not answer. It then forgets them by their age.
+    pub async fn forget_answered(&self) -> Result<(), StoreError> {
+        let settled = lock(&self.shared.answered).take_settled();
+        if settled.is_empty() { Ok(()) } else { self.shared.store.forget_frames(&settled).await }
+    }
+
     /// How many gaps are still to be written.
     #[must_use]
     pub fn gaps_waiting(&self) -> usize {
         lock(&self.shared.gaps).len()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_time_is_unwatched_until_somebody_watches() {
+        let t = Timestamp::from_seconds;
+        let lived = |from, until| Lived { started_at: t(from), seen_at: t(until) };
+        let cases: [(&str, i64, &[Lived], i64); 6] = [
+            ("we took over at once", 10, &[lived(10, 10)], 10),
+            ("we came three seconds later", 10, &[lived(13, 20)], 13),
+            ("the first of two came sooner", 10, &[lived(13, 20), lived(12, 20)], 12),
+            ("another was there", 10, &[lived(0, 20), lived(13, 20)], 12),
+            ("another died before it", 10, &[lived(0, 8), lived(15, 20)], 15),
+            ("another came and died, too", 10, &[lived(11, 14), lived(19, 20)], 11),
+        ];
+        for (name, seen, watchers, want) in cases {
+            assert_eq!(unwatched_until(t(seen), watchers), t(want), "{name}");
+        }
     }
 }

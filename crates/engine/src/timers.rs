@@ -35,6 +35,9 @@ const WAKE_KEYS_MAX: u32 = 200;
 /// Who judges ratios and absences holds this lease; another process takes over when it runs out.
 const LEVELS_LEASE: &str = "levels";
 const LEVELS_LEASE_TTL: Duration = Duration::from_secs(25);
+/// Who removes old rows holds this one, until some time after its next turn.
+const HOUSEKEEPING_LEASE: &str = "housekeeping";
+const HOUSEKEEPING_LEASE_TTL: Duration = Duration::from_secs(HOUSEKEEPING_EVERY.as_secs() * 3 / 2);
 /// Buckets that may wait for a store that is away, over all apps. Older ones are dropped, and counted.
 const WAITING_BUCKETS_MAX: usize = 100_000;
 
@@ -172,15 +175,19 @@ impl Engine {
         Ok(())
     }
 
-    /// Removes what is too old to matter.
+    /// Forgets what is too old to matter: in memory, and in the store if it is this process's turn.
     ///
     /// # Errors
     /// When the store does not answer.
     pub async fn housekeeping_pass(&self) -> Result<(), StoreError> {
         let shared = &*self.shared;
         let now = shared.clock.now();
-        shared.store.sweep(now).await?;
         shared.evaluator.lock().await.forget_idle(now);
+        let me = shared.process.to_string();
+        if shared.store.acquire_lease(HOUSEKEEPING_LEASE, &me, now, HOUSEKEEPING_LEASE_TTL).await?.is_none() {
+            return Ok(());
+        }
+        shared.store.sweep(now).await?;
         let horizon = shared.book.load().iter().map(|rule| rollup::horizon(&rule.condition)).max().unwrap_or_default();
         shared.store.prune_levels(now - horizon - Duration::from_secs(3_600)).await.map(drop)
     }

@@ -11,6 +11,18 @@ use crate::error::Result;
 use crate::open::Store;
 use crate::text::time;
 
+/// The most living processes that are told of.
+const OTHERS_MAX: i64 = 1_000;
+
+/// A process, and the time in which it is known to have watched.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Lived {
+    /// When it started.
+    pub started_at: Timestamp,
+    /// When it was last seen alive.
+    pub seen_at: Timestamp,
+}
+
 impl Store {
     /// Takes a lease that is free, over, or the holder's own; `None` when someone else has it. Returns the fence.
     ///
@@ -102,27 +114,29 @@ impl Store {
         Ok(())
     }
 
-    /// Forgets the other processes that were last seen before `before`, and says when each was, oldest first. Each is told to one caller
-    /// only. Also says whether any other is left.
+    /// Forgets the other processes that were last seen before `before`, and returns them, the oldest first. Each is told to
+    /// one caller only. Also returns the others that are left.
     ///
     /// # Errors
     /// When the store is away.
-    pub async fn take_dead_processes(&self, id: Uuid, before: Timestamp) -> Result<(Vec<Timestamp>, bool)> {
+    pub async fn take_dead_processes(&self, id: Uuid, before: Timestamp) -> Result<(Vec<Lived>, Vec<Lived>)> {
         within(CALL_MAX, async {
             let mut tx = self.begin().await?;
-            let gone = "DELETE FROM processes WHERE id <> $1 AND seen_at < $2 RETURNING seen_at";
-            let dead: Vec<i64> = on!(
+            let gone = "DELETE FROM processes WHERE id <> $1 AND seen_at < $2 RETURNING started_at, seen_at";
+            let dead: Vec<(i64, i64)> = on!(
                 &mut tx,
                 Engine,
                 conn,
-                sqlx::query_scalar(gone).bind(id).bind(before.as_micros()).fetch_all(conn).await?
+                sqlx::query_as(gone).bind(id).bind(before.as_micros()).fetch_all(conn).await?
             );
-            let left = "SELECT COUNT(*) FROM processes WHERE id <> $1";
-            let left: i64 = on!(&mut tx, Engine, conn, sqlx::query_scalar(left).bind(id).fetch_one(conn).await?);
+            let left = "SELECT started_at, seen_at FROM processes WHERE id <> $1 ORDER BY seen_at DESC LIMIT $2";
+            let left: Vec<(i64, i64)> =
+                on!(&mut tx, Engine, conn, sqlx::query_as(left).bind(id).bind(OTHERS_MAX).fetch_all(conn).await?);
             tx.commit().await?;
-            let mut dead: Vec<Timestamp> = dead.into_iter().map(time).collect();
-            dead.sort_unstable();
-            Ok((dead, left > 0))
+            let lived = |(started_at, seen_at)| Lived { started_at: time(started_at), seen_at: time(seen_at) };
+            let mut dead: Vec<Lived> = dead.into_iter().map(lived).collect();
+            dead.sort_unstable_by_key(|one| one.seen_at);
+            Ok((dead, left.into_iter().map(lived).collect()))
         })
         .await
     }

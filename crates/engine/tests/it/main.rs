@@ -93,6 +93,10 @@ on_both! {
         s20_a_reload_drops_nothing_and_repeats_nothing
         s42_a_restart_in_the_middle
         windows_outlive_a_restart
+        a_body_whose_answer_was_lost_counts_once
+        equal_bodies_that_were_answered_count_each
+        a_short_absence_is_as_long_as_it_was
+        housekeeping_is_one_processs_work
         a_crash_before_sending_loses_nothing
         a_crash_between_acceptance_and_result_may_repeat
         a_cooldown_outlives_a_restart

@@ -200,3 +200,77 @@ async fn while_the_store_is_away_nothing_is_promised() {
     stage.hook.otherwise(Behaviour::Ok);
     stage.end().await;
 }
+
+/// A batch without a Frame-Id whose answer was lost, as when its process died after the commit, counts once when it comes
+/// again, to whomever. What was answered and comes again was meant.
+pub(crate) async fn a_body_whose_answer_was_lost_counts_once(on: On) {
+    let mut stage = Stage::with(on, vec![h12_rule()]).await;
+    let two = ["0:10"; 2].map(h12);
+    stage.until("0:10").await;
+    let app = stage.engine().app_named("shop").await.unwrap();
+    stage.post_to(&app, None, &two).await.unwrap();
+    // The answer never reached the sender.
+    stage.restart().await;
+    let app = stage.engine().app_named("shop").await.unwrap();
+    stage.until("0:20").await;
+    stage.post_to(&app, None, &two).await.unwrap();
+    stage.passes().await;
+    stage.told(&[]);
+    // An equal one a minute later is no repetition.
+    stage.until("1:25").await;
+    stage.post_to(&app, None, &two).await.unwrap();
+    stage.passes().await;
+    stage.told(&["1:25 operator: [firing] h12 on shop"]);
+    stage.end().await;
+}
+
+pub(crate) async fn equal_bodies_that_were_answered_count_each(on: On) {
+    let mut stage = Stage::with(on, vec![h12_rule()]).await;
+    stage.until("0:10").await;
+    let app = stage.engine().app_named("shop").await.unwrap();
+    for _ in 0..2 {
+        stage.post_to(&app, None, &[h12("0:10")]).await.unwrap();
+    }
+    // As soon as they are answered the store may forget them, and a process that answered none of them counts on.
+    stage.engine().forget_answered().await.unwrap();
+    stage.restart().await;
+    let app = stage.engine().app_named("shop").await.unwrap();
+    for _ in 0..2 {
+        stage.post_to(&app, None, &[h12("0:10")]).await.unwrap();
+    }
+    stage.passes().await;
+    stage.told(&["0:10 operator: [firing] h12 on shop"]);
+    stage.end().await;
+}
+
+/// However soon the next process starts, the time between is known once the old one is known to be dead.
+pub(crate) async fn a_short_absence_is_as_long_as_it_was(on: On) {
+    let mut stage = Stage::with(on, vec![h12_rule()]).await;
+    stage.until("1:00").await;
+    stage.crash();
+    stage.nobody_until("1:03");
+    stage.start().await;
+    stage.until("1:30").await;
+    let blinds = stage.engine().store().all_blinds_between(at("0:00"), at("2:00")).await.unwrap();
+    let times: Vec<_> = blinds.iter().map(|(app, blind)| (*app, blind.from, blind.until)).collect();
+    assert_eq!(times, [(None, at("1:00"), at("1:03"))]);
+    stage.end().await;
+}
+
+/// Of several processes one removes old rows.
+pub(crate) async fn housekeeping_is_one_processs_work(on: On) {
+    let mut stage = Stage::with(on, vec![h12_rule()]).await;
+    let long_ago = dynowatch_testkit::clock::moment("2024-01-01T00:00:00Z");
+    let release = frame(long_ago, "app", "api", "Release v1 created by user dev@example.com");
+    stage.post("0:01", "shop", &[release]).await;
+    let engine = stage.engine();
+    let kept = async || engine.store().releases_since(long_ago - seconds(1)).await.unwrap().len();
+    assert_eq!(kept().await, 1);
+    engine.store().acquire_lease("housekeeping", "another process", engine.now(), seconds(60)).await.unwrap().unwrap();
+    engine.housekeeping_pass().await.unwrap();
+    assert_eq!(kept().await, 1, "it is the other one's turn");
+    stage.until("1:10").await;
+    stage.engine().housekeeping_pass().await.unwrap();
+    assert_eq!(kept().await, 0);
+    stage.end().await;
+}

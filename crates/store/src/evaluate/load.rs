@@ -13,8 +13,9 @@ use sqlx::types::Json;
 use uuid::Uuid;
 
 use super::{EVENTS_LOADED_MAX, EvaluateRequest, Loaded, LoadedTrack, STATEMENT_ROWS_MAX};
-use crate::db::{Db, Tx, on};
+use crate::db::{CALL_MAX, Db, Tx, on, within};
 use crate::error::{Result, StoreError};
+use crate::open::Store;
 use crate::packed;
 use crate::rows::{padded, pieces};
 use crate::text::{clean, time};
@@ -71,6 +72,27 @@ fn frame_id(text: &str) -> String {
         .last()
         .unwrap_or(0);
     clean(text.get(..end).unwrap_or(text)).into_owned()
+}
+
+impl Store {
+    /// Forgets frames before their time: what comes under such an id is new again.
+    ///
+    /// # Errors
+    /// When the store is away.
+    pub async fn forget_frames(&self, frames: &[(AppId, String)]) -> Result<()> {
+        const FORGET: &str = "DELETE FROM frames WHERE app_id = $1 AND frame_id = $2";
+        within(CALL_MAX, async {
+            let mut tx = self.begin().await?;
+            for (app, frame) in frames {
+                let frame = frame_id(frame);
+                on!(&mut tx, Engine, conn, {
+                    sqlx::query(FORGET).bind(app.0).bind(&frame).execute(conn).await.map(|_done| ())?;
+                });
+            }
+            tx.commit().await
+        })
+        .await
+    }
 }
 
 /// Remembers the frames and says which were not known. The second of two equal ones in a request is not new.

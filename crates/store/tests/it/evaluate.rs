@@ -27,6 +27,9 @@ pub(crate) async fn a_frame_counts_once_per_app(bed: &Bed) {
     let long = "é".repeat(10_000);
     assert_eq!(ask(&[(shop, &long), (shop, "nul\0")]).await.unwrap(), [true, true]);
     assert_eq!(ask(&[(shop, &long), (shop, "nul\0")]).await.unwrap(), [false, false]);
+    let forgotten = [(shop, "a"), (shop, long.as_str()), (blog, "nobody's")];
+    bed.store.forget_frames(&forgotten.map(|(app, frame)| (app, frame.to_owned()))).await.unwrap();
+    assert_eq!(ask(&[(shop, "a"), (shop, &long), (shop, "b"), (blog, "b")]).await.unwrap(), [true, true, false, false]);
 }
 
 pub(crate) async fn a_key_comes_back_whole(bed: &Bed) {

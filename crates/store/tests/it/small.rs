@@ -8,6 +8,7 @@ use dynowatch_domain::delivery::{Next, Outcome};
 use dynowatch_domain::key::{Group, Key};
 use dynowatch_domain::rollup::Bucket;
 use dynowatch_domain::{AppId, Timestamp};
+use dynowatch_store::leases::Lived;
 use dynowatch_store::levels::LevelRow;
 use dynowatch_store::objects::{Object, ObjectKind};
 use dynowatch_store::rules::RuleOverride;
@@ -106,6 +107,7 @@ pub(crate) async fn leases_have_fences(bed: &Bed) {
 }
 
 pub(crate) async fn processes_know_when_anyone_was_alive(bed: &Bed) {
+    let lived = |from, until| Lived { started_at: t(from), seen_at: t(until) };
     let (first, second) = (id(), id());
     assert_eq!(bed.store.start_process(first, t(0)).await.unwrap(), None);
     bed.store.beat_process(first, t(10)).await.unwrap();
@@ -116,12 +118,13 @@ pub(crate) async fn processes_know_when_anyone_was_alive(bed: &Bed) {
     bed.store.end_process(second, t(30), t(24)).await.unwrap();
     let third = id();
     assert_eq!(bed.store.start_process(third, t(40)).await.unwrap(), Some(t(30)));
-    assert_eq!(bed.store.take_dead_processes(third, t(34)).await.unwrap(), (vec![t(10), t(30)], false));
-    assert_eq!(bed.store.take_dead_processes(third, t(34)).await.unwrap(), (vec![], false));
+    assert_eq!(bed.store.take_dead_processes(third, t(34)).await.unwrap(), (vec![lived(0, 10), lived(20, 30)], vec![]));
+    assert_eq!(bed.store.take_dead_processes(third, t(34)).await.unwrap(), (vec![], vec![]));
     let fourth = id();
     bed.store.start_process(fourth, t(41)).await.unwrap();
+    assert_eq!(bed.store.take_dead_processes(third, t(34)).await.unwrap(), (vec![], vec![lived(41, 41)]));
     bed.store.end_process(fourth, t(42), t(36)).await.unwrap();
-    assert_eq!(bed.store.take_dead_processes(third, t(100)).await.unwrap(), (vec![], false));
+    assert_eq!(bed.store.take_dead_processes(third, t(100)).await.unwrap(), (vec![], vec![]));
 }
 
 pub(crate) async fn blind_times(bed: &Bed) {

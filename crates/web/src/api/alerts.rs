@@ -43,6 +43,8 @@ pub(crate) struct AlertSummary {
     pub(crate) resolved_because: Option<String>,
     /// The newest count with its unit, as in `4 events`.
     pub(crate) measured: String,
+    /// When that was: with the newest event, or at the last look. An open alert's window may hold less by now.
+    pub(crate) measured_at: Time,
     /// The newest count.
     pub(crate) count: u64,
     /// For a ratio, all requests of the window.
@@ -309,6 +311,7 @@ pub(crate) fn summary(web: &Web, row: &AlertRow) -> AlertSummary {
         resolved_at: row.resolved_at.map(Time),
         resolved_because: row.resolve_reason.as_ref().map(resolved_because),
         measured: measured(&condition, &row.facts),
+        measured_at: row.facts.at.into(),
         count: row.facts.count,
         of: row.facts.of,
         lower_bound: row.facts.lower_bound,

@@ -236,7 +236,7 @@ fn table_row(view: &View, row: &AlertRow) -> Markup {
                 span.narrow.quiet { (measured) " in " (window) }
                 @if row.state == AlertState::Firing && !row.told && row.id.is_some() { " " span.tag.degraded { "nobody was told" } }
             }
-            td.wide { (measured) span.quiet { " in " (window) ", limit " (threshold) } }
+            td.wide { (measured) span.quiet { " in " (window) ", limit " (threshold) @if row.state == AlertState::Firing { ", as of " (view.ago(row.facts.at)) } } }
             td.when {
                 @match row.resolved_at {
                     Some(at) => { "over " (view.ago(at)) },
