@@ -63,10 +63,10 @@
       cursor: { sync: { key: chart.group }, focus: { prox: 16 }, drag: { x: true, y: false, setScale: false }, points: { size: 7 } },
       scales: {
         x: { time: true },
-        y: { distr: data.log ? 3 : 1, range: (u, min, max) => data.log ? [Math.max(min ?? 1, 0.1), Math.max(max ?? 1, 1)] : [0, top(data, max)] },
+        y: { distr: data.log ? 3 : 1, range: (u, min, max) => data.log ? [power(Math.floor, Math.max(min ?? 1, 0.1)), power(Math.ceil, Math.max(max ?? 1, 1))] : [0, top(data, max)] },
       },
       axes: [
-        { ...axis, space: 70, values: (u, ticks, at, space, step) => ticks.map((tick) => (step >= 86400 ? dayClock : step * 4 >= 86400 ? bothClock : hourClock).format(new Date(tick * 1000)).replace(",", "")) },
+        { ...axis, size: 28, space: 70, values: (u, ticks, at, space, step) => ticks.map((tick) => (step >= 86400 ? dayClock : step * 4 >= 86400 ? bothClock : hourClock).format(new Date(tick * 1000)).replace(",", "")) },
         { ...axis, size: 52, space: 34, values: (u, ticks) => ticks.map((tick) => tick == null ? "" : shown(tick)), label: (data.log ? "log " : "") + data.unit, labelSize: 14, labelFont: "11px system-ui, sans-serif" },
       ],
       series: [{}, ...data.series.map((series, i) => style(chart, series, i))],
@@ -79,6 +79,8 @@
       },
     };
   }
+  // Ends of a logarithmic axis are powers of ten: its labels are 1, 10, 100.
+  const power = (to, value) => 10 ** to(Math.log10(value));
   function top(data, max) {
     const limits = data.series.filter((s) => s.drawn === "limit").flatMap((s) => s.values).filter((v) => v != null);
     return Math.max(max ?? 0, ...limits, 0) * 1.06 || 1;

@@ -64,7 +64,7 @@
       const piece = one(id);
       if (!piece) continue;
       if (piece.contains(document.activeElement) && document.activeElement.matches("input, select, textarea, a, button, summary")) return true;
-      const pointed = one("tbody:hover, .rows:hover, .lines:hover, .message:hover", piece);
+      const pointed = one("tbody:hover, .rows:hover, .lines:hover, .message:hover, .apps:hover, .open-alerts:hover, .feed:hover", piece);
       if (pointed && matchMedia("(hover: hover)").matches) return true;
       const selection = getSelection();
       if (selection && !selection.isCollapsed && piece.contains(selection.anchorNode)) return true;

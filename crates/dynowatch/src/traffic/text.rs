@@ -165,6 +165,6 @@ pub(super) fn redis(rng: &mut Rng, addon: &str) -> String {
         rng.range(2_000_000, 3_000_000),
         rng.range(400_000, 9_000_000),
         milli(rng.range(600, 990)),
-        rng.below(2),
+        0,
     )
 }

@@ -25,6 +25,8 @@ pub enum HappeningKind {
     Crash,
     /// An alert fired.
     Alert,
+    /// An alert is over.
+    Resolved,
 }
 
 impl HappeningKind {
@@ -38,6 +40,7 @@ impl HappeningKind {
             Self::Restart => "restart",
             Self::Crash => "crash",
             Self::Alert => "alert",
+            Self::Resolved => "resolved",
         }
     }
 }

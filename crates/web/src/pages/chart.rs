@@ -142,13 +142,33 @@ impl Data {
         }
     }
 
-    /// For how long nothing is known, in seconds: buckets in which every series has nothing.
-    pub(crate) fn unknown_s(&self) -> i64 {
-        let is_idle = |i: usize| self.idle.get(i).copied().unwrap_or(false);
-        let blind = |i: &usize| !is_idle(*i) && self.series.iter().all(|series| value_at(series, *i).is_none());
+    /// What is not known, in words: since when there is anything, and for how long there was nothing after that.
+    /// `None` where all is known, or nothing at all: the plot says that itself.
+    pub(crate) fn gaps(&self, view: &View) -> Option<String> {
+        let begins = self.begins()?;
+        let since = self.x.get(begins).filter(|_| begins > 0);
+        let since = since.map(|at| format!("from {}", view.look.zone.short(Timestamp::from_seconds(*at))));
+        let unknown_s = self.unknown_s();
+        let unknown = (unknown_s >= 60).then(|| format!("{} without data", minutes(unknown_s)));
+        let said: Vec<String> = since.into_iter().chain(unknown).collect();
+        (!said.is_empty()).then(|| said.join(", "))
+    }
+
+    /// The first bucket of which anything is known.
+    fn begins(&self) -> Option<usize> {
+        (0..self.x.len()).find(|i| !self.is_blind(*i))
+    }
+
+    fn is_blind(&self, i: usize) -> bool {
+        let is_idle = self.idle.get(i).copied().unwrap_or(false);
+        !is_idle && self.series.iter().all(|series| value_at(series, i).is_none())
+    }
+
+    /// For how long nothing was known after the first value, in seconds: buckets in which every series has nothing.
+    fn unknown_s(&self) -> i64 {
         // Of the newest one not all has come yet.
         let over = self.x.len().saturating_sub(usize::from(self.incomplete));
-        let buckets = (0..over).filter(blind).count();
+        let buckets = (self.begins().unwrap_or(over)..over).filter(|i| self.is_blind(*i)).count();
         self.step_s.saturating_mul(i64::try_from(buckets).unwrap_or(i64::MAX))
     }
 }
@@ -184,13 +204,13 @@ pub(crate) struct Figure<'a> {
 impl Figure<'_> {
     /// The figure. `data` fills the table; the script asks for the JSON when the figure comes into sight.
     pub(crate) fn markup(&self, view: &View, data: &Data) -> Markup {
-        let unknown_s = data.unknown_s();
+        let gaps = data.gaps(view);
         html! {
             figure.chart id=(self.id) data-chart=(self.json) data-group=(self.group) aria-labelledby={ (self.id) "-title" } {
                 figcaption {
-                    p.about { (self.about) " " @if unknown_s >= 60 { span.gap { (minutes(unknown_s)) " without data" } } }
+                    p.about { (self.about) " " @if let Some(gaps) = &gaps { span.gap { (gaps) } } }
                     h3 id={ (self.id) "-title" } { (self.title) }
-                    p.visually-hidden id={ (self.id) "-summary" } { (self.summary) @if unknown_s >= 60 { " " (minutes(unknown_s)) " without data." } }
+                    p.visually-hidden id={ (self.id) "-summary" } { (self.summary) @if let Some(gaps) = &gaps { " Known: " (gaps) "." } }
                 }
                 div.plot hx-morph-skip-children role="img" tabindex="0" aria-label={ (self.about) ": " (self.title) } aria-describedby={ (self.id) "-summary" } data-plot { (super::picture::picture(view, data)) }
                 div.legend hx-morph-skip-children data-legend {}
@@ -246,6 +266,12 @@ mod tests {
     #[test]
     fn unknown_is_counted_and_is_null() {
         assert_eq!(data().unknown_s(), 120);
+        // Before the first value nobody looked: that is a beginning, no gap.
+        let mut late = data();
+        late.series[0].values = vec![None, Some(1.0), None];
+        assert_eq!((late.begins(), late.unknown_s()), (Some(1), 60));
+        late.series[0].values = vec![None; 3];
+        assert_eq!((late.begins(), late.unknown_s()), (None, 0));
         let json = serde_json::to_value(data()).unwrap();
         assert_eq!(json["series"][0]["values"], serde_json::json!([412.0, null, null]));
         assert_eq!(json["series"][0]["drawn"], "line");

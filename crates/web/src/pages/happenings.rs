@@ -25,6 +25,7 @@ pub(super) fn shape(kind: HappeningKind) -> &'static str {
         HappeningKind::Restart => "↻",
         HappeningKind::Crash => "✕",
         HappeningKind::Alert => "▮",
+        HappeningKind::Resolved => "✓",
     }
 }
 
@@ -36,7 +37,7 @@ fn weight(kind: HappeningKind) -> u8 {
         HappeningKind::Config => 3,
         HappeningKind::Crash => 2,
         HappeningKind::Scale => 1,
-        HappeningKind::Restart => 0,
+        HappeningKind::Restart | HappeningKind::Resolved => 0,
     }
 }
 
@@ -130,6 +131,7 @@ fn count(happenings: &[Happening]) -> String {
         (HappeningKind::Scale, "scaling", "scalings"),
         (HappeningKind::Restart, "restart", "restarts"),
         (HappeningKind::Crash, "crash", "crashes"),
+        (HappeningKind::Resolved, "alert resolved", "alerts resolved"),
     ];
     let said = kinds.into_iter().filter(|(kind, ..)| of(*kind) > 0).map(|(kind, one, many)| {
         let n = of(kind);

@@ -301,20 +301,20 @@ async fn closer(view: &View, row: &AppRow, now: &Now, asked: &Asked) -> Result<M
 
 fn feed_part(view: &View, now: &Now) -> Markup {
     let name = |id: AppId| now.rows.iter().find(|row| row.app.id == id).map(|row| row.app.name.clone());
-    let alert = |row: &AlertRow| {
-        let severity = row.severity?;
-        let happening = Happening {
-            at: row.since,
-            kind: HappeningKind::Alert,
-            source: String::new(),
-            actor: None,
-            what: format!("{} fired ({})", row.key.rule, severity.as_str()),
-            version: None,
-            alert: row.id,
-        };
-        Some((row.app_name.clone(), happening))
+    let of_alert = |row: &AlertRow, at, kind, what| {
+        let happening = Happening { at, kind, source: String::new(), actor: None, what, version: None, alert: row.id };
+        (row.app_name.clone(), happening)
     };
-    let mut items: Vec<(String, Happening)> = now.recent.iter().filter_map(alert).collect();
+    let fired = |row: &AlertRow| {
+        let what = format!("{} fired ({})", row.key.rule, row.severity?.as_str());
+        Some(of_alert(row, row.since, HappeningKind::Alert, what))
+    };
+    let resolved = |row: &AlertRow| {
+        let what = format!("{} resolved", row.key.rule);
+        Some(of_alert(row, row.resolved_at?, HappeningKind::Resolved, what))
+    };
+    let mut items: Vec<(String, Happening)> = now.recent.iter().filter_map(fired).collect();
+    items.extend(now.recent.iter().filter_map(resolved));
     items.extend(now.numbers.events.iter().filter_map(|(app, happening)| Some((name(*app)?, happening.clone()))));
     items.sort_by_key(|(_, happening)| std::cmp::Reverse(happening.at));
     items.truncate(FEED_MAX);

@@ -105,7 +105,8 @@ impl Range {
                         a href=(href("")) data-key="t n" { "Now" }
                     }
                 }
-                p.quiet { (view.look.zone.short(self.from)) " to " @if self.preset.is_some() { "now" } @else { (view.look.zone.short(self.to)) } }
+                // A preset says it itself.
+                p.quiet.visually-hidden[self.preset.is_some()] { (view.look.zone.short(self.from)) " to " @if self.preset.is_some() { "now" } @else { (view.look.zone.short(self.to)) } }
             }
         }
     }

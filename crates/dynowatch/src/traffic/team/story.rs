@@ -15,7 +15,7 @@ pub(super) fn round(rng: &mut Rng, member: &Member, round: i64, start_us: i64) -
     let mut scene = Scene { rng, member, start_us, lines: Vec::new() };
     match member.role.fate {
         Fate::BadRelease if member.is_quiet => scene.quiet_release(round),
-        Fate::Storm | Fate::Leak if member.is_quiet => scene.formation(round),
+        _ if member.is_quiet => scene.formation(round),
         Fate::Storm => scene.storm(),
         Fate::Leak => scene.leak(round),
         Fate::BadRelease => scene.bad_release(round),
@@ -157,6 +157,9 @@ impl Scene<'_> {
         let at_us = self.at(1_000);
         let scaled = format!("Scaled to web@{webs}:Standard-1X worker@{others}:Standard-1X by user {ACTOR}");
         self.lines.push(Line::api(at_us, scaled));
+        for dyno in role.dynos {
+            self.lines.push(Line::dyno(at_us + 6_000_000, dyno, "State changed from starting to up"));
+        }
     }
 
     /// A deploy that goes well.

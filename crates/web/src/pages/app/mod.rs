@@ -36,8 +36,10 @@ use super::view::View;
 use crate::events::Topic;
 use crate::show::coarse;
 
-/// The range of an app's page when none is asked for.
+/// The range of an app's page when none is asked for, and of an app that is not known for long.
 const RANGE: &str = "24h";
+const RANGE_NEW: &str = "2h";
+const NEW_MAX: Duration = Duration::from_secs(4 * 3_600);
 /// Open alerts that an app's page names.
 const ALERTS_MAX: u32 = 20;
 /// After this long without a line it is not known how an app is.
@@ -60,9 +62,10 @@ pub(crate) struct Asked {
 }
 
 impl Asked {
-    fn range(&self, now: Timestamp) -> Range {
+    fn range(&self, app: &App, now: Timestamp) -> Range {
         let asked = range::Asked { range: self.range.clone(), from: self.from, to: self.to };
-        Range::of(&asked, RANGE, now)
+        let is_new = now.since(app.known_since) < NEW_MAX;
+        Range::of(&asked, if is_new { RANGE_NEW } else { RANGE }, now)
     }
 }
 
@@ -122,7 +125,7 @@ pub(crate) async fn values(
     let app = app_of(&view, &name)?;
     let missing = || PageError::not_found("There is no such chart (any more).");
     let (id, ending) = file.rsplit_once('.').ok_or_else(missing)?;
-    let span = Span::of(&asked.range(view.now), view.now);
+    let span = Span::of(&asked.range(&app, view.now), view.now);
     let key = Key { app: app.id, span, scope: Scope { dyno: asked.dyno, process: asked.process } };
     let board = board(&view.web, key, view.now).await?;
     let chart = board.chart(id).ok_or_else(missing)?;
@@ -147,7 +150,7 @@ pub(crate) async fn show(
 ) -> Result<Html<String>, PageError> {
     let (Path(name), asked) = (path.map_err(unreadable)?, asked(query)?);
     let app = app_of(&view, &name)?;
-    let range = asked.range(view.now);
+    let range = asked.range(&app, view.now);
     let scope = Scope { dyno: String::new(), process: asked.process.clone() };
     let key = Key { app: app.id, span: Span::of(&range, view.now), scope: scope.clone() };
     let board = board(&view.web, key, view.now).await?;
@@ -183,7 +186,7 @@ pub(crate) async fn dyno(
 ) -> Result<Html<String>, PageError> {
     let (Path((name, dyno)), asked) = (path.map_err(unreadable)?, asked(query)?);
     let app = app_of(&view, &name)?;
-    let range = asked.range(view.now);
+    let range = asked.range(&app, view.now);
     let scope = Scope { dyno: dyno.clone(), process: String::new() };
     let key = Key { app: app.id, span: Span::of(&range, view.now), scope: scope.clone() };
     let board = board(&view.web, key, view.now).await?;
