@@ -340,6 +340,30 @@ impl Rotation {
         Self { next_at: Some(now + pause), ..self }
     }
 
+    /// How it stands, as the beginning of a sentence; `when` prints a moment.
+    #[must_use]
+    pub fn in_words(&self, when: impl Fn(Timestamp) -> String) -> String {
+        let state = match self.state {
+            State::Creating => "the new drain is being added".to_owned(),
+            State::Proving => "the new drain is there; its first delivery is waited for".to_owned(),
+            State::Cutting => match self.cutover_at {
+                Some(at) => format!("the new drain takes over at {}; the old one is removed a minute later", when(at)),
+                None => "the new drain takes over".to_owned(),
+            },
+            State::Removing => "the new drain has taken over; the old one is being removed".to_owned(),
+            State::Reverting => "it was ended; the new drain is being removed".to_owned(),
+            State::Done => format!("the drain was replaced at {}", when(self.changed_at)),
+            State::Abandoned => "the last replacement was abandoned; the old drain stayed".to_owned(),
+            State::Failed => "the last replacement failed; the old drain stayed".to_owned(),
+            State::Left => {
+                "the last replacement was left where it stood; one drain too many is there and does not count"
+                    .to_owned()
+            }
+        };
+        let problem = self.problem.as_ref().map(|problem| format!(" ({problem})")).unwrap_or_default();
+        format!("{state}{problem}")
+    }
+
     /// What counts of the old drain.
     #[must_use]
     pub fn old_share(&self) -> Share {

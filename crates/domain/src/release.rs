@@ -10,6 +10,9 @@ use crate::Timestamp;
 /// How long before the first evidence a release may lie and still be named.
 pub const LOOK_BACK: Duration = Duration::from_secs(1_800);
 
+/// Names of config vars that are read of one release.
+const CONFIG_VARS_MAX: usize = 50;
+
 /// What a release changed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
@@ -86,6 +89,16 @@ impl Release {
         }
     }
 
+    /// The names of the config vars that it set or removed, as its cause says them; values are never said.
+    #[must_use]
+    pub fn config_vars(&self) -> Vec<&str> {
+        let what = self.what.as_deref().unwrap_or_default();
+        let names = what.strip_suffix(" config vars").or(what.strip_suffix(" config var"));
+        let names = names.and_then(|names| names.strip_prefix("Set ").or(names.strip_prefix("Remove ")));
+        let is_name = |name: &&str| !name.is_empty() && name.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'_');
+        names.map(|names| names.split(", ").filter(is_name).take(CONFIG_VARS_MAX).collect()).unwrap_or_default()
+    }
+
     /// For people: `v124 (code, Deploy 0a1b2c3d, by dev@example.com)`.
     #[must_use]
     pub fn show(&self) -> String {
@@ -142,6 +155,22 @@ mod tests {
         );
         for first in [999, 1_000 + 1_801] {
             assert_eq!(sentence(Some(&both), Timestamp::from_seconds(first)), "no release in the last 30 min");
+        }
+    }
+
+    #[test]
+    fn config_vars_by_name_only() {
+        for (what, want) in [
+            (Some("Set LOG_LEVEL config vars"), &["LOG_LEVEL"][..]),
+            (Some("Set A, B_2 config vars"), &["A", "B_2"]),
+            (Some("Remove A config var"), &["A"]),
+            (Some("Set A=secret, B config vars"), &["B"]),
+            (Some("Deploy 0a1b2c3d"), &[]),
+            (Some("Set  config vars"), &[]),
+            (None, &[]),
+        ] {
+            let release = Release { what: what.map(str::to_owned), ..release() };
+            assert_eq!(release.config_vars(), want, "{what:?}");
         }
     }
 }

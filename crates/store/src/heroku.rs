@@ -157,6 +157,55 @@ pub struct SyncState {
     pub problem: Option<String>,
 }
 
+/// What of an app's row is written. Each part has its own calls to Heroku; what another call told meanwhile stays.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Part {
+    /// All of it: an app that was not known, or one that is looked at as a whole.
+    All,
+    /// What the list of apps tells: name, facts, whether it is there.
+    App,
+    /// Process types, dynos, and when releases were read.
+    Dynos,
+    /// Add-ons.
+    AddOns,
+    /// Drains and features.
+    Drains,
+    /// When it is asked for next, and what went wrong last.
+    Schedule,
+}
+
+impl Part {
+    fn columns(self) -> &'static [&'static str] {
+        match self {
+            Self::All => &[
+                "heroku_id",
+                "heroku_name",
+                "facts",
+                "formation",
+                "dynos",
+                "addons",
+                "drains",
+                "seen_at",
+                "gone_at",
+                "dynos_at",
+                "drains_at",
+                "releases_at",
+                "next_dynos_at",
+                "next_drains_at",
+                "problem",
+            ],
+            Self::App => &["heroku_id", "heroku_name", "facts", "seen_at", "gone_at"],
+            Self::Dynos => &["formation", "dynos", "dynos_at", "releases_at", "next_dynos_at", "problem"],
+            Self::AddOns => &["addons"],
+            Self::Drains => &["facts", "drains", "drains_at", "next_drains_at", "problem"],
+            Self::Schedule => &["next_dynos_at", "next_drains_at", "problem"],
+        }
+    }
+}
+
+/// Process types of an app as they were read at a moment.
+pub type FormationOf = (AppId, Timestamp, Vec<Process>);
+
 /// Which apps are wanted.
 #[derive(Debug, Clone, Copy)]
 pub enum Wanted<'a> {
@@ -249,19 +298,31 @@ impl Store {
             .fetch_all(pool))
     }
 
-    /// Writes an app of the account as it now is. An app of ours that stood for another of Heroku's gives way.
+    /// Process types of the apps that were read after a moment.
+    ///
+    /// # Errors
+    /// When the store is away.
+    pub async fn heroku_formations(&self, after: Timestamp) -> Result<Vec<FormationOf>> {
+        let sql = "SELECT app_id, dynos_at, formation FROM heroku_apps WHERE dynos_at > $1 AND gone_at IS NULL";
+        let rows: Vec<(Uuid, i64, Json<Vec<Process>>)> =
+            read!(&self.state, |pool| sqlx::query_as(sql).bind(after.as_micros()).fetch_all(pool))?;
+        Ok(rows.into_iter().map(|(app, at, formation)| (AppId(app), time(at), formation.0)).collect())
+    }
+
+    /// Writes an app of the account, or a part of it, as it now is. An app of ours that stood for another of Heroku's
+    /// gives way.
     ///
     /// # Errors
     /// When the store is away or full.
-    pub async fn save_heroku_app(&self, app: &HerokuApp) -> Result<()> {
-        let sql = "INSERT INTO heroku_apps (app_id, heroku_id, heroku_name, facts, formation, dynos, addons, drains, seen_at, \
-                   gone_at, dynos_at, drains_at, releases_at, next_dynos_at, next_drains_at, problem) \
-                   VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16) \
-                   ON CONFLICT (app_id) DO UPDATE SET heroku_id = excluded.heroku_id, heroku_name = excluded.heroku_name, \
-                   facts = excluded.facts, formation = excluded.formation, dynos = excluded.dynos, addons = excluded.addons, \
-                   drains = excluded.drains, seen_at = excluded.seen_at, gone_at = excluded.gone_at, \
-                   dynos_at = excluded.dynos_at, drains_at = excluded.drains_at, releases_at = excluded.releases_at, \
-                   next_dynos_at = excluded.next_dynos_at, next_drains_at = excluded.next_drains_at, problem = excluded.problem";
+    pub async fn save_heroku_app(&self, app: &HerokuApp, part: Part) -> Result<()> {
+        let set: Vec<String> = part.columns().iter().map(|column| format!("{column} = excluded.{column}")).collect();
+        let sql = format!(
+            "INSERT INTO heroku_apps (app_id, heroku_id, heroku_name, facts, formation, dynos, addons, drains, seen_at, \
+             gone_at, dynos_at, drains_at, releases_at, next_dynos_at, next_drains_at, problem) \
+             VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16) \
+             ON CONFLICT (app_id) DO UPDATE SET {}",
+            set.join(", ")
+        );
         let (facts, formation, dynos) = (json(&app.facts)?, json(&app.formation)?, json(&app.dynos)?);
         let (addons, drains) = (json(&app.addons)?, json(&app.drains)?);
         let name = clean(&app.name);
@@ -272,7 +333,7 @@ impl Store {
             on!(&mut tx, Engine, conn, {
                 let other = "DELETE FROM heroku_apps WHERE heroku_id = $1 AND app_id <> $2";
                 sqlx::query(other).bind(app.heroku_id).bind(app.app.0).execute(&mut *conn).await?;
-                sqlx::query(sql)
+                sqlx::query(AssertSqlSafe(sql.as_str()))
                     .bind(app.app.0)
                     .bind(app.heroku_id)
                     .bind(name.as_ref())

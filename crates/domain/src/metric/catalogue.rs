@@ -47,7 +47,7 @@ pub const CATALOGUE: &[MetricInfo] = &[
     spread("router.queue_ms", "ms", "Time a request waited before the app took it, where the app prints it (`measure#queue=12ms`): the router has not said so since 2013."),
     MetricInfo { name: "router.bytes", unit: "bytes", kind: Kind::Counter, every_s: 0, help: "Bytes sent to clients." },
     counter("platform.errors", "Heroku's errors, by code (`H12`, `R14`, `L10`). Ask for a letter as `H*`."),
-    gauge("dyno.count", "", 0, "Dynos per process type, as the formation was last scaled."),
+    gauge("dyno.count", "", 0, "Dynos per process type, as last scaled, or as Heroku tells them."),
     counter("dyno.states", "Changes of a dyno's state, by the new state (`starting`, `up`, `crashed`, `down`, `idle`, `complete`)."),
     counter("dyno.starts", "Dynos that began to start."),
     counter("dyno.restarts", "Restarts, by reason: `restart` (a release, a config change, a person) and `cycle` (the daily one)."),

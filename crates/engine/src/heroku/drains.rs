@@ -6,10 +6,10 @@ use dynowatch_domain::NewId;
 use dynowatch_domain::account::audit::Actor;
 use dynowatch_domain::drain_rotation::{DrainRef, Event, Rotation};
 use dynowatch_heroku::LOG_RUNTIME_METRICS;
-use dynowatch_store::heroku::{Drain, HerokuApp};
+use dynowatch_store::heroku::{Drain, HerokuApp, Part, SyncState};
 use uuid::Uuid;
 
-use super::{HerokuAccount, HerokuProblem};
+use super::{HerokuAccount, HerokuProblem, PAUSE, in_time, merge};
 use crate::Engine;
 use crate::random::{RandomIds, bytes};
 
@@ -48,7 +48,7 @@ impl Engine {
     /// Without a key, for an app that is not there or runs on Fir, and when Heroku or the store does not answer.
     pub async fn drains(&self, name: &str) -> Result<AppDrains, HerokuProblem> {
         let account = self.heroku()?;
-        self.fresh(&account, name).await
+        in_time(self.fresh(&account, name)).await
     }
 
     async fn fresh(&self, account: &Arc<HerokuAccount>, name: &str) -> Result<AppDrains, HerokuProblem> {
@@ -61,11 +61,35 @@ impl Engine {
         Ok(AppDrains { app, rotation })
     }
 
+    /// The drains after a change that Heroku has made: as it tells them now, or, if it does not, as they must be. What was
+    /// done is no failure because a second look failed.
+    async fn look_after(
+        &self,
+        account: &Arc<HerokuAccount>,
+        name: &str,
+        app: HerokuApp,
+    ) -> Result<AppDrains, HerokuProblem> {
+        let app = HerokuApp { next_drains_at: self.now(), ..app };
+        self.store().save_heroku_app(&app, Part::Drains).await?;
+        match self.fresh(account, name).await {
+            Err(HerokuProblem::Heroku(error)) => {
+                tracing::warn!(%error, app = name, "the drains could not be read after a change");
+                let rotation = self.store().newest_rotation(app.app).await?;
+                Ok(AppDrains { app, rotation })
+            }
+            drains => drains,
+        }
+    }
+
     /// Adds a drain of an app to this instance.
     ///
     /// # Errors
     /// As [`Engine::drains`]; also when there is one already, or no URL can be made.
     pub async fn add_drain(&self, name: &str, by: &Actor) -> Result<AppDrains, HerokuProblem> {
+        in_time(self.add_now(name, by)).await
+    }
+
+    async fn add_now(&self, name: &str, by: &Actor) -> Result<AppDrains, HerokuProblem> {
         let account = self.heroku()?;
         let before = self.fresh(&account, name).await?;
         if let Some(drain) = before.ours().next() {
@@ -82,7 +106,9 @@ impl Engine {
         self.store().learn_token(&drain.token, before.app.app, Some(&ours), self.now()).await?;
         self.load_apps().await?;
         tracing::info!(app = name, by = by.name, "a log drain was added");
-        self.fresh(&account, name).await
+        let mut app = before.app;
+        app.drains.insert(0, merge::drain(&drain, true, None));
+        self.look_after(&account, name, app).await
     }
 
     /// Removes a drain of an app to this instance: the one with this id, or the only one.
@@ -91,6 +117,10 @@ impl Engine {
     /// As [`Engine::drains`]; also when there is none, when it must be said which, when it is being replaced, and for
     /// drains to elsewhere.
     pub async fn remove_drain(&self, name: &str, drain: Option<Uuid>, by: &Actor) -> Result<AppDrains, HerokuProblem> {
+        in_time(self.remove_now(name, drain, by)).await
+    }
+
+    async fn remove_now(&self, name: &str, drain: Option<Uuid>, by: &Actor) -> Result<AppDrains, HerokuProblem> {
         let account = self.heroku()?;
         let before = self.fresh(&account, name).await?;
         let drain = chosen(&before, name, drain)?.clone();
@@ -106,7 +136,10 @@ impl Engine {
             Err(error) if error.is_not_found() => {}
             Err(error) => return Err(error.into()),
         }
-        self.fresh(&account, name).await
+        let mut app = before.app;
+        let now = self.now();
+        app.drains.iter_mut().filter(|known| known.id == drain.id).for_each(|known| known.gone_at = Some(now));
+        self.look_after(&account, name, app).await
     }
 
     /// Begins to replace the drain of an app to this instance by a new one: the one with this id, or the only one. The new
@@ -115,6 +148,10 @@ impl Engine {
     /// # Errors
     /// As [`Engine::remove_drain`]; also when no URL can be made.
     pub async fn rotate_drain(&self, name: &str, drain: Option<Uuid>, by: &Actor) -> Result<AppDrains, HerokuProblem> {
+        in_time(self.rotate_now(name, drain, by)).await
+    }
+
+    async fn rotate_now(&self, name: &str, drain: Option<Uuid>, by: &Actor) -> Result<AppDrains, HerokuProblem> {
         let account = self.heroku()?;
         let before = self.fresh(&account, name).await?;
         let old = chosen(&before, name, drain)?;
@@ -134,7 +171,7 @@ impl Engine {
         tracing::info!(app = name, by = by.name, "a log drain is being replaced");
         self.load_sharing().await?;
         self.advance(&account, rotation).await?;
-        self.fresh(&account, name).await
+        self.look_after(&account, name, before.app).await
     }
 
     /// Ends a rotation: the old drain stays. Where that is too late, and a drain cannot be removed, nothing more is tried.
@@ -142,7 +179,7 @@ impl Engine {
     /// # Errors
     /// When none is open, or the new drain has taken over and the old one is about to be removed.
     pub async fn abandon_rotation(&self, name: &str, by: &Actor) -> Result<AppDrains, HerokuProblem> {
-        self.tell_rotation(name, Event::Abandon, by).await
+        in_time(self.tell_rotation(name, Event::Abandon, by)).await
     }
 
     /// Lets the new drain take over without waiting for its first delivery, for an app that is silent.
@@ -150,7 +187,7 @@ impl Engine {
     /// # Errors
     /// When no rotation is open that waits for it.
     pub async fn proceed_rotation(&self, name: &str, by: &Actor) -> Result<AppDrains, HerokuProblem> {
-        self.tell_rotation(name, Event::Proceed, by).await
+        in_time(self.tell_rotation(name, Event::Proceed, by)).await
     }
 
     async fn tell_rotation(&self, name: &str, event: Event, by: &Actor) -> Result<AppDrains, HerokuProblem> {
@@ -167,7 +204,20 @@ impl Engine {
         }
         self.load_sharing().await?;
         self.advance(&account, next).await?;
-        self.fresh(&account, name).await
+        self.look_after(&account, name, app).await
+    }
+
+    /// Asks for the lists of apps and add-ons now; what concerns single apps is due at once, and the loop reads it.
+    ///
+    /// # Errors
+    /// Without a key, and when Heroku or the store does not answer.
+    pub async fn heroku_lists_now(&self, by: &Actor) -> Result<(), HerokuProblem> {
+        let account = self.heroku()?;
+        self.store().audit(&by.did("heroku.sync", ""), self.now()).await?;
+        in_time(self.sync_lists(&account)).await?;
+        // Whoever asks has seen to what was wrong.
+        let unpaused = SyncState { next_at: self.now(), done_at: None, problem: None };
+        Ok(self.store().save_heroku_sync(PAUSE, &unpaused).await?)
     }
 
     /// Switches `log-runtime-metrics` of an app. It takes effect at the next restart of each dyno.
@@ -175,6 +225,10 @@ impl Engine {
     /// # Errors
     /// As [`Engine::drains`].
     pub async fn set_runtime_metrics(&self, name: &str, on: bool, by: &Actor) -> Result<HerokuApp, HerokuProblem> {
+        in_time(self.switch_now(name, on, by)).await
+    }
+
+    async fn switch_now(&self, name: &str, on: bool, by: &Actor) -> Result<HerokuApp, HerokuProblem> {
         let account = self.heroku()?;
         let mut app = self.heroku_app(&account, name).await?;
         if app.facts.fir {
@@ -186,7 +240,7 @@ impl Engine {
         let feature = account.client.set_feature(&id, LOG_RUNTIME_METRICS, on).await?;
         tracing::info!(app = name, by = by.name, on, "log-runtime-metrics was switched");
         app.facts.runtime_metrics = Some(feature.enabled);
-        self.store().save_heroku_app(&app).await?;
+        self.store().save_heroku_app(&app, Part::Drains).await?;
         Ok(app)
     }
 }

@@ -3,11 +3,14 @@
 use std::time::Duration;
 
 use dynowatch_domain::Timestamp;
+use dynowatch_domain::app_event::DynoState;
 use dynowatch_domain::release::{FromApi, Release, ReleaseKind};
 use dynowatch_heroku as api;
 use dynowatch_store::heroku::{AddOn, Drain, Dyno, Facts, Process};
 use dynowatch_store::releases::ApiRelease;
 use uuid::Uuid;
+
+use crate::metrics::is_one_off;
 
 /// For how long what is gone is still shown.
 const GONE_KEPT: Duration = Duration::from_secs(86_400);
@@ -108,6 +111,30 @@ pub(super) fn dynos(dynos: Vec<api::Dyno>) -> Vec<Dyno> {
     dynos.into_iter().map(one).collect()
 }
 
+/// What is new about dynos, for the table of their states: one that Heroku does not have any more is down. One-off dynos
+/// come once and are left out, as in the log's telling.
+pub(super) fn states(before: &[Dyno], after: &[Dyno]) -> Vec<DynoState> {
+    let is_news = |dyno: &&Dyno| {
+        let known = before.iter().find(|old| old.name == dyno.name);
+        let is_same = |old: &Dyno| {
+            (&old.state, old.changed_at, old.gone_at.is_some())
+                == (&dyno.state, dyno.changed_at, dyno.gone_at.is_some())
+        };
+        !is_one_off(&dyno.process_type) && !known.is_some_and(is_same)
+    };
+    let state = |dyno: &Dyno| {
+        let name = dynowatch_domain::metric::name_of(dyno.name.as_bytes());
+        match dyno.gone_at {
+            Some(at) => Some(DynoState { dyno: name, state: "down".to_owned(), at }),
+            None => {
+                let state = dynowatch_domain::metric::name_of(dyno.state.as_bytes());
+                dyno.changed_at.filter(|_| !state.is_empty()).map(|at| DynoState { dyno: name, state, at })
+            }
+        }
+    };
+    after.iter().filter(is_news).filter_map(state).collect()
+}
+
 pub(super) fn addon(addon: &api::AddOn) -> AddOn {
     AddOn {
         id: addon.id,
@@ -199,6 +226,23 @@ mod tests {
         let many: Vec<Dyno> = (0..500).map(|i| dyno(&format!("run.{i}"), Some(t(i)))).collect();
         let kept = merge(many, Vec::new(), t(600));
         assert_eq!((kept.len(), kept[0].name.as_str()), (GONE_MAX, "run.499"));
+    }
+
+    #[test]
+    fn states_that_are_news() {
+        let up = |name: &str, at: i64| Dyno {
+            process_type: name.split('.').next().unwrap().to_owned(),
+            changed_at: Some(t(at)),
+            ..dyno(name, None)
+        };
+        let before = [up("web.1", 5), up("web.2", 5), up("web.3", 5)];
+        let crashed = Dyno { state: "crashed".to_owned(), ..up("web.2", 9) };
+        let gone = Dyno { gone_at: Some(t(20)), ..up("web.3", 5) };
+        let after = [up("web.1", 5), crashed, gone.clone(), up("worker.1", 7), up("run.77", 7), dyno("web.9", None)];
+        let told: Vec<_> = states(&before, &after).into_iter().map(|one| (one.dyno, one.state, one.at)).collect();
+        let want = [("web.2", "crashed", t(9)), ("web.3", "down", t(20)), ("worker.1", "up", t(7))];
+        assert_eq!(told, want.map(|(dyno, state, at)| (dyno.to_owned(), state.to_owned(), at)));
+        assert_eq!(states(std::slice::from_ref(&gone), std::slice::from_ref(&gone)), []);
     }
 
     #[test]

@@ -32,6 +32,8 @@ const LEASE: &str = "heroku";
 const LEASE_TTL: Duration = Duration::from_secs(60);
 /// A request takes at most 45 s with all its tries: so it ends while the lease holds.
 const LEASE_RENEW: Duration = Duration::from_secs(10);
+/// How long somebody waits for what they asked for: Heroku's router gives up on us after 30 s.
+const ASKED_MAX: Duration = Duration::from_secs(25);
 /// The row that says until when nothing is asked.
 const PAUSE: &str = "pause";
 
@@ -124,6 +126,12 @@ impl Engine {
         self.shared.heroku.account.store(account.map(Arc::new));
     }
 
+    /// Whether there is a key.
+    #[must_use]
+    pub fn is_heroku_connected(&self) -> bool {
+        self.shared.heroku.account.load().is_some()
+    }
+
     /// The account.
     ///
     /// # Errors
@@ -202,6 +210,14 @@ impl Engine {
         tracing::warn!(%error, %until, "Heroku is not asked for a while");
         let state = SyncState { next_at: until, done_at: None, problem: Some(error.to_string()) };
         self.store().save_heroku_sync(PAUSE, &state).await
+    }
+}
+
+/// Ends what somebody waits for in time. What Heroku did nevertheless shows with the next look.
+async fn in_time<T>(asked: impl Future<Output = Result<T, HerokuProblem>>) -> Result<T, HerokuProblem> {
+    match tokio::time::timeout(ASKED_MAX, Box::pin(asked)).await {
+        Ok(done) => done,
+        Err(_) => Err(Error::TimedOut { after: ASKED_MAX }.into()),
     }
 }
 

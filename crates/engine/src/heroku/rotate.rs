@@ -4,7 +4,7 @@
 use dynowatch_domain::drain_rotation::{Call, DrainRef, Event, Rotation};
 use dynowatch_heroku::{Error, ErrorId, LogDrain};
 use dynowatch_store::StoreError;
-use dynowatch_store::heroku::{HerokuApp, Wanted};
+use dynowatch_store::heroku::{HerokuApp, Part, Wanted};
 use secrecy::SecretString;
 
 use super::{HerokuAccount, HerokuProblem};
@@ -45,7 +45,7 @@ impl Engine {
         self.move_on(rotation, event).await?;
         if gone {
             // The list of drains changed.
-            self.store().save_heroku_app(&HerokuApp { next_drains_at: self.now(), ..app }).await?;
+            self.store().save_heroku_app(&HerokuApp { next_drains_at: self.now(), ..app }, Part::Schedule).await?;
         }
         Ok(())
     }

@@ -20,7 +20,7 @@ use dynowatch_domain::{AppId, NewId};
 use dynowatch_heroku::{self as api, LOG_RUNTIME_METRICS};
 use dynowatch_store::StoreError;
 use dynowatch_store::apps::AppOrigin;
-use dynowatch_store::heroku::{Facts, HerokuApp, SyncState, Wanted};
+use dynowatch_store::heroku::{Facts, HerokuApp, Part, SyncState, Wanted};
 use uuid::Uuid;
 
 use super::{HerokuAccount, HerokuProblem, concerns_all, merge};
@@ -94,6 +94,17 @@ impl Engine {
         Ok(report)
     }
 
+    /// The lists of apps and add-ons, whenever they are due.
+    pub(super) async fn sync_lists(&self, account: &HerokuAccount) -> Result<(), HerokuProblem> {
+        let mut report = SyncReport::default();
+        self.sync_apps(account, &mut report).await?;
+        report
+            .problems
+            .iter()
+            .for_each(|problem| tracing::warn!(problem, "an app of the Heroku account is not in step"));
+        self.sync_addons(account).await
+    }
+
     /// What is due, as far as the budget goes.
     pub(super) async fn sync_due(&self, account: &HerokuAccount) -> Result<(), HerokuProblem> {
         if self.list_due(APPS).await? && self.may_ask(account, 1) {
@@ -150,7 +161,7 @@ impl Engine {
                 let problem = Some(error.to_string());
                 let app =
                     HerokuApp { problem, next_dynos_at: later, next_drains_at: app.next_drains_at.max(later), ..app };
-                Ok(self.store().save_heroku_app(&app).await?)
+                Ok(self.store().save_heroku_app(&app, Part::Schedule).await?)
             }
             Err(problem) => Err(problem),
         }
@@ -198,7 +209,7 @@ impl Engine {
             Err(error) if matches!(error.id(), Some(api::ErrorId::NotFound | api::ErrorId::Forbidden)) => {
                 tracing::info!(app = row.name, "an app is gone from the Heroku account");
                 report.gone.push(row.name.clone());
-                Ok(self.store().save_heroku_app(&HerokuApp { gone_at: Some(self.now()), ..row }).await?)
+                Ok(self.store().save_heroku_app(&HerokuApp { gone_at: Some(self.now()), ..row }, Part::App).await?)
             }
             Err(error) if concerns_all(&error) => Err(error.into()),
             _ => Ok(()),
@@ -222,7 +233,7 @@ impl Engine {
             next.name = self.renamed(app, &row).await?;
             report.renamed.push((row.name, next.name.clone()));
         }
-        Ok(self.store().save_heroku_app(&next).await?)
+        Ok(self.store().save_heroku_app(&next, Part::App).await?)
     }
 
     /// Our app takes Heroku's new name, unless the team gave it one of its own or the file names it.
@@ -295,7 +306,7 @@ impl Engine {
             next_drains_at: now,
             problem: None,
         };
-        self.store().save_heroku_app(&row).await?;
+        self.store().save_heroku_app(&row, Part::All).await?;
         // The add-ons of all apps come in one list.
         let soon = SyncState { next_at: now, done_at: None, problem: None };
         self.store().save_heroku_sync(ADDONS, &soon).await?;
@@ -344,7 +355,7 @@ impl Engine {
         for app in self.store().heroku_apps(Wanted::All).await?.into_iter().filter(|app| app.gone_at.is_none()) {
             let addons = merge::merge(app.addons.clone(), by_app.remove(&app.heroku_id).unwrap_or_default(), now);
             if addons != app.addons {
-                self.store().save_heroku_app(&HerokuApp { addons, ..app }).await?;
+                self.store().save_heroku_app(&HerokuApp { addons, ..app }, Part::AddOns).await?;
             }
         }
         Ok(self.list_done(ADDONS, ADDONS_EVERY).await?)
@@ -353,12 +364,15 @@ impl Engine {
     /// Process types and dynos of an app, and its releases if there is a new one.
     async fn sync_dynos(&self, account: &HerokuAccount, app: HerokuApp) -> Result<HerokuApp, HerokuProblem> {
         let id = app.heroku_id.to_string();
-        let formation = merge::processes(account.client.formation(&id).await?);
-        let dynos = merge::dynos(account.client.dynos(&id).await?);
+        // The moment before the question: what a log line tells of later is newer than the answer.
         let now = self.now();
+        let formation = merge::processes(account.client.formation(&id).await?);
+        let dynos = merge::merge(app.dynos.clone(), merge::dynos(account.client.dynos(&id).await?), now);
+        let states: Vec<_> = merge::states(&app.dynos, &dynos).into_iter().map(|state| (app.app, state)).collect();
+        self.store().add_app_events(&[], &states).await?;
         let mut app = HerokuApp {
             formation: merge::merge(app.formation, formation, now),
-            dynos: merge::merge(app.dynos, dynos, now),
+            dynos,
             dynos_at: Some(now),
             next_dynos_at: now + DYNOS_EVERY,
             problem: None,
@@ -368,7 +382,7 @@ impl Engine {
             self.sync_releases(account, &app).await?;
             app.releases_at = Some(now);
         }
-        self.store().save_heroku_app(&app).await?;
+        self.store().save_heroku_app(&app, Part::Dynos).await?;
         Ok(app)
     }
 
@@ -433,7 +447,7 @@ impl Engine {
                 Err(error) => return Err(error.into()),
             };
         }
-        self.store().save_heroku_app(&app).await?;
+        self.store().save_heroku_app(&app, Part::Drains).await?;
         self.load_apps().await?;
         Ok(app)
     }

@@ -13,6 +13,7 @@ use dynowatch_domain::metric::{Gauge, Kind, SLOT, SeriesKey, Value};
 use dynowatch_domain::{AppId, Timestamp};
 use dynowatch_logplex::formation;
 use dynowatch_store::StoreError;
+use dynowatch_store::heroku::Process;
 use dynowatch_store::metrics::{Chunk, PathsOfHour};
 
 use super::recorder::{Paths, Taken};
@@ -25,6 +26,8 @@ const WAITING_MAX: usize = 1_000_000;
 const PATHS_EVERY: Duration = Duration::from_secs(60);
 /// How often a series' row notes that it is alive.
 const NOTE_EVERY: Duration = Duration::from_secs(6 * 3_600);
+/// Process types of an app that are counted.
+const PROCESS_TYPES_MAX: usize = 100;
 /// Events that may wait for a store that is away.
 const EVENTS_WAITING_MAX: usize = 20_000;
 
@@ -46,9 +49,32 @@ struct State {
     states: Vec<(AppId, DynoState)>,
     paths: HashMap<(AppId, bool, Timestamp), dynowatch_domain::metric::paths::TopPaths>,
     paths_written_at: Timestamp,
-    /// Dynos per process type, as last scaled, and up to when scalings are known.
-    formations: HashMap<AppId, (Timestamp, Vec<(String, f64)>)>,
+    /// Dynos per process type, as last scaled or as Heroku's API tells them, and up to when either is known.
+    formations: HashMap<AppId, Formation>,
     scalings_known: Option<Timestamp>,
+    read_known: Option<Timestamp>,
+}
+
+/// An app's formation.
+struct Formation {
+    /// Since when it is so, as far as is known.
+    since: Timestamp,
+    /// When it was last said to be so.
+    told_at: Timestamp,
+    dynos: Vec<(String, f64)>,
+}
+
+impl State {
+    /// What is told later is in force; told again it is as old as before.
+    fn learn_formation(&mut self, app: AppId, told_at: Timestamp, mut dynos: Vec<(String, f64)>) {
+        dynos.sort_by(|a, b| a.0.cmp(&b.0));
+        let since = match self.formations.get(&app) {
+            Some(known) if known.told_at > told_at => return,
+            Some(known) if known.dynos == dynos => known.since,
+            _ => told_at.floor(SLOT),
+        };
+        self.formations.insert(app, Formation { since, told_at, dynos });
+    }
 }
 
 /// Stores what every app has in its open slots. `last`: the process ends, paths are due as well.
@@ -109,8 +135,8 @@ fn collect(shared: &Shared, now: Timestamp) {
 }
 
 /// The number of dynos is a level that nobody repeats: it holds wherever the app was seen.
-fn add_formation(formation: Option<&(Timestamp, Vec<(String, f64)>)>, taken: &mut Taken) {
-    let Some((since, dynos)) = formation else { return };
+fn add_formation(formation: Option<&Formation>, taken: &mut Taken) {
+    let Some(Formation { since, dynos, .. }) = formation else { return };
     let seen: Vec<Timestamp> =
         taken.iter().filter(|(key, at, _)| &*key.metric == SEEN_METRIC && at >= since).map(|(_, at, _)| *at).collect();
     for (process, count) in dynos {
@@ -124,25 +150,41 @@ fn add_formation(formation: Option<&(Timestamp, Vec<(String, f64)>)>, taken: &mu
     }
 }
 
-/// Scalings that any process has written down are in force for all.
+/// Scalings that any process has written down are in force for all, and so is what Heroku's API told of process types.
 async fn learn_formations(shared: &Shared, now: Timestamp) -> Result<(), StoreError> {
-    let since = lock(&shared.metrics.state).scalings_known;
-    let scalings = shared.store.newest_scalings(since.unwrap_or(Timestamp::from_micros(i64::MIN))).await?;
+    let (scaled, read) = {
+        let state = lock(&shared.metrics.state);
+        (state.scalings_known, state.read_known)
+    };
+    let ever = Timestamp::from_micros(i64::MIN);
+    let scalings = shared.store.newest_scalings(scaled.unwrap_or(ever)).await?;
+    let told = shared.store.heroku_formations(read.unwrap_or(ever)).await?;
     let mut state = lock(&shared.metrics.state);
     for (app, event) in scalings {
         let what = event.what.unwrap_or_default();
-        #[expect(clippy::cast_precision_loss, reason = "nobody has 2^53 dynos")]
         let dynos = formation(what.as_bytes())
-            .take(100)
-            .map(|quantity| (dynowatch_domain::metric::name_of(quantity.process), quantity.dynos as f64))
+            .take(PROCESS_TYPES_MAX)
+            .map(|quantity| (dynowatch_domain::metric::name_of(quantity.process), count(quantity.dynos)))
             .collect();
-        if state.formations.get(&app).is_none_or(|(at, _)| *at <= event.at) {
-            state.formations.insert(app, (event.at.floor(SLOT), dynos));
-        }
+        state.learn_formation(app, event.at, dynos);
     }
-    // A line may come late, and its stamp is older than its row.
+    for (app, at, processes) in told {
+        let there = processes.into_iter().filter(|process| process.gone_at.is_none()).take(PROCESS_TYPES_MAX);
+        let named = |process: Process| {
+            let dynos = u64::try_from(process.quantity).unwrap_or(0);
+            (dynowatch_domain::metric::name_of(process.process_type.as_bytes()), count(dynos))
+        };
+        state.learn_formation(app, at, there.map(named).collect());
+    }
+    // A line may come late, and its stamp is older than its row; an answer is written after it was asked for.
     state.scalings_known = Some(now - Duration::from_secs(3_600));
+    state.read_known = Some(now - Duration::from_secs(120));
     Ok(())
+}
+
+#[expect(clippy::cast_precision_loss, reason = "nobody has 2^53 dynos")]
+fn count(dynos: u64) -> f64 {
+    dynos as f64
 }
 
 async fn flush_values(shared: &Shared, now: Timestamp) -> Result<(), StoreError> {

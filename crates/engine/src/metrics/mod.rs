@@ -20,4 +20,4 @@ pub use recorder::{Latest, PATH_EVERY, SERIES_MAX};
 
 pub(crate) use batch::BatchMetrics;
 pub(crate) use flush::{Flushes, flush};
-pub(crate) use recorder::Recorder;
+pub(crate) use recorder::{Recorder, is_one_off};

@@ -588,7 +588,7 @@ pub(super) fn source_name(name: &[u8]) -> String {
 }
 
 /// Whether dynos of that type come once and never again.
-pub(super) fn is_one_off(process: &str) -> bool {
+pub(crate) fn is_one_off(process: &str) -> bool {
     matches!(process, "run" | "scheduler" | "release" | "heroku-run")
 }
 

@@ -214,6 +214,76 @@ async fn releases_carry_their_author_and_whether_the_code_changed() {
     assert_eq!(fake.count("slugs"), 2, "a commit is asked for once");
 }
 
+/// A line of the app in that slot, and the flush after it.
+async fn seen(stage: &mut Stage, stamp: &str, flushed: &str) {
+    stage.until(stamp).await;
+    let engine = stage.engine();
+    let app = engine.apps().by_name("api-prod").cloned().unwrap();
+    let line = crate::harness::frame(at(stamp), "app", "web.1", "hello");
+    if let Taken::Pending(pending) = engine.take(&app, None, &line.into()) {
+        engine.keep(pending).await.unwrap();
+    }
+    stage.until(flushed).await;
+}
+
+/// The number of dynos is known before anybody scales, and follows what is scaled where no line tells it.
+#[tokio::test]
+async fn the_formation_counts_dynos() {
+    let (mut stage, fake) = stage(On::Sqlite).await;
+    fake.account(|account| account.app("api-prod").formation[0].quantity = 2);
+    pass(&mut stage, 4).await;
+    seen(&mut stage, "0:21", "0:31").await;
+    seen(&mut stage, "0:41", "0:51").await;
+    fake.account(|account| account.app("api-prod").formation[0].quantity = 5);
+    stage.engine().heroku_sync_now().await.unwrap();
+    seen(&mut stage, "1:01", "1:11").await;
+    seen(&mut stage, "1:21", "1:31").await;
+    let engine = stage.engine();
+    let app = engine.apps().by_name("api-prod").unwrap().id;
+    let query = dynowatch_domain::metric::SeriesQuery {
+        sources: dynowatch_domain::metric::query::Sources::parse("web"),
+        ..dynowatch_domain::metric::SeriesQuery::new("dyno.count", at("0:20"), at("1:30"), seconds(10))
+    };
+    let answer = engine.series_all(app, std::slice::from_ref(&query)).await.unwrap().remove(0).answer;
+    let points: Vec<_> = answer.series[0].points.iter().flatten().copied().collect();
+    assert_eq!(points, [2.0, 2.0, 5.0, 5.0], "{:?}", answer.series[0].points);
+    // A line that tells of a scaling is newer than the answer.
+    let app = engine.apps().by_name("api-prod").cloned().unwrap();
+    let line = crate::harness::frame(at("1:35"), "app", "api", "Scaled to web@1:Standard-1X by user a@example.com");
+    stage.until("1:35").await;
+    if let Taken::Pending(pending) = engine.take(&app, None, &line.into()) {
+        engine.keep(pending).await.unwrap();
+    }
+    stage.until("1:45").await;
+    seen(&mut stage, "1:51", "2:05").await;
+    let query = dynowatch_domain::metric::SeriesQuery { from: at("1:50"), until: at("2:00"), ..query };
+    let answer = engine.series_all(app.id, &[query]).await.unwrap().remove(0).answer;
+    assert_eq!(answer.series[0].points, [Some(1.0)]);
+}
+
+/// Dynos have their states without a line of log, too; what the log says later goes before.
+#[tokio::test]
+async fn dynos_have_their_states_from_heroku() {
+    let (mut stage, fake) = stage(On::Sqlite).await;
+    fake.account(|account| {
+        let (id, one_off) = (account.id(), account.id());
+        let dyno = |id, name: &str, state| FakeDyno { id, name: name.into(), state, size: "Standard-1X", release: 2 };
+        account.app("api-prod").dynos.extend([dyno(id, "worker.1", "crashed"), dyno(one_off, "run.4711", "up")]);
+    });
+    pass(&mut stage, 4).await;
+    let engine = stage.engine();
+    let app = row(&engine, "api-prod").await.app;
+    let states = async || -> Vec<(String, String)> {
+        let all = engine.store().dyno_states(app).await.unwrap();
+        all.into_iter().map(|state| (state.dyno, state.state)).collect()
+    };
+    let pair = |dyno: &str, state: &str| (dyno.to_owned(), state.to_owned());
+    assert_eq!(states().await, [pair("web.1", "up"), pair("worker.1", "crashed")]);
+    fake.account(|account| account.app("api-prod").dynos.retain(|dyno| dyno.name == "web.1"));
+    engine.heroku_sync_now().await.unwrap();
+    assert_eq!(states().await, [pair("web.1", "up"), pair("worker.1", "down")]);
+}
+
 #[tokio::test]
 async fn an_adopted_app_gets_its_name() {
     let (mut stage, fake) = stage(On::Sqlite).await;

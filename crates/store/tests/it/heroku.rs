@@ -4,7 +4,7 @@ use dynowatch_domain::drain_rotation::{DrainRef, Event, Rotation, State};
 use dynowatch_domain::release::{FromApi, Release, ReleaseKind};
 use dynowatch_domain::{AppId, Timestamp};
 use dynowatch_store::apps::AppOrigin;
-use dynowatch_store::heroku::{AddOn, Drain, Dyno, Facts, HerokuApp, Process, SyncState, Wanted};
+use dynowatch_store::heroku::{AddOn, Drain, Dyno, Facts, HerokuApp, Part, Process, SyncState, Wanted};
 use dynowatch_store::releases::ApiRelease;
 use dynowatch_store::{Changes, StoreError};
 use uuid::Uuid;
@@ -60,8 +60,8 @@ fn app(app: AppId, name: &str, heroku_id: Uuid) -> HerokuApp {
 pub(crate) async fn apps_of_the_account(bed: &Bed) {
     let (shop, blog) = (bed.app("shop").await, bed.app("blog").await);
     let first = app(shop, "shop", id());
-    bed.store.save_heroku_app(&first).await.unwrap();
-    bed.store.save_heroku_app(&HerokuApp { next_dynos_at: t(10), ..app(blog, "blog", id()) }).await.unwrap();
+    bed.store.save_heroku_app(&first, Part::All).await.unwrap();
+    bed.store.save_heroku_app(&HerokuApp { next_dynos_at: t(10), ..app(blog, "blog", id()) }, Part::All).await.unwrap();
     let found = bed.store.heroku_apps(Wanted::App(shop)).await.unwrap();
     let stack = Some("heroku-24\u{fffd}".to_owned());
     let want = HerokuApp { facts: Facts { stack, ..first.facts.clone() }, ..first.clone() };
@@ -75,15 +75,41 @@ pub(crate) async fn apps_of_the_account(bed: &Bed) {
     assert_eq!(names(Wanted::DynosDue(t(60), 5)).await, ["blog", "shop"]);
     assert_eq!(names(Wanted::DynosDue(t(60), 1)).await, ["blog"]);
     // What is gone is not asked for, but there.
-    bed.store.save_heroku_app(&HerokuApp { gone_at: Some(t(50)), ..first.clone() }).await.unwrap();
+    bed.store.save_heroku_app(&HerokuApp { gone_at: Some(t(50)), ..first.clone() }, Part::All).await.unwrap();
     assert_eq!(names(Wanted::DynosDue(t(60), 5)).await, ["blog"]);
     assert_eq!(names(Wanted::Named("shop")).await, Vec::<String>::new());
     assert_eq!(names(Wanted::All).await.len(), 2);
     // The same app of Heroku now stands behind another of ours.
     let diary = bed.app("diary").await;
-    bed.store.save_heroku_app(&HerokuApp { app: diary, ..first }).await.unwrap();
+    bed.store.save_heroku_app(&HerokuApp { app: diary, ..first }, Part::All).await.unwrap();
     assert_eq!(bed.store.heroku_apps(Wanted::App(shop)).await.unwrap(), []);
     assert_eq!(names(Wanted::Named("shop")).await, ["shop"]);
+}
+
+/// Two that each read a part do not undo each other.
+pub(crate) async fn parts_of_a_row_are_written_apart(bed: &Bed) {
+    let shop = bed.app("shop").await;
+    let before = HerokuApp { drains: Vec::new(), ..app(shop, "shop", id()) };
+    bed.store.save_heroku_app(&before, Part::All).await.unwrap();
+    let full = app(shop, "renamed", before.heroku_id);
+    let with_drains = HerokuApp { drains: full.drains.clone(), drains_at: Some(t(70)), ..before.clone() };
+    let with_dynos = HerokuApp { formation: Vec::new(), dynos_at: Some(t(71)), ..before.clone() };
+    for (part, row) in [
+        (Part::Drains, &with_drains),
+        (Part::Dynos, &with_dynos),
+        (Part::AddOns, &HerokuApp { addons: Vec::new(), ..before.clone() }),
+        (Part::App, &HerokuApp { name: "renamed".into(), ..before.clone() }),
+        (Part::Schedule, &HerokuApp { problem: Some("away".into()), ..before.clone() }),
+    ] {
+        bed.store.save_heroku_app(row, part).await.unwrap();
+    }
+    let found = bed.store.heroku_apps(Wanted::App(shop)).await.unwrap().pop().unwrap();
+    assert_eq!((found.drains, found.drains_at), (full.drains, Some(t(70))));
+    assert_eq!((found.formation.len(), found.dynos_at, found.addons.len()), (0, Some(t(71)), 0));
+    assert_eq!((found.name.as_str(), found.problem.as_deref()), ("renamed", Some("away")));
+    // What is counted is read again only where it was read anew.
+    assert_eq!(bed.store.heroku_formations(t(70)).await.unwrap(), [(shop, t(71), Vec::new())]);
+    assert_eq!(bed.store.heroku_formations(t(71)).await.unwrap(), []);
 }
 
 pub(crate) async fn lists_know_when_they_were_read(bed: &Bed) {

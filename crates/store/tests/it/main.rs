@@ -51,7 +51,7 @@ on_both_engines! {
     apps: names_and_renames adoption_is_one_app_under_races tokens_move last_lines;
     small: api_tokens objects_of_the_console rules_are_quiet_for_a_while leases_have_fences processes_know_when_anyone_was_alive
         blind_times buckets_add_up due_keys_and_groups sweeping_forgets_what_is_old;
-    heroku: apps_of_the_account lists_know_when_they_were_read rotations_go_one_step_at_a_time
+    heroku: apps_of_the_account parts_of_a_row_are_written_apart lists_know_when_they_were_read rotations_go_one_step_at_a_time
         the_api_completes_releases the_account_names_tokens;
     concurrency: claims_never_double evaluations_of_one_app_take_turns buckets_from_two_sides
         evaluations_of_many_apps_do_not_deadlock;

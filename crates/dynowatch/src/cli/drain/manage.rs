@@ -1,7 +1,7 @@
 //! `drain list|add|rotate|remove`: an app's log drains at Heroku. No URL is printed: it holds a password.
 
 use dynowatch_domain::account::audit::Actor;
-use dynowatch_domain::drain_rotation::{Rotation, State};
+use dynowatch_domain::drain_rotation::Rotation;
 use dynowatch_engine::Engine;
 use dynowatch_engine::heroku::HerokuProblem;
 use dynowatch_engine::heroku::drains::AppDrains;
@@ -124,25 +124,8 @@ fn row(drain: &Drain) -> Vec<String> {
 
 /// How a rotation stands, in a sentence.
 fn said(rotation: &Rotation) -> String {
-    let state = match rotation.state {
-        State::Creating => "the new drain is being added".to_owned(),
-        State::Proving => "the new drain is there; its first delivery is waited for".to_owned(),
-        State::Cutting => match rotation.cutover_at {
-            Some(at) => format!("the new drain takes over at {} UTC; the old one is removed a minute later", when(at)),
-            None => "the new drain takes over".to_owned(),
-        },
-        State::Removing => "the new drain has taken over; the old one is being removed".to_owned(),
-        State::Reverting => "it was ended; the new drain is being removed".to_owned(),
-        State::Done => format!("the drain was replaced at {} UTC", when(rotation.changed_at)),
-        State::Abandoned => "the last replacement was abandoned; the old drain stayed".to_owned(),
-        State::Failed => "the last replacement failed; the old drain stayed".to_owned(),
-        State::Left => {
-            "the last replacement was left where it stood; one drain too many is there and does not count".to_owned()
-        }
-    };
     let open = if rotation.next_at.is_some() { "; a running server goes on with it" } else { "" };
-    let problem = rotation.problem.as_ref().map(|problem| format!(" ({problem})")).unwrap_or_default();
-    format!("replacement: {state}{open}{problem}")
+    format!("replacement: {}{open}", rotation.in_words(|at| format!("{} UTC", when(at))))
 }
 
 fn drain_json(drain: &Drain) -> serde_json::Value {
