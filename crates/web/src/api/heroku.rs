@@ -21,7 +21,7 @@ use crate::router::Web;
 use crate::show::{masked, shortened};
 
 /// What is said of an app that has no log drains.
-const FIR_NOTICE: &str = "This app runs on Fir, where there are no Logplex drains: its logs leave by telemetry drains (OTLP), which dynowatch does not read yet.";
+pub(crate) const FIR_NOTICE: &str = "This app runs on Fir, where there are no Logplex drains: its logs leave by telemetry drains (OTLP), which dynowatch does not read yet.";
 
 /// How the account stands.
 #[derive(Debug, Serialize, ToSchema)]

@@ -7,7 +7,7 @@ use maud::{Markup, html};
 
 use crate::pages::error::PageError;
 use crate::pages::view::View;
-use crate::pages::{alert, alerts, app, connect, deliveries, overview};
+use crate::pages::{alert, alerts, app, connect, deliveries, drains, overview};
 
 /// A piece of pages that changes while people look.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
@@ -24,6 +24,8 @@ pub(crate) enum Topic {
     Deliveries,
     /// What arrived of the app of that name.
     Connect(String),
+    /// The log drains of one app.
+    Drains(AppId),
 }
 
 impl Topic {
@@ -37,6 +39,7 @@ impl Topic {
                 ("now", app) => Some(Self::Now(Some(AppId(app.parse().ok()?)))),
                 ("app", app) => Some(Self::App(AppId(app.parse().ok()?))),
                 ("alert", alert) => Some(Self::Alert(alert.parse().ok()?)),
+                ("drains", app) => Some(Self::Drains(AppId(app.parse().ok()?))),
                 ("connect", app) => is_app_name(app).then(|| Self::Connect(app.to_owned())),
                 _ => None,
             },
@@ -53,6 +56,7 @@ impl Topic {
             Self::Alert(id) => format!("alert.{id}"),
             Self::Deliveries => "deliveries".to_owned(),
             Self::Connect(app) => format!("connect.{app}"),
+            Self::Drains(id) => format!("drains.{id}"),
         }
     }
 
@@ -65,6 +69,7 @@ impl Topic {
             Self::Alert(id) => alert::live(view, *id).await?,
             Self::Deliveries => deliveries::live(view).await?,
             Self::Connect(app) => connect::live(view, app).await?,
+            Self::Drains(id) => drains::live(view, *id).await?,
         };
         Ok(markup.into_string())
     }
@@ -90,6 +95,7 @@ mod tests {
             Topic::Alert(id),
             Topic::Deliveries,
             Topic::Connect("shop-web".into()),
+            Topic::Drains(AppId(id.0)),
         ] {
             assert_eq!(Topic::named(&topic.name()), Some(topic));
         }

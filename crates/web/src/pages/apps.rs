@@ -1,14 +1,20 @@
-//! All apps, worst first, with how each stood over a day and what it does now; narrowed by name in the address.
+//! All apps, worst first, with how each stood over a day and what it does now; narrowed by name in the address. Below them
+//! the Heroku account, with those of its apps that are not connected.
+
+use std::collections::HashMap;
 
 use axum::extract::Query;
 use axum::extract::rejection::QueryRejection;
 use axum::http::StatusCode;
 use axum::response::Html;
+use dynowatch_domain::AppId;
 use dynowatch_store::alerts::{AlertFilter, AlertState};
+use dynowatch_store::heroku::HerokuApp;
 use maud::{Markup, html};
 use serde::Deserialize;
 
 use super::error::PageError;
+use super::heroku::{Note, account_part, is_unconnected, of_account};
 use super::overview::{AppRow, failed, number, rows, word};
 use super::palette::encoded;
 use super::parts::{empty, filter_bar, sparkline, state, strip};
@@ -37,7 +43,11 @@ pub(crate) async fn show(view: View, query: Result<Query<Asked>, QueryRejection>
     let filter = AlertFilter { state: Some(AlertState::Firing), limit: OPEN_MAX, ..AlertFilter::default() };
     let firing = store.alerts(&filter).await?;
     let numbers = numbers(&view.web, view.now).await?;
+    let of_account = of_account(&view).await?;
     let mut rows = rows(&view, store.apps().await?, &firing, &numbers);
+    let account = account_part(&view, &rows, &of_account).await?;
+    // What never delivered a line stands with the account: nothing can be said of how it is.
+    rows.retain(|row| !is_unconnected(row));
     let all = rows.len();
     let needle = q.trim().to_lowercase();
     rows.retain(|row| row.app.name.to_lowercase().contains(&needle));
@@ -47,12 +57,13 @@ pub(crate) async fn show(view: View, query: Result<Query<Asked>, QueryRejection>
         @if all > 0 { (filter_bar("/apps", &field, !needle.is_empty())) }
         @if all == 0 { (empty("No app yet.", &html! { a href="/" { "Now" } " shows how to connect one." })) }
         @else if rows.is_empty() { (empty("No app has that in its name.", &html! { a href="/apps" { "All apps" } })) }
-        @else { (table(&view, &rows)) }
+        @else { (table(&view, &rows, &of_account)) }
         @if rows.len() > APPS_MAX { p.quiet { (APPS_MAX) " of " (rows.len()) " are shown: narrow by name." } }
+        (account)
     }))
 }
 
-fn table(view: &View, rows: &[AppRow]) -> Markup {
+fn table(view: &View, rows: &[AppRow], of_account: &HashMap<AppId, HerokuApp>) -> Markup {
     html! {
         table.data.apps-table {
             thead { tr { th scope="col" { "App" } th scope="col" { "State" } th.wide scope="col" { "24 h" } th.wide scope="col" { "p95, 24 h" } th.number scope="col" { "p95" } th.number.wide scope="col" { "Requests" } th.number.wide scope="col" { "Failed" } th.when.wide scope="col" { "Last line" } } }
@@ -62,6 +73,7 @@ fn table(view: &View, rows: &[AppRow]) -> Markup {
                         th scope="row" {
                             a.row href={ "/apps/" (encoded(&row.app.name)) } { (view.outside(&row.app.name)) }
                             @if let Some(host) = &row.app.host_hint { " " span.quiet { (view.outside(host)) } }
+                            @for note in of_account.get(&row.app.id).map(Note::of).unwrap_or_default() { " " (note.markup()) }
                         }
                         td.state-cell { (state(row.state, &if row.open > 0 { format!("{} open", row.open) } else { word(row.state).to_owned() })) }
                         td.wide.strip-cell { (strip(&row.numbers.strip, &strip_words(&row.numbers.strip))) }

@@ -1,22 +1,32 @@
-//! The shortest way to a working drain: name the app, copy one command, watch the first line arrive, try a receiver.
+//! The shortest way to a working drain: choose or type the app, press one button (with `HEROKU_API_KEY`) or copy one command,
+//! watch the first line arrive, try a receiver.
+
+use std::collections::HashMap;
 
 use axum::extract::Query;
 use axum::response::Html;
+use dynowatch_domain::AppId;
 use dynowatch_domain::account::Role;
 use dynowatch_domain::app_name::{APP_NAME_WANTED, is_app_name};
+use dynowatch_store::heroku::HerokuApp;
 use maud::{Markup, html};
 use serde::Deserialize;
 
 use super::error::PageError;
+use super::heroku::of_account;
 use super::palette::encoded;
 use super::partial;
-use super::parts::{State, copyable, state};
+use super::parts::{State, chips, copyable, state};
 use super::shell::Head;
 use super::view::View;
 use crate::api::apps::seen;
+use crate::api::heroku::FIR_NOTICE;
 use crate::drain::{DRAIN_USER, app_subject};
 use crate::events::Topic;
 use crate::show::{grouped, shell_word, visible};
+
+/// Apps without a drain that are offered as links.
+const CHIPS_MAX: usize = 24;
 
 /// Which app.
 #[derive(Debug, Default, Deserialize)]
@@ -34,6 +44,8 @@ pub(crate) async fn show(view: View, Query(asked): Query<Asked>) -> Result<Html<
     if named {
         head = head.live(&topics);
     }
+    let one_click = if named { one_click(&view, app).await? } else { None };
+    let of_account = of_account(&view).await?;
     let arrived = if named {
         arrivals(&view, app).await?
     } else {
@@ -44,9 +56,9 @@ pub(crate) async fn show(view: View, Query(asked): Query<Asked>) -> Result<Html<
         &html! {
             h1 { "Connect an app" }
             ol.timeline {
-                li { h2 { "Which app" } (which(&view, app, named)) }
+                li { h2 { "Which app" } (which(&view, app, named, &of_account)) }
                 @if named {
-                    li { h2 { "One command" } (one_command(&view, app)) }
+                    @match &one_click { Some(part) => li { h2 { "Its drain" } (part) details { summary { "Or by a command" } (one_command(&view, app)) } }, None => li { h2 { "One command" } (one_command(&view, app)) } }
                     li { h2 { "Its first line" } div #arrivals role="status" { (arrived) } }
                     li { h2 { "Who is told" } (receivers(&view)) }
                 }
@@ -60,7 +72,7 @@ pub(crate) async fn live(view: &View, app: &str) -> Result<Markup, PageError> {
     Ok(partial("arrivals", &arrivals(view, app).await?))
 }
 
-fn which(view: &View, app: &str, named: bool) -> Markup {
+fn which(view: &View, app: &str, named: bool, of_account: &HashMap<AppId, HerokuApp>) -> Markup {
     let mut names: Vec<String> = view.web.engine.apps().iter().map(|app| app.name.clone()).collect();
     names.sort_unstable();
     html! {
@@ -71,12 +83,58 @@ fn which(view: &View, app: &str, named: bool) -> Markup {
                 datalist #apps { @for name in &names { option value=(name) {} } }
                 div #app-about {
                     @if !app.is_empty() && !named { p.problem { span aria-hidden="true" { "✕" } (visible(app)) " is no name of an app: write " (APP_NAME_WANTED) "." } }
-                    p.hint { "As " code { "heroku apps" } " prints it." }
+                    p.hint { @if view.web.engine.is_heroku_connected() { "One of the account's, or any other: as " } @else { "As " } code { "heroku apps" } " prints it." }
                 }
             }
             div.buttons { button.primary type="submit" { "Go on" } }
         }
+        (unconnected(view, app, of_account))
     }
+}
+
+/// The account's apps that have no drain to here, each a link.
+fn unconnected(view: &View, app: &str, of_account: &HashMap<AppId, HerokuApp>) -> Markup {
+    let mut names: Vec<String> = of_account
+        .values()
+        .filter(|at| at.gone_at.is_none() && !at.facts.fir && !has_drain(at))
+        .filter_map(|at| view.web.engine.apps().by_id(at.app).map(|ours| ours.name.clone()))
+        .collect();
+    names.sort_unstable();
+    html! {
+        @if !names.is_empty() {
+            p { "In the Heroku account, without a drain to here:" }
+            (chips("Apps without a drain", names.iter().take(CHIPS_MAX).map(|name| (format!("/connect?app={}", encoded(name)), name.as_str(), name == app))))
+            @if names.len() > CHIPS_MAX { p.quiet { "and " (names.len() - CHIPS_MAX) " more, all of them on " a href="/apps#heroku" { "Apps" } "." } }
+        }
+    }
+}
+
+fn has_drain(at: &HerokuApp) -> bool {
+    at.drains.iter().any(|drain| drain.ours && drain.gone_at.is_none())
+}
+
+/// The drain by a button; `None` where that cannot be: no key, or the account does not have the app.
+async fn one_click(view: &View, app: &str) -> Result<Option<Markup>, PageError> {
+    if !view.web.engine.is_heroku_connected() {
+        return Ok(None);
+    }
+    let Some(at) = view.web.engine.known_heroku_app(app).await?.filter(|at| at.gone_at.is_none()) else {
+        return Ok(None);
+    };
+    let drains = format!("/apps/{}/drains", encoded(app));
+    Ok(Some(html! {
+        @if at.facts.fir { p { (state(State::Info, "Fir")) " " (FIR_NOTICE) } }
+        @else if has_drain(&at) {
+            p { (state(State::Up, "It has a drain to here.")) " " a href=(drains) { "Its log drains" } }
+        } @else if view.viewer.may(Role::Operator) {
+            form method="post" action=(drains) {
+                (view.viewer.csrf_field())
+                input type="hidden" name="back" value="connect";
+                div.buttons { button.primary type="submit" { "Add the drain" } }
+            }
+            p.quiet { "It is added with the key of the Heroku account, and signed for this app alone." }
+        } @else { p.quiet { "An operator adds it here with one click." } }
+    }))
 }
 
 /// The command. It holds a password, so only operators see it whole; everyone sees how to make it.

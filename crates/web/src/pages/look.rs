@@ -2,7 +2,10 @@
 //! first account exists; what an account says is where a browser without cookies begins. Nothing here is secret, and
 //! nothing here may change more than looks.
 
+use std::convert::Infallible;
+
 use axum::Form;
+use axum::extract::FromRequestParts;
 use axum::extract::rejection::FormRejection;
 use axum::http::request::Parts;
 use axum::http::{HeaderMap, HeaderValue, StatusCode, Uri, header};
@@ -63,6 +66,14 @@ impl Look {
             }
         }
         look
+    }
+}
+
+impl<S: Send + Sync> FromRequestParts<S> for Look {
+    type Rejection = Infallible;
+
+    async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, Infallible> {
+        Ok(Self::of(parts))
     }
 }
 

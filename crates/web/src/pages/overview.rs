@@ -22,6 +22,7 @@ use super::app::words::{percent, said};
 use super::app::{Look, SILENCE_MAX, alert_links};
 use super::error::PageError;
 use super::happenings::{self, feed};
+use super::heroku::is_unconnected;
 use super::palette::encoded;
 use super::partial;
 use super::parts::{self, State, empty, glyph, sparkline, state, verdict as verdict_box};
@@ -132,7 +133,9 @@ async fn look(view: &View) -> Result<Now, PageError> {
     let recent = store.alerts(&list(None, RECENT_MAX)).await?;
     let counts = store.alert_counts().await?;
     let numbers = numbers(&view.web, view.now).await?;
-    let rows = rows(view, store.apps().await?, &firing, &numbers);
+    let mut rows = rows(view, store.apps().await?, &firing, &numbers);
+    // That an app of the Heroku account has no drain is said on the page of apps; it is no news here.
+    rows.retain(|row| !is_unconnected(row));
     let report = Report::of(&view.web).await;
     let verdict = verdict(view, &rows, counts.pending, &report);
     Ok(Now { rows, firing, numbers, report, verdict, recent })

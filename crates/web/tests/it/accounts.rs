@@ -366,7 +366,7 @@ async fn guessing_is_slowed_and_locks_nobody_out() {
 }
 
 /// Invites someone and takes the link; both are signed in afterwards.
-async fn join<'a>(admin: &mut Browser<'a>, name: &str, role: &str) -> Browser<'a> {
+pub(crate) async fn join<'a>(admin: &mut Browser<'a>, name: &str, role: &str) -> Browser<'a> {
     admin.get("/settings/users").await;
     let page = admin.confirm("/settings/users", &[("name", name), ("role", role)], PASSWORD).await;
     let link = format!("/setup/{}", between(&page.text, "/setup/", "<").trim());
@@ -658,4 +658,80 @@ async fn secrets_are_neither_in_the_store_nor_in_the_audit_log() {
         assert!(!all.contains(secret), "{secret}");
     }
     assert!(all.contains("$argon2id$"));
+}
+
+/// Times of account pages are the reader's, with the zone named; a zone is one of the tz database.
+#[tokio::test]
+async fn account_pages_tell_the_readers_time() {
+    let site = Site::open().await;
+    let mut ada = Browser::new(&site);
+    ada.set_up("ada").await;
+    let prefer = async |ada: &mut Browser<'_>, zone: &str| {
+        ada.post("/settings/security/preferences", &[("zone", zone), ("theme", "dark")]).await
+    };
+    for wrong in ["", "Mars/Olympus", "Europe/Berlin2", "CEST7", "../../etc/passwd", "<b>"] {
+        let answer = prefer(&mut ada, wrong).await;
+        assert_eq!(answer.status, StatusCode::UNPROCESSABLE_ENTITY, "{wrong}");
+        assert!(answer.text.contains("no such time zone"), "{wrong}");
+    }
+    ada.get("/settings/security").await;
+    assert_eq!(prefer(&mut ada, " europe/berlin ").await.status, SEE_OTHER);
+    assert_eq!(site.engine.store().user_by_name("ada").await.unwrap().unwrap().zone, "Europe/Berlin");
+    ada.confirm("/settings/tokens", &[("name", "ci"), ("read", "yes"), ("days", "7")], PASSWORD).await;
+    for page in ["/settings/security", "/settings/users", "/settings/tokens", "/settings/audit"] {
+        let text = ada.get(page).await.text;
+        assert!(text.contains("2026-05-07 10:06:12 CEST"), "{page}: {text}");
+    }
+}
+
+/// Whose way to sign in was changed is told at the next sign-in, and finds it on their page.
+#[tokio::test]
+async fn a_change_of_how_one_signs_in_is_told() {
+    let site = Site::open().await;
+    let mut ada = Browser::new(&site);
+    ada.set_up("ada").await;
+    let mut bob = join(&mut ada, "bob", "operator").await;
+    let password = format!("{PASSWORD} 3");
+    bob.jar.clear();
+    site.clock.advance(Duration::from_secs(60));
+    assert_eq!(bob.sign_in("bob", &password).await.header("location"), "/", "nothing to tell");
+    // Somebody at bob's open browser.
+    site.clock.advance(Duration::from_secs(60));
+    bob.get("/settings/security").await;
+    let new = "quite another password";
+    let fields = [("current", password.as_str()), ("password", new), ("again", new)];
+    assert_eq!(bob.post("/settings/security/password", &fields).await.status, SEE_OTHER);
+    let (_seed, _codes) = bob.enrol().await;
+    bob.get("/settings/security").await;
+    let bob_id = id_of(&site, "bob").await;
+    ada.get("/settings/users").await;
+    ada.confirm(&format!("/settings/users/{bob_id}/authenticator"), &[], PASSWORD).await;
+    bob.jar.clear();
+    site.clock.advance(Duration::from_secs(60));
+    let fields = [("name", "bob"), ("password", new), ("next", "/alerts?app=shop")];
+    let answer = bob.post("/sign-in", &fields).await;
+    let notice = answer.header("location").to_owned();
+    assert!(notice.starts_with("/settings/security?since="), "{notice}");
+    let page = bob.get(&notice).await.text;
+    for part in [
+        "3 things were",
+        "The password was changed",
+        "An authenticator was set up",
+        "removed by someone else",
+        "user:ada",
+        "127.0.0.1",
+        "href=\"/alerts?app=shop\"",
+    ] {
+        assert!(page.contains(part), "{part}: {page}");
+    }
+    // Told once; the page keeps it.
+    bob.jar.clear();
+    site.clock.advance(Duration::from_secs(60));
+    assert_eq!(bob.post("/sign-in", &fields).await.header("location"), "/alerts?app=shop");
+    let page = bob.get("/settings/security").await.text;
+    assert!(page.contains("The password was changed") && !page.contains("Since your last sign-in"), "{page}");
+    // What stands in the address leads nowhere else and is no text of anybody's.
+    let page = bob.get("/settings/security?since=0&next=//evil.example").await.text;
+    assert!(page.contains("Since your last sign-in") && !page.contains("href=\"//evil"), "{page}");
+    assert!(!ada.get("/settings/security").await.text.contains("removed by someone else"), "told to whom it concerns");
 }

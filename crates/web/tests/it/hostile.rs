@@ -86,7 +86,7 @@ const TAGS: [&str; 68] = [
     "i",
 ];
 
-fn check(page: &str, html: &str) {
+pub(crate) fn check(page: &str, html: &str) {
     for tag in html.split('<').skip(1) {
         let name: String = tag
             .chars()

@@ -8,6 +8,7 @@ use http::{Method, Request, StatusCode};
 use http_body_util::BodyExt as _;
 use tower::ServiceExt as _;
 
+use crate::browser::Browser;
 use crate::site::{Site, request};
 
 /// An open stream.
@@ -17,9 +18,15 @@ struct Stream {
 
 impl Stream {
     async fn open(site: &Site, topics: &str, last_event_id: &str) -> Self {
+        Self::open_with(site, topics, last_event_id, "").await
+    }
+
+    async fn open_with(site: &Site, topics: &str, last_event_id: &str, cookie: &str) -> Self {
         let mut request = Request::builder()
             .uri(format!("/events?topics={topics}"))
+            .header("host", "localhost:8080")
             .header("last-event-id", last_event_id)
+            .header("cookie", cookie)
             .body(Body::empty())
             .unwrap();
         request.extensions_mut().insert(Peer("127.0.0.1:40000".parse().unwrap()));
@@ -92,6 +99,32 @@ async fn a_stream_ends_when_the_process_stops() {
         last = event;
     }
     assert_eq!(last, "event: bye\ndata: stopping\n\n");
+}
+
+/// Whoever may not look any more is told so within a minute, and the stream ends.
+#[tokio::test]
+async fn a_stream_ends_with_its_sign_in() {
+    let site = Site::open().await;
+    let mut ada = Browser::new(&site);
+    ada.set_up("ada").await;
+    let cookie = format!("dynowatch={}", ada.jar["dynowatch"]);
+    let mut stream = Stream::open_with(&site, "alerts", "", &cookie).await;
+    stream.piece().await;
+    // A minute passes, and the sign-in is still good.
+    site.clock.advance(Duration::from_secs(61));
+    site.storm().await;
+    let news = stream.piece().await;
+    assert!(news.contains("h12"), "{news}");
+    assert_eq!(ada.post("/sign-out", &[]).await.status, StatusCode::SEE_OTHER);
+    site.clock.advance(Duration::from_secs(61));
+    site.post("shop", request("2026-05-07T08:06:20Z", "/cart/9", "", 502).as_bytes()).await;
+    let mut last = String::new();
+    while let Some(event) = stream.next().await {
+        last = event;
+    }
+    assert_eq!(last, "event: signed-out\ndata: signed out\n\n");
+    let again = site.ask(Method::GET, "/events?topics=now", "127.0.0.1:1", &[("cookie", &cookie)], "").await;
+    assert_ne!(again.status, StatusCode::OK);
 }
 
 #[tokio::test]

@@ -10,6 +10,7 @@ mod console_app;
 mod documented;
 mod drain;
 mod flood;
+mod heroku;
 mod hostile;
 mod live;
 mod oidc;

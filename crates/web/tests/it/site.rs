@@ -3,6 +3,7 @@
 
 use std::net::SocketAddr;
 use std::sync::Arc;
+use std::time::Duration;
 
 use axum::Router;
 use axum::body::Body;
@@ -70,10 +71,8 @@ impl Answer {
 /// The built-in H12 (told to `operator`), and a rule whose groups come from paths.
 pub(crate) fn rules() -> Vec<Rule> {
     let h12 = rule_pack::rules().into_iter().find(|rule| rule.name == "h12").unwrap();
-    let count = |threshold: &str| Condition::Count {
-        threshold: threshold.parse().unwrap(),
-        window: std::time::Duration::from_secs(300),
-    };
+    let count =
+        |threshold: &str| Condition::Count { threshold: threshold.parse().unwrap(), window: Duration::from_secs(300) };
     let h12 = Rule {
         condition: count("> 3"),
         receivers: vec!["operator".into()],
@@ -188,13 +187,24 @@ impl Site {
     /// A Heroku account, and the engine connected to it.
     pub(crate) async fn heroku(&self) -> FakeHeroku {
         let fake = FakeHeroku::start().await;
-        let client = Client::new(ClientOptions { base_url: fake.url(), ..ClientOptions::new(KEY.into()) }).unwrap();
+        self.connect(&fake, Duration::from_secs(20));
+        fake
+    }
+
+    /// Connects the engine to an account, with so much time for each request.
+    pub(crate) fn connect(&self, fake: &FakeHeroku, request_max: Duration) {
+        let options = ClientOptions {
+            base_url: fake.url(),
+            retry_wait: Duration::from_millis(1),
+            request_max,
+            ..ClientOptions::new(KEY.into())
+        };
+        let client = Client::new(options).unwrap();
         let drain_url = Arc::new(|app: &str, mark: Option<&str>| {
             let mark = mark.unwrap_or("none");
             Ok(format!("https://drain:canary-password@watch.example.com/drain/{app}?drain={mark}").into())
         });
         self.engine.connect_heroku(Some(HerokuAccount { client, drain_url }));
-        fake
     }
 
     /// Asks from `peer`.

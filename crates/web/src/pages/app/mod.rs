@@ -1,8 +1,9 @@
 //! An app, and one of its dynos: how it stands, its charts over a range, what happened, its dynos, its databases, what a
 //! release changed, its most frequent paths. [`plan`] says which charts there are, [`board`] reads them, [`words`] says what
-//! they show, [`numbers`] holds the tables beside them.
+//! they show, [`numbers`] holds the tables beside them, [`heroku`] what the account adds.
 
 pub(crate) mod board;
+pub(crate) mod heroku;
 pub(crate) mod numbers;
 pub(crate) mod plan;
 pub(crate) mod words;
@@ -19,6 +20,7 @@ use dynowatch_domain::rule::Severity;
 use dynowatch_domain::{AppId, Timestamp};
 use dynowatch_engine::App;
 use dynowatch_store::alerts::{AlertFilter, AlertRow, AlertState};
+use dynowatch_store::heroku::Wanted;
 use maud::{Markup, html};
 use serde::Deserialize;
 
@@ -157,6 +159,7 @@ pub(crate) async fn show(
     let href = format!("/apps/{}", encoded(&app.name));
     let look = Look { app: &app.name, scope: &scope, range: range.query() };
     let head = standing(&view, app.id).await?;
+    let at_heroku = heroku::of(&view, &app).await?;
     let topics = [Topic::App(app.id)];
     let shown = view.outside(&app.name);
     let rest = if scope.process.is_empty() { String::new() } else { format!("process={}&", encoded(&scope.process)) };
@@ -171,8 +174,14 @@ pub(crate) async fn show(
             (numbers::dynos(&view, &app).await?)
             (addons(&view, &board, &look))
             (numbers::compare(&view, &app, &board, asked.release, &href, &range).await?)
+            (heroku::releases(&view, &app).await?)
             (numbers::paths(&view, app.id, &range).await?)
-        } @else { (no_metrics(&board)) }
+        } @else {
+            (no_metrics(&board))
+            @if at_heroku.is_some() { (numbers::dynos(&view, &app).await?) }
+            (heroku::releases(&view, &app).await?)
+        }
+        @if let Some(at) = &at_heroku { (heroku::section(&view, &app, at)) }
     };
     let head = Head::new(&shown, "/apps").live(&topics).below(&[("/apps", "Apps")]).charts();
     Ok(view.page(&head, &page))
@@ -242,8 +251,10 @@ async fn standing(view: &View, id: AppId) -> Result<Markup, PageError> {
     };
     let (state_now, sentence) = sentence(view, &view.outside(&name), &firing, newest);
     let silent = newest.is_some_and(|at| view.now.since(at) > SILENCE_MAX);
+    let at_heroku = store.heroku_apps(Wanted::App(id)).await?.pop();
     Ok(html! {
         (verdict(state_now, &sentence, &alert_links(view, &firing)))
+        @if let Some(at) = &at_heroku { (heroku::notes(view, at, &name)) }
         @if let Some(at) = newest.filter(|_| silent) { (stale(&html! { "Last data " (view.moment_ago(at)) ". What has happened since is not known." })) }
     })
 }

@@ -60,7 +60,7 @@ fn against_usual(newest: f64, usual: f64) -> String {
 pub(super) fn words(what: What, data: &Data) -> (String, String) {
     if !data.series.iter().any(|series| !known(data, series).is_empty()) {
         let none = match what {
-            What::Dynos => "Not known before the formation is scaled",
+            What::Dynos => "Not known before the formation is scaled or Heroku is asked",
             _ => "No data in this range",
         };
         let none = none.to_owned();
@@ -158,7 +158,7 @@ fn dynos(data: &Data) -> (String, String) {
     let total: f64 = counts.iter().map(|(_, n)| n).sum();
     let each: Vec<String> = counts.iter().map(|(name, n)| format!("{name} {n:.0}")).collect();
     let title = format!("{total:.0} {}: {}", if total == 1.0 { "dyno" } else { "dynos" }, each.join(", "));
-    (title.clone(), format!("{title}, as the formation was last scaled."))
+    (title.clone(), format!("{title}, as the formation stands."))
 }
 
 fn counts(data: &Data, one: &str, many: &str) -> (String, String) {
