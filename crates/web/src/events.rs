@@ -28,8 +28,8 @@ use serde::Serialize;
 use tokio::sync::{Notify, mpsc, watch};
 use tokio::time::{Instant, MissedTickBehavior, interval, interval_at};
 
+use crate::accounts::current::viewer;
 use crate::api::apps::newest_line_at;
-use crate::auth::may_read;
 use crate::pages::look::Look;
 use crate::pages::view::View;
 use crate::router::Web;
@@ -246,6 +246,22 @@ struct Listener {
     sent: HashMap<String, u64>,
 }
 
+/// When it was last asked whether the one who looks may look: by the engine's clock, and by one that nobody sets back.
+struct Asked {
+    at: Timestamp,
+    instant: Instant,
+}
+
+impl Asked {
+    fn now(web: &Web) -> Self {
+        Self { at: web.engine.now(), instant: Instant::now() }
+    }
+
+    fn is_due(&self, web: &Web) -> bool {
+        self.instant.elapsed() >= ASKED_EVERY || web.engine.now().since(self.at) >= ASKED_EVERY
+    }
+}
+
 impl Drop for Listener {
     fn drop(&mut self) {
         for (_, piece) in &self.pieces {
@@ -275,7 +291,7 @@ impl Listener {
         let mut stop = self.web.events.stop.clone();
         let mut changed = self.web.events.changed.subscribe();
         let mut beats = interval_at(Instant::now() + BEAT_EVERY, BEAT_EVERY);
-        let mut asked_at = Instant::now();
+        let mut asked = Asked::now(&self.web);
         if out.send(beat(&self.web)).await.is_err() {
             return;
         }
@@ -296,13 +312,6 @@ impl Listener {
                 }
                 () = out.closed() => return,
                 _ = beats.tick() => {
-                    if asked_at.elapsed() >= ASKED_EVERY {
-                        if !may_read(&self.web, &parts).await.unwrap_or(true) {
-                            let _gone = out.try_send(Bytes::from_static(b"event: signed-out\ndata: signed out\n\n"));
-                            return;
-                        }
-                        asked_at = Instant::now();
-                    }
                     Some(beat(&self.web))
                 }
                 moved = changed.changed() => {
@@ -310,6 +319,13 @@ impl Listener {
                     self.news()
                 }
             };
+            if asked.is_due(&self.web) {
+                if !viewer(&self.web, &parts).await.map_or(true, |viewer| viewer.is_some()) {
+                    let _gone = out.try_send(Bytes::from_static(b"event: signed-out\ndata: signed out\n\n"));
+                    return;
+                }
+                asked = Asked::now(&self.web);
+            }
         }
     }
 

@@ -9,4 +9,5 @@ mod crash;
 mod runbook;
 mod sign_in;
 mod storm;
+mod terminal;
 mod two_processes;

@@ -11,6 +11,7 @@ use serde::Deserialize;
 use super::client::Client;
 use super::form::{escaped, moment, outside, page, places};
 use crate::pages::error::PageError;
+use crate::pages::look::Look;
 use crate::router::Web;
 use crate::viewer::SuperadminOnly;
 
@@ -33,6 +34,7 @@ pub(crate) struct Asked {
 pub(crate) async fn show(
     State(web): State<Arc<Web>>,
     client: Client,
+    look: Look,
     SuperadminOnly(viewer): SuperadminOnly,
     Query(asked): Query<Asked>,
 ) -> Result<Response, PageError> {
@@ -72,7 +74,7 @@ pub(crate) async fn show(
                 @for entry in &entries {
                     tr {
                         td { (entry.seq) }
-                        td { (moment(entry.at)) }
+                        td { (moment(&look.zone, entry.at)) }
                         td { (outside(&web, &entry.actor)) }
                         td { (outside(&web, &entry.address)) }
                         td { (outside(&web, &entry.action)) }

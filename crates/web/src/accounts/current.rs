@@ -13,6 +13,7 @@ use hmac::{Hmac, KeyInit as _, Mac as _};
 use secrecy::ExposeSecret as _;
 use sha2::Sha256;
 
+use super::changes;
 use super::client::Client;
 use super::form::see_other_with;
 use super::{new_secret, secret_hash};
@@ -76,9 +77,10 @@ pub(crate) async fn begin(
 ) -> Result<Response, StoreError> {
     let (new, secret) = new_session(web, client);
     let act: Act = client.actor(format!("user:{}", user.name)).did("sign_in", &user.name).with(how);
+    let next = changes::way_in(web.engine.store(), &user.name, user.signed_in_at, next).await?;
     let replaced = client.token_hash(headers);
     web.engine.store().begin_session(user.id, &new, replaced, factor, &act, web.engine.now()).await?;
-    Ok(see_other_with(next, client.set_cookie(secret.expose_secret())))
+    Ok(see_other_with(&next, client.set_cookie(secret.expose_secret())))
 }
 
 /// Random bytes for a seed.

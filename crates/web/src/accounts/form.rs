@@ -14,6 +14,7 @@ use crate::pages::error::PageError;
 use crate::pages::plain;
 use crate::router::Web;
 use crate::show::{masked, visible};
+use crate::zone::Zone;
 
 /// Fields of a form.
 const FIELDS_MAX: usize = 64;
@@ -98,9 +99,9 @@ pub(crate) fn page(title: &str, content: &Markup) -> Response {
     page_with(StatusCode::OK, title, content)
 }
 
-/// A moment.
-pub(crate) fn moment(at: Timestamp) -> Markup {
-    html! { time datetime=(at) { (at.for_people()) } }
+/// A moment in the reader's zone.
+pub(crate) fn moment(zone: &Zone, at: Timestamp) -> Markup {
+    html! { time datetime=(at) title=(at.for_people()) { (zone.full(at)) } }
 }
 
 /// Text that came from outside: masked, with nothing hidden in it.

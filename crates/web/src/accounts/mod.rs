@@ -6,6 +6,7 @@
 //! what. Each other module is a page with its forms.
 
 pub(crate) mod audit_page;
+mod changes;
 pub(crate) mod client;
 pub(crate) mod confirm;
 pub(crate) mod current;

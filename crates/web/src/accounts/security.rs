@@ -2,33 +2,46 @@
 
 use std::sync::Arc;
 
-use axum::extract::{Path, State};
+use axum::extract::{Path, Query, State};
 use axum::http::StatusCode;
 use axum::response::Response;
 use data_encoding::BASE32_NOPAD;
+use dynowatch_domain::Timestamp;
 use dynowatch_domain::account::audit::Act;
 use dynowatch_domain::account::{Role, Theme};
 use dynowatch_store::accounts::{Authenticator, FirstCode, Session, User};
 use fast_qr::QRBuilder;
 use fast_qr::convert::svg::SvgBuilder;
 use maud::{Markup, PreEscaped, html};
+use serde::Deserialize;
 use uuid::Uuid;
 
+use super::changes;
 use super::client::Client;
 use super::confirm::{done, proof_field, proved, wrong};
 use super::current::new_seed;
 use super::factor::{code_of, otpauth, purpose, recovery_codes};
-use super::form::{Field, Fields, moment, page, page_with, places, see_other};
+use super::form::{Field, Fields, moment, own_path, page, page_with, places, see_other};
 use super::limits::Guess;
 use super::setup;
 use crate::pages::error::PageError;
+use crate::pages::look::Look;
 use crate::router::Web;
 use crate::show::visible;
 use crate::viewer::{Changing, SignedIn, Viewer};
+use crate::zone::{self, Zone};
 
 const HERE: &str = "/settings/security";
-/// The longest name of a time zone.
-const ZONE_BYTES_MAX: usize = 64;
+
+/// How someone came to their page: from a sign-in that had something to say.
+#[derive(Default, Deserialize)]
+pub(crate) struct Came {
+    /// Their sign-in before, in microseconds since 1970.
+    since: Option<i64>,
+    /// Where they were going.
+    #[serde(default)]
+    next: String,
+}
 
 /// Someone and the sign-in they use.
 struct Me {
@@ -47,27 +60,35 @@ fn did(client: &Client, me: &Me, action: &'static str) -> Act {
 }
 
 /// The page.
-pub(crate) async fn show(State(web): State<Arc<Web>>, viewer: Viewer) -> Result<Response, PageError> {
+pub(crate) async fn show(
+    State(web): State<Arc<Web>>,
+    viewer: Viewer,
+    look: Look,
+    Query(came): Query<Came>,
+) -> Result<Response, PageError> {
     let me = me(&web, &viewer).await?;
     let (store, now) = (web.engine.store(), web.engine.now());
     let sessions = store.sessions_of(me.person.id, now).await?;
     let codes = store.recovery_codes_left(me.person.id).await?;
+    let changed = changes::after(store, &me.person.name, now - changes::SHOWN_FOR).await?;
+    let since = came.since.map(Timestamp::from_micros);
     let content = html! {
         (places(viewer.may(Role::Superadmin)))
         p { "You are " strong { (me.person.name) } ", " (me.person.role.as_str()) "." }
         @if !viewer.is_fresh {
             p.note { "To change something here, " a href={ "/step-up?next=" (HERE) } { "sign in again" } " first." }
         }
-        (sign_ins(&viewer, &sessions, me.signed_in.session))
+        (changes::part(&web, &look.zone, &changed, since, &own_path(&came.next)))
+        (sign_ins(&viewer, &look.zone, &sessions, me.signed_in.session))
         (password_part(&viewer, &me.person))
-        (authenticator_part(&web, &viewer, &me.person, codes))
+        (authenticator_part(&web, &viewer, &look.zone, &me.person, codes))
         (preferences_part(&viewer))
         form method="post" action="/sign-out" { (viewer.csrf_field()) p { button type="submit" { "Sign out" } } }
     };
     Ok(page("Your account", &content))
 }
 
-fn sign_ins(viewer: &Viewer, sessions: &[Session], here: Uuid) -> Markup {
+fn sign_ins(viewer: &Viewer, zone: &Zone, sessions: &[Session], here: Uuid) -> Markup {
     html! {
         h2 { "Where you are signed in" }
         table {
@@ -77,8 +98,8 @@ fn sign_ins(viewer: &Viewer, sessions: &[Session], here: Uuid) -> Markup {
                     tr {
                         td { (visible(&session.agent)) }
                         td { (visible(&session.address)) }
-                        td { (moment(session.created_at)) }
-                        td { (moment(session.seen_at)) }
+                        td { (moment(zone, session.created_at)) }
+                        td { (moment(zone, session.seen_at)) }
                         td {
                             @if session.id == here { "this one" } @else {
                                 form method="post" action={ (HERE) "/sessions/" (session.id) "/end" } {
@@ -113,12 +134,12 @@ fn password_part(viewer: &Viewer, person: &User) -> Markup {
     }
 }
 
-fn authenticator_part(web: &Web, viewer: &Viewer, person: &User, codes: i64) -> Markup {
+fn authenticator_part(web: &Web, viewer: &Viewer, zone: &Zone, person: &User, codes: i64) -> Markup {
     html! {
         h2 { "Authenticator" }
         @match person.authenticator_at {
             Some(at) => {
-                p { "An authenticator app asks for a code at every sign-in, since " (moment(at)) ". Recovery codes left: " (codes) "." }
+                p { "An authenticator app asks for a code at every sign-in, since " (moment(zone, at)) ". Recovery codes left: " (codes) "." }
                 form method="post" action={ (HERE) "/authenticator/codes" } {
                     (viewer.csrf_field())
                     (proof_field(person, None))
@@ -152,7 +173,12 @@ fn preferences_part(viewer: &Viewer) -> Markup {
         h2 { "How pages look" }
         form method="post" action={ (HERE) "/preferences" } {
             (viewer.csrf_field())
-            (Field { value: &viewer.zone, help: "As in Europe/Berlin or UTC.", ..Field::new("zone", "Time zone", "text") }.show())
+            p.field {
+                label for="zone" { "Time zone" }
+                input #zone type="text" name="zone" value=(viewer.zone) list="zones" required autocomplete="off" spellcheck="false" aria-describedby="zone-help";
+                datalist #zones { @for name in zone::names() { option value=(name) {} } }
+                small.help #zone-help { "An IANA name, as in Europe/Berlin, or UTC." }
+            }
             p.field {
                 label for="theme" { "Theme" }
                 select id="theme" name="theme" {
@@ -225,16 +251,14 @@ pub(crate) async fn preferences(
     fields: Fields,
 ) -> Result<Response, PageError> {
     let SignedIn { user, .. } = viewer.signed_in()?;
-    let zone = fields.text("zone").trim();
-    let good = |c: char| c.is_ascii_alphanumeric() || "/_+-".contains(c);
-    if zone.is_empty() || zone.len() > ZONE_BYTES_MAX || !zone.chars().all(good) {
-        return Err(PageError::new(
+    let zone = Zone::named(fields.text("zone").trim()).ok_or_else(|| {
+        PageError::new(
             StatusCode::UNPROCESSABLE_ENTITY,
-            "This is no time zone: write one as in Europe/Berlin, America/New_York or UTC.",
-        ));
-    }
+            "There is no such time zone: write an IANA name, as in Europe/Berlin, America/New_York or UTC.",
+        )
+    })?;
     let theme = Theme::named(fields.text("theme")).unwrap_or_default();
-    web.engine.store().set_preferences(user, zone, theme).await?;
+    web.engine.store().set_preferences(user, zone.name(), theme).await?;
     Ok(see_other(HERE))
 }
 

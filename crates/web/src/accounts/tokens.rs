@@ -19,9 +19,11 @@ use super::confirm::{Change, confirmed, done};
 use super::form::{Field, Fields, moment, page, places, see_other};
 use crate::auth::token_hash;
 use crate::pages::error::PageError;
+use crate::pages::look::Look;
 use crate::router::Web;
 use crate::show::visible;
 use crate::viewer::{SuperadminOnly, Viewer};
+use crate::zone::Zone;
 
 const HERE: &str = "/settings/tokens";
 /// What every token begins with, so that scanners for leaked secrets can know it.
@@ -42,6 +44,7 @@ pub fn new_token() -> (String, [u8; 32]) {
 /// The page.
 pub(crate) async fn show(
     State(web): State<Arc<Web>>,
+    look: Look,
     SuperadminOnly(viewer): SuperadminOnly,
 ) -> Result<Response, PageError> {
     let (tokens, now) = (web.engine.store().api_tokens().await?, web.engine.now());
@@ -49,7 +52,7 @@ pub(crate) async fn show(
         (places(true))
         table {
             thead { tr { th scope="col" { "Name" } th scope="col" { "May" } th scope="col" { "State" } th scope="col" { "Made" } th scope="col" { "Last used" } th scope="col" { "Good until" } th scope="col" { "" } } }
-            tbody { @for token in &tokens { (row(&viewer, token, token.is_good(now))) } }
+            tbody { @for token in &tokens { (row(&viewer, &look.zone, token, token.is_good(now))) } }
         }
         @if tokens.is_empty() { p { "No tokens yet." } }
         h2 { "Make a token" }
@@ -70,7 +73,7 @@ pub(crate) async fn show(
     Ok(page("Tokens", &content))
 }
 
-fn row(viewer: &Viewer, token: &ApiToken, is_good: bool) -> Markup {
+fn row(viewer: &Viewer, zone: &Zone, token: &ApiToken, is_good: bool) -> Markup {
     let state = match (token.revoked_at, is_good) {
         (Some(_), _) => "revoked",
         (None, true) => "good",
@@ -81,9 +84,9 @@ fn row(viewer: &Viewer, token: &ApiToken, is_good: bool) -> Markup {
             td { (visible(&token.name)) }
             td { (visible(&token.scopes.to_string())) }
             td { (state) }
-            td { (moment(token.created_at)) }
-            td { @if let Some(at) = token.last_used_at { (moment(at)) } @else { "never" } }
-            td { @if let Some(at) = token.expires_at { (moment(at)) } @else { "for ever" } }
+            td { (moment(zone, token.created_at)) }
+            td { @if let Some(at) = token.last_used_at { (moment(zone, at)) } @else { "never" } }
+            td { @if let Some(at) = token.expires_at { (moment(zone, at)) } @else { "for ever" } }
             td {
                 @if token.revoked_at.is_none() {
                     form method="post" action={ (HERE) "/revoke" } {

@@ -20,14 +20,17 @@ use super::confirm::{Change, confirmed, done};
 use super::form::{Field, Fields, moment, page, places, see_other};
 use super::new_link;
 use crate::pages::error::PageError;
+use crate::pages::look::Look;
 use crate::router::Web;
 use crate::viewer::{SuperadminOnly, Viewer};
+use crate::zone::Zone;
 
 const HERE: &str = "/settings/users";
 
 /// The page.
 pub(crate) async fn show(
     State(web): State<Arc<Web>>,
+    look: Look,
     SuperadminOnly(viewer): SuperadminOnly,
 ) -> Result<Response, PageError> {
     let users = web.engine.store().users().await?;
@@ -35,7 +38,7 @@ pub(crate) async fn show(
         (places(true))
         table {
             thead { tr { th scope="col" { "Name" } th scope="col" { "Role" } th scope="col" { "State" } th scope="col" { "Authenticator" } th scope="col" { "Last signed in" } th scope="col" { "" } } }
-            tbody { @for user in &users { (row(&viewer, user)) } }
+            tbody { @for user in &users { (row(&viewer, &look.zone, user)) } }
         }
         h2 { "Invite someone" }
         form method="post" action=(HERE) {
@@ -63,7 +66,7 @@ fn role_field(present: Role) -> Markup {
     }
 }
 
-fn row(viewer: &Viewer, user: &User) -> Markup {
+fn row(viewer: &Viewer, zone: &Zone, user: &User) -> Markup {
     let state = match (user.disabled_at, &user.password_hash) {
         (Some(_), _) => "switched off",
         (None, None) if user.signed_in_at.is_none() => "invited",
@@ -83,7 +86,7 @@ fn row(viewer: &Viewer, user: &User) -> Markup {
             td { (post("role", "Change role", role_field(user.role))) }
             td { (state) }
             td { @if user.authenticator_at.is_some() { "yes " (post("authenticator", "Remove", html! {})) } @else { "no" } }
-            td { @if let Some(at) = user.signed_in_at { (moment(at)) } @else { "never" } }
+            td { @if let Some(at) = user.signed_in_at { (moment(zone, at)) } @else { "never" } }
             td {
                 @if user.disabled_at.is_some() { (post("enable", "Switch on", html! {})) }
                 @else { (post("reset", "Link for a new password", html! {})) (post("disable", "Switch off", html! {})) }
@@ -110,6 +113,7 @@ fn did(client: &Client, viewer: &Viewer, action: &'static str, name: &str) -> Ac
 pub(crate) async fn invite(
     State(web): State<Arc<Web>>,
     client: Client,
+    look: Look,
     SuperadminOnly(viewer): SuperadminOnly,
     fields: Fields,
 ) -> Result<Response, PageError> {
@@ -133,13 +137,13 @@ pub(crate) async fn invite(
     let until = now + INVITATION;
     let act = did(&client, &viewer, "user.invite", &name).with(format!("as {}", role.as_str()));
     web.engine.store().invite(&new, hash, until, Some(&confirmed), &act, now).await?;
-    Ok(link_page(&web, &name, &secret, until))
+    Ok(link_page(&web, &look.zone, &name, &secret, until))
 }
 
-fn link_page(web: &Web, name: &str, secret: &SecretString, until: Timestamp) -> Response {
+fn link_page(web: &Web, zone: &Zone, name: &str, secret: &SecretString, until: Timestamp) -> Response {
     let base = web.engine.public_url().as_ref().clone().unwrap_or_default();
     let content = html! {
-        p { "Send this link to " strong { (name) } " by a way that only they read. It opens once, until " (moment(until)) ", and is shown this once." }
+        p { "Send this link to " strong { (name) } " by a way that only they read. It opens once, until " (moment(zone, until)) ", and is shown this once." }
         pre.command { code { (base) "/setup/" (secret.expose_secret()) } }
         @if base.is_empty() { p { "The address of this instance goes before it: " code { "public_url" } " is not set." } }
         p { a href=(HERE) { "Back to the people" } }
@@ -227,6 +231,7 @@ async fn switch(
 pub(crate) async fn reset(
     State(web): State<Arc<Web>>,
     client: Client,
+    look: Look,
     SuperadminOnly(viewer): SuperadminOnly,
     Path(id): Path<Uuid>,
     fields: Fields,
@@ -247,7 +252,7 @@ pub(crate) async fn reset(
     let until = now + SETUP_LINK;
     let act = did(&client, &viewer, "user.reset", &user.name);
     web.engine.store().make_reset_link(id, hash, until, Some(&confirmed), &act, now).await?;
-    Ok(link_page(&web, &user.name, &secret, until))
+    Ok(link_page(&web, &look.zone, &user.name, &secret, until))
 }
 
 /// Takes someone's authenticator away, when phone and recovery codes are lost.
