@@ -1,7 +1,13 @@
 // A running dynowatch for a spec: the demo of the real program, and a real Chromium before it. `cargo xtask browser` says
 // in the environment where both programs are.
 import { spawn } from "node:child_process";
+import { randomBytes, randomUUID } from "node:crypto";
 import { once } from "node:events";
+import { mkdtemp, readFile, rm } from "node:fs/promises";
+import { createRequire } from "node:module";
+import { createServer } from "node:net";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
 import { createInterface } from "node:readline";
 import { chromium } from "playwright-core";
 
@@ -23,15 +29,18 @@ function needed(name) {
 export async function demo(port = 0) {
   const program = spawn(needed("DYNOWATCH"), ["demo", "--listen", `127.0.0.1:${port}`], { stdio: ["ignore", "pipe", "inherit"], env: { ...process.env, PORT: "" } });
   const lines = createInterface({ input: program.stdout });
-  const url = await new Promise((found, failed) => {
+  let url;
+  const token = await new Promise((found, failed) => {
     program.once("exit", (code) => failed(new Error(`the demo ended with ${code}`)));
     lines.on("line", (line) => {
-      const said = line.match(/into (http:\/\/\S+)/);
+      url ??= line.match(/into (http:\/\/\S+)/)?.[1];
+      const said = line.match(/Bearer (\w+)/);
       if (said) found(said[1]);
     });
   });
   const site = {
     url,
+    token,
     port: Number(new URL(url).port),
     async stop() {
       if (program.exitCode !== null) return;
@@ -40,6 +49,68 @@ export async function demo(port = 0) {
     },
   };
   return site;
+}
+
+async function freePort() {
+  const server = createServer().listen(0, "127.0.0.1");
+  await once(server, "listening");
+  const { port } = server.address();
+  server.close();
+  await once(server, "close");
+  return port;
+}
+
+// A new instance in an empty folder, until `stop`, and its commands: `run("drain", "url", …)` gives what one printed.
+export async function instance() {
+  const folder = await mkdtemp(join(tmpdir(), "dynowatch-spec-"));
+  const port = await freePort();
+  const secrets = { HEROKU_LOG_DRAIN_HMAC_SECRET: "only-for-this-spec", DYNOWATCH_SECRET_KEY: randomBytes(32).toString("hex") };
+  const env = { PATH: process.env.PATH, ...secrets };
+  const start = (...args) => spawn(needed("DYNOWATCH"), args, { cwd: folder, stdio: ["ignore", "pipe", "inherit"], env });
+  const listen = `127.0.0.1:${port}`;
+  const program = start("serve", "--listen", listen);
+  program.stdout.resume();
+  const url = `http://localhost:${port}`;
+  const answers = () => fetch(`${url}/readyz`).then((answer) => answer.ok, () => false);
+  while (program.exitCode === null && !(await answers())) await new Promise((wake) => setTimeout(wake, 100));
+  if (program.exitCode !== null) throw new Error(`serve ended with ${program.exitCode}`);
+  return {
+    url,
+    async run(...args) {
+      const command = start(...args);
+      let printed = "";
+      command.stdout.on("data", (piece) => { printed += piece; });
+      const [code] = await once(command, "close");
+      if (code !== 0) throw new Error(`${args.join(" ")} ended with ${code}`);
+      return printed.trim();
+    },
+    async stop() {
+      if (program.exitCode === null) {
+        program.kill("SIGTERM");
+        await once(program, "exit");
+      }
+      await rm(folder, { recursive: true });
+    },
+  };
+}
+
+// Posts lines as Logplex does; they are of this moment.
+export async function post(drain, lines) {
+  const at = new Date().toISOString();
+  const frames = lines.map(([source, text]) => `<158>1 ${at} host ${source} - ${text}\n`).map((line) => `${Buffer.byteLength(line)} ${line}`);
+  const { origin, pathname, username, password } = new URL(drain);
+  const answer = await fetch(origin + pathname, {
+    method: "POST",
+    headers: {
+      authorization: "Basic " + Buffer.from(`${username}:${password}`).toString("base64"),
+      "content-type": "application/logplex-1",
+      "logplex-msg-count": String(frames.length),
+      "logplex-frame-id": randomUUID().replaceAll("-", "").toUpperCase(),
+      "logplex-drain-token": "d.5bec0000-0000-4000-8000-000000000001",
+    },
+    body: frames.join(""),
+  });
+  if (answer.status !== 204) throw new Error(`the drain answered ${answer.status}`);
 }
 
 // Waits until an alert fired: the demo fills in its first minute at once, but somebody has to judge it.
@@ -70,5 +141,16 @@ export async function open(chromium, options = {}) {
   return page;
 }
 
+const axe = await readFile(createRequire(import.meta.url).resolve("axe-core/axe.min.js"), "utf8");
+
+// What axe finds serious or critical in a page. axe is not of the page: open it with `bypassCSP`, since its policy keeps
+// other scripts out.
+export async function violations(page) {
+  await page.evaluate(axe);
+  const { violations } = await page.evaluate(() => window.axe.run(document, { resultTypes: ["violations"] }));
+  const bad = violations.filter(({ impact }) => ["serious", "critical"].includes(impact));
+  return bad.map(({ id, nodes }) => `${id}: ${nodes.map((node) => node.html.slice(0, 200)).join(" | ")}`);
+}
+
 // Every page there is to read.
-export const PAGES = ["/", "/alerts", "/alerts?state=resolved", "/rules", "/rules/h12", "/receivers", "/receivers/file", "/deliveries", "/connect?app=shop-web", "/settings", "/settings/health", "/settings/data", "/nowhere"];
+export const PAGES = ["/", "/apps", "/apps/shop-web", "/apps/billing-worker/dynos/worker.1", "/alerts", "/alerts?state=resolved", "/rules", "/rules/h12", "/receivers", "/receivers/file", "/deliveries", "/connect?app=shop-web", "/settings", "/settings/health", "/settings/data", "/nowhere"];

@@ -298,14 +298,15 @@
     chart.plot.addEventListener("keydown", (event) => {
       if (!chart.u || event.metaKey || event.ctrlKey || event.altKey) return;
       const last = chart.data.x.length - 1;
-      const by = { ArrowLeft: -1, ArrowRight: 1, PageUp: -10, PageDown: 10, Home: -last, End: last }[event.key];
-      if (by === undefined) {
+      const from = chart.at ?? (/Left|Up/.test(event.key) ? last + 1 : -1);
+      const to = { ArrowLeft: from - 1, ArrowRight: from + 1, PageUp: from - 10, PageDown: from + 10, Home: 0, End: last }[event.key];
+      if (to === undefined) {
         if (event.key === "Escape") { chart.u.setCursor({ left: -10, top: -10 }); chart.plot.blur(); }
         else if (/^[1-6]$/.test(event.key)) dynowatch.toggleSeries(Number(event.key) - 1);
         return;
       }
       event.preventDefault();
-      chart.at = Math.min(Math.max((chart.at ?? (by < 0 ? last + 1 : -1)) + by, 0), last);
+      chart.at = Math.min(Math.max(to, 0), last);
       chart.u.setCursor({ left: chart.u.valToPos(chart.data.x[chart.at], "x"), top: 10 });
       const values = chart.data.series.map((series) => series.name + " " + shown(series.values[chart.at]) + " " + chart.data.unit);
       chart.said.textContent = moment(chart.data.x[chart.at]) + ": " + values.join(", ");
