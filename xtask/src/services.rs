@@ -1,5 +1,5 @@
 //! The services that tests use, found or installed. Postgres is started here, in a temporary folder on a free loopback
-//! port, and always stopped; Prometheus is started by the tests that need one.
+//! port, and always stopped; Prometheus and Redis are started by the tests that need one.
 //!
 //! A shell stands between us and Postgres and waits for the end of its standard input. Whatever ends us (a return,
 //! Ctrl-C, `kill -9`) closes that pipe, and the shell stops Postgres and removes the folder. It has a process group
@@ -30,6 +30,10 @@ const POSTGRES_WANTED: &str = "the tests need Postgres (initdb and pg_ctl), whic
 
 const PROMETHEUS_WANTED: &str = "the tests need the program `prometheus`, which is not installed here.\n\
      Debian, Ubuntu: apt-get install --no-install-recommends prometheus    macOS: brew install prometheus\n\
+     Then run this again; no server needs to run, the tests start their own.";
+
+const REDIS_WANTED: &str = "the tests need the programs `redis-server` and `redis-cli`, which are not installed here.\n\
+     Debian, Ubuntu: apt-get install --no-install-recommends redis-server    macOS: brew install redis\n\
      Then run this again; no server needs to run, the tests start their own.";
 
 /// A free port can be taken between the moment we look and the moment Postgres binds it.
@@ -158,6 +162,17 @@ pub(crate) fn ensure_prometheus() -> Result<()> {
     if !is_there() {
         packages::install("prometheus", PROMETHEUS_WANTED)?;
         anyhow::ensure!(is_there(), "Prometheus is installed, but the program `prometheus` does not run");
+    }
+    Ok(())
+}
+
+/// Installs Redis if it is missing and that is possible here. Tests start it themselves, each in its own way.
+pub(crate) fn ensure_redis() -> Result<()> {
+    let runs = |program: &str| command::succeeds(Command::new(program).arg("--version"));
+    let is_there = || runs("redis-server") && runs("redis-cli");
+    if !is_there() {
+        packages::install("redis-server", REDIS_WANTED)?;
+        anyhow::ensure!(is_there(), "Redis is installed, but `redis-server` or `redis-cli` does not run");
     }
     Ok(())
 }

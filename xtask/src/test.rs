@@ -1,12 +1,12 @@
-//! `cargo xtask test`: all tests on a Postgres of their own, with a Prometheus to write to. The last line printed is the runner's summary, which a
-//! CI may read.
+//! `cargo xtask test`: all tests on a Postgres of their own, with a Prometheus to write to and Redis to check. The last
+//! line printed is the runner's summary, which a CI may read.
 
 use std::io::{BufRead, BufReader};
 use std::process::{Command, ExitCode, Stdio};
 
 use anyhow::{Context, Result};
 
-use crate::services::{POSTGRES_URL, Postgres, ensure_prometheus};
+use crate::services::{POSTGRES_URL, Postgres, ensure_prometheus, ensure_redis};
 use crate::{browser, command};
 
 /// Without options: everything, documentation tests included.
@@ -23,6 +23,7 @@ pub(crate) struct Options {
 /// Fails if a test fails or a service is missing. Postgres is stopped in any case.
 pub(crate) fn run(options: &Options) -> Result<ExitCode> {
     ensure_prometheus()?;
+    ensure_redis()?;
     let postgres = Postgres::start()?;
 
     // First, because the summary of the many tests is to be the last line.

@@ -11,15 +11,19 @@
     reason = "test code: a broken expectation ends the test, and the services' addresses come from the environment"
 )]
 
+pub mod certificates;
 pub mod clock;
 pub mod heroku;
 pub mod http_client;
 pub mod http_fake;
 pub mod issuer;
 pub mod postgres;
+pub mod postgres_server;
 pub mod process;
 pub mod prometheus;
 pub mod proxy;
+pub mod redis;
 pub mod remote_write_sink;
 pub mod slack;
+pub mod stub_server;
 pub mod webhook_sink;
