@@ -41,6 +41,7 @@ export async function demo(port = 0) {
   const site = {
     url,
     token,
+    pid: program.pid,
     port: Number(new URL(url).port),
     async stop() {
       if (program.exitCode !== null) return;

@@ -62,8 +62,22 @@ pub(crate) fn pictures() -> Result<ExitCode> {
     command::status(node.arg("pictures.mjs").arg(folder))
 }
 
+/// Prints what pages cost. Figures are for people to judge: nothing fails because of one.
+pub(crate) fn budgets() -> Result<ExitCode> {
+    let mut bench = command::cargo();
+    let measured = command::status(bench.args(["bench", "--package", "dynowatch-web", "--bench", "console", "--locked"]))?;
+    ensure!(measured == ExitCode::SUCCESS, "the bench of the pages failed");
+    let mut node = Bench::of("release")?.node();
+    command::status(node.arg("budgets.mjs"))
+}
+
 impl Bench {
     fn new() -> Result<Self> {
+        Self::of("debug")
+    }
+
+    /// With that build of the program.
+    fn of(profile: &str) -> Result<Self> {
         let folder = command::root().join("browser");
         ensure!(
             command::succeeds(Command::new("node").arg("--version")),
@@ -75,7 +89,7 @@ impl Bench {
                 command::status(Command::new("npm").args(["ci", "--no-audit", "--no-fund"]).current_dir(&folder))?;
             ensure!(npm == ExitCode::SUCCESS, "npm ci failed");
         }
-        Ok(Self { dynowatch: build()?, chromium: chromium()?, folder })
+        Ok(Self { dynowatch: build(profile)?, chromium: chromium()?, folder })
     }
 
     fn node(&self) -> Command {
@@ -94,12 +108,17 @@ fn specs(folder: &Path) -> Result<Vec<PathBuf>> {
     Ok(specs)
 }
 
-/// The program, in a debug build.
-fn build() -> Result<PathBuf> {
-    let built = command::status(command::cargo().args(["build", "--package", "dynowatch", "--locked"]))?;
+/// The program, in a debug or a release build.
+fn build(profile: &str) -> Result<PathBuf> {
+    let mut cargo = command::cargo();
+    cargo.args(["build", "--package", "dynowatch", "--locked"]);
+    if profile == "release" {
+        cargo.arg("--release");
+    }
+    let built = command::status(&mut cargo)?;
     ensure!(built == ExitCode::SUCCESS, "dynowatch does not build");
     let metadata = cargo_metadata::MetadataCommand::new().no_deps().current_dir(command::root()).exec()?;
-    Ok(metadata.target_directory.join("debug/dynowatch").into_std_path_buf())
+    Ok(metadata.target_directory.join(profile).join("dynowatch").into_std_path_buf())
 }
 
 fn chromium() -> Result<PathBuf> {

@@ -44,6 +44,8 @@ enum Task {
     Browser(browser::Options),
     /// Pictures of every main page, at 1440 and 360, light and dark, into target/pictures
     Pictures,
+    /// What pages cost: server time on generated values, sizes, and 200 people who watch; a release build
+    Budgets,
     /// That Postgres in the foreground, for testing one crate in seconds
     Services,
     /// Lines per CPU-second beside what the machine can do, memory, latency (Linux; release builds)
@@ -60,6 +62,7 @@ fn main() -> ExitCode {
         Some(Task::Test(options)) => test::run(&options),
         Some(Task::Browser(options)) => browser::run(&options),
         Some(Task::Pictures) => browser::pictures(),
+        Some(Task::Budgets) => browser::budgets(),
         Some(Task::Services) => services::run(),
         Some(Task::Bench(options)) => bench::run(&options),
         Some(Task::Dev) => dev(),
