@@ -1,6 +1,6 @@
 // A running dynowatch for a spec: the demo of the real program, and a real Chromium before it. `cargo xtask browser` says
 // in the environment where both programs are.
-import { spawn } from "node:child_process";
+import { execFile, spawn } from "node:child_process";
 import { randomBytes, randomUUID } from "node:crypto";
 import { once } from "node:events";
 import { mkdtemp, readFile, rm } from "node:fs/promises";
@@ -9,6 +9,7 @@ import { createServer } from "node:net";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { createInterface } from "node:readline";
+import { promisify } from "node:util";
 import { chromium } from "playwright-core";
 
 const FLAGS = [
@@ -29,6 +30,8 @@ function needed(name) {
 export async function demo(port = 0) {
   const program = spawn(needed("DYNOWATCH"), ["demo", "--listen", `127.0.0.1:${port}`], { stdio: ["ignore", "pipe", "inherit"], env: { ...process.env, PORT: "" } });
   const lines = createInterface({ input: program.stdout });
+  let folder;
+  lines.on("line", (line) => { folder ??= line.match(/^\s*(\/\S+)\/alerts\.log/)?.[1]; });
   let url;
   const token = await new Promise((found, failed) => {
     program.once("exit", (code) => failed(new Error(`the demo ended with ${code}`)));
@@ -43,6 +46,8 @@ export async function demo(port = 0) {
     token,
     pid: program.pid,
     port: Number(new URL(url).port),
+    // Where the demo keeps its files, known once it has said so.
+    get folder() { return folder; },
     async stop() {
       if (program.exitCode !== null) return;
       program.kill("SIGTERM");
@@ -153,5 +158,19 @@ export async function violations(page) {
   return bad.map(({ id, nodes }) => `${id}: ${nodes.map((node) => node.html.slice(0, 200)).join(" | ")}`);
 }
 
+// Makes the first account, by the link that the command prints, and is signed in as a superadmin. From then on pages are
+// for those who are signed in.
+export async function signIn(site, page, name = "ada", password = "four words of mine") {
+  const env = { ...process.env, DATABASE_URL: `sqlite://${site.folder}/dynowatch.db` };
+  const { stdout } = await promisify(execFile)(needed("DYNOWATCH"), ["setup-link"], { env, cwd: site.folder });
+  const token = stdout.match(/\/setup\/(\S+)/)[1];
+  await page.goto(`${site.url}/setup/${token}`);
+  await page.locator("input[name=name]").fill(name);
+  await page.locator("input[name=password]").fill(password);
+  await page.locator("input[name=again]").fill(password);
+  await page.locator("main button[type=submit]").click();
+  await page.waitForURL("**/settings/security");
+}
+
 // Every page there is to read.
-export const PAGES = ["/", "/apps", "/apps/shop-web", "/apps/billing-worker/dynos/worker.1", "/alerts", "/alerts?state=resolved", "/rules", "/rules/h12", "/receivers", "/receivers/file", "/deliveries", "/connect?app=shop-web", "/settings", "/settings/health", "/settings/data", "/nowhere"];
+export const PAGES = ["/", "/live", "/live?app=shop-web&q=status%3D5", "/live?q=%2F(%2F", "/apps", "/apps/shop-web", "/apps/billing-worker/dynos/worker.1", "/alerts", "/alerts?state=resolved", "/rules", "/rules/h12", "/receivers", "/receivers/file", "/deliveries", "/connect?app=shop-web", "/settings", "/settings/health", "/settings/data", "/nowhere"];

@@ -65,7 +65,8 @@ pub(crate) fn pictures() -> Result<ExitCode> {
 /// Prints what pages cost. Figures are for people to judge: nothing fails because of one.
 pub(crate) fn budgets() -> Result<ExitCode> {
     let mut bench = command::cargo();
-    let measured = command::status(bench.args(["bench", "--package", "dynowatch-web", "--bench", "console", "--locked"]))?;
+    let measured =
+        command::status(bench.args(["bench", "--package", "dynowatch-web", "--bench", "console", "--locked"]))?;
     ensure!(measured == ExitCode::SUCCESS, "the bench of the pages failed");
     let mut node = Bench::of("release")?.node();
     command::status(node.arg("budgets.mjs"))

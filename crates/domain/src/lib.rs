@@ -8,8 +8,8 @@
 //! Where to look: a rule's meaning is in [`rule`], which lines it takes in [`matcher`], its window in [`window`], the
 //! life of its alert in [`alert`], shares and silences over ten-second buckets in [`rollup`], limits of metrics in
 //! [`threshold`], the message in [`notice`], series and their slots in [`metric`], what may not leave the house in
-//! [`mask`], attempts and retries in [`delivery`], people in [`account`], checks of web, data services and
-//! certificates in [`check`].
+//! [`mask`], attempts and retries in [`delivery`], people in [`account`], what somebody who reads the log wants to see in
+//! [`line_filter`], checks of web, data services and certificates in [`check`].
 
 pub mod account;
 pub mod alert;
@@ -20,8 +20,12 @@ pub mod check;
 pub mod delivery;
 pub mod drain_rotation;
 pub mod evidence;
+pub mod fair;
 pub mod ids;
 pub mod key;
+pub mod line_filter;
+pub mod line_rule;
+pub mod log_level;
 pub mod mask;
 pub mod matcher;
 pub mod metric;

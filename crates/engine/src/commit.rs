@@ -11,12 +11,12 @@ use std::time::Duration;
 
 use dynowatch_domain::account::audit::Act;
 use dynowatch_domain::blind::Blind;
-use dynowatch_domain::evidence::EvidenceLine;
+use dynowatch_domain::evidence::{EvidenceLine, Role};
 use dynowatch_domain::key::Key;
 use dynowatch_domain::release::Release;
 use dynowatch_domain::rule::{Condition, Rule};
 use dynowatch_domain::window::{Counted, Window};
-use dynowatch_domain::{AppId, Timestamp};
+use dynowatch_domain::{AlertId, AppId, Timestamp};
 use dynowatch_store::{Changes, EvaluateRequest, Loaded, LoadedTrack, StoreError};
 use tokio::sync::{mpsc, oneshot};
 use tokio::time::Instant;
@@ -84,7 +84,11 @@ struct Done {
     releases: Vec<(AppId, Release)>,
     blinds: Vec<(Option<AppId>, Blind)>,
     deliveries: bool,
+    marks: Vec<Mark>,
 }
+
+/// Lines, whose they are, and the alert they belong to.
+type Mark = (AppId, Vec<EvidenceLine>, AlertId);
 
 /// Takes batches from the queue until it is closed, then returns.
 pub(crate) async fn run(shared: Arc<Shared>, mut queue: mpsc::Receiver<Submission>) {
@@ -319,6 +323,9 @@ impl Evaluator {
             self.held.insert(key, held);
         }
         shared.learn(done.releases, done.blinds, now);
+        for (app, lines, alert) in &done.marks {
+            shared.tail.mark(*app, lines, *alert);
+        }
         if done.deliveries {
             shared.deliveries_due.notify_one();
         }
@@ -376,11 +383,20 @@ struct Work<'a> {
     held: HashMap<Key, Held>,
     changes: Changes,
     blinds: Vec<(Option<AppId>, Blind)>,
+    marks: Vec<Mark>,
 }
 
 impl<'a> Work<'a> {
     fn new(cache: HashMap<Key, Held>, loaded: Loaded, view: &'a View<'a>) -> Self {
-        Self { cache, loaded, view, held: HashMap::new(), changes: Changes::default(), blinds: Vec::new() }
+        Self {
+            cache,
+            loaded,
+            view,
+            held: HashMap::new(),
+            changes: Changes::default(),
+            blinds: Vec::new(),
+            marks: Vec::new(),
+        }
     }
 
     fn apply(&mut self, key: &Key, rule: &Rule, input: Input) {
@@ -407,7 +423,17 @@ impl<'a> Work<'a> {
             masker: &masker,
             public_url: public_url.as_deref(),
         };
+        let matched = if let Input::Matches(matches) = &input { matches.lines.clone() } else { Vec::new() };
+        let fired = self.changes.fired.len();
         evaluate::apply(held, key, rule, input, &scene, &mut RandomIds, &mut self.changes);
+        // Those that came before the one that made it fire stand in its evidence.
+        for fired in self.changes.fired.get(fired..).unwrap_or_default() {
+            let matches = fired.evidence.iter().filter(|line| line.role == Role::Match).cloned();
+            self.marks.push((key.app, matches.collect(), fired.id));
+        }
+        if let Some(firing) = held.track.firing().filter(|_| !matched.is_empty()) {
+            self.marks.push((key.app, matched, firing.alert));
+        }
     }
 
     fn finish(mut self, shared: &Shared, duplicates: Vec<bool>) -> (Changes, Done) {
@@ -418,6 +444,7 @@ impl<'a> Work<'a> {
             duplicates,
             releases: self.changes.releases.clone(),
             blinds: known,
+            marks: self.marks,
             deliveries: !self.changes.deliveries.is_empty() || !self.changes.resolve_notices.is_empty(),
         };
         (self.changes, done)

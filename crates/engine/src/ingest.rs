@@ -57,6 +57,8 @@ pub struct PendingBatch {
     unnamed: Option<Unnamed>,
     done: oneshot::Receiver<Result<(), Refused>>,
     lines: u64,
+    /// The body, where somebody watches the log; shown once it is kept, for one that is refused comes again.
+    watched: Option<(Arc<App>, Bytes, Share)>,
 }
 
 /// Scratch room for reading batches, kept between them.
@@ -114,6 +116,9 @@ impl Engine {
             if let Some(id) = frame_id {
                 lock(&shared.frames).insert(app.id, id);
             }
+            if shared.tail.is_watched() {
+                shared.tail.offer(app.id, &app.name, share, body, lines);
+            }
             return Taken::Done { lines };
         }
         let unnamed = frame_id.is_none().then(|| lock(&shared.answered).begin(app.id, body, now));
@@ -122,7 +127,9 @@ impl Engine {
             (None, Some(unnamed)) => unnamed.frame_ids(now),
             (None, None) => Vec::new(),
         };
-        Taken::Pending(pending(findings, app, &book, (frame_ids, unnamed), now, lines))
+        let mut pending = pending(findings, app, &book, (frame_ids, unnamed), now, lines);
+        pending.watched = shared.tail.is_watched().then(|| (Arc::clone(app), body.clone(), share));
+        Taken::Pending(pending)
     }
 
     /// Waits until a batch is committed.
@@ -130,7 +137,7 @@ impl Engine {
     /// # Errors
     /// When it is not, within [`COMMIT_WAIT_MAX`]; the gap is remembered, so that counts over it are lower bounds.
     pub async fn keep(&self, pending: Box<PendingBatch>) -> Result<u64, Refused> {
-        let PendingBatch { submission, unnamed, done, lines } = *pending;
+        let PendingBatch { submission, unnamed, done, lines, watched } = *pending;
         let shared = &*self.shared;
         // If the requester goes away meanwhile, this future is dropped, and the gap must be remembered all the same.
         let (app, arrived) = (submission.app.id, submission.arrived);
@@ -150,6 +157,9 @@ impl Engine {
         if let (true, Some(unnamed)) = (waiting.kept, unnamed) {
             lock(&shared.answered).answered(unnamed, arrived);
             shared.repeats_due.notify_one();
+        }
+        if let (true, Some((app, body, share))) = (waiting.kept, watched) {
+            shared.tail.offer(app.id, &app.name, share, &body, lines);
         }
         outcome.map(|()| lines)
     }
@@ -268,7 +278,7 @@ fn pending(
         since: tokio::time::Instant::now(),
         reply,
     };
-    Box::new(PendingBatch { submission, unnamed, done, lines })
+    Box::new(PendingBatch { submission, unnamed, done, lines, watched: None })
 }
 
 /// Walks a body. The ring gets it whole when it is sound, else message by message.

@@ -4,8 +4,8 @@
 //! One [`Engine`] per process. A batch enters through [`Engine::take`] ([`ingest`]); if something in it must be kept it
 //! waits for the group commit (`commit`), where rules meet keys (`evaluate`) inside the store's transaction. Timers,
 //! ratios and absences come round in [`timers`], messages leave by [`sender`], operators speak through [`operate`], the
-//! Heroku account is kept in step by [`heroku`]. What lines say in numbers goes its own way ([`metrics`]). [`replay`] runs
-//! the same rules over a file, with its stamps as the clock.
+//! Heroku account is kept in step by [`heroku`]. What lines say in numbers goes its own way ([`metrics`]), and so do lines to
+//! people who watch them ([`tail`]). [`replay`] runs the same rules over a file, with its stamps as the clock.
 
 mod adapter;
 pub mod apps;
@@ -32,6 +32,7 @@ mod run;
 pub mod sender;
 mod sharing;
 pub mod stats;
+pub mod tail;
 mod thresholds;
 pub mod timers;
 pub mod totals;
@@ -174,6 +175,8 @@ pub(crate) struct Shared {
     pub(crate) rejected_noted_at: Mutex<Timestamp>,
     pub(crate) limited_noted_at: Mutex<Timestamp>,
     pub(crate) stats: Stats,
+    /// People who watch the log.
+    pub(crate) tail: tail::Tail,
     pub(crate) outages: Mutex<outages::Outages>,
 }
 
@@ -246,7 +249,7 @@ impl Engine {
     /// What met a limit since the process began, by what it was: lines, deliveries and values that were counted under
     /// "other" or not kept. `docs/metrics.md` explains each.
     #[must_use]
-    pub fn overflows(&self) -> [(&'static str, u64); 7] {
+    pub fn overflows(&self) -> [(&'static str, u64); 8] {
         let stats = self.stats();
         let (mut level_groups, mut series) = (0, 0);
         for app in self.apps().iter() {
@@ -261,6 +264,7 @@ impl Engine {
             ("metric_values", stats.metric_values_dropped.get()),
             ("gaps", stats.gaps_overflowed.get()),
             ("api_callers", stats.api_callers_overflowed.get()),
+            ("tail_lines", self.watchers().1),
         ]
     }
 }

@@ -122,6 +122,16 @@ impl Ring {
         }
     }
 
+    /// All of it, oldest first, to be read without holding the ring. At most [`RING_BYTES_MAX`] are copied.
+    pub(crate) fn pieces(&self) -> Vec<Bytes> {
+        let copied = |frames: &[u8]| Bytes::copy_from_slice(frames);
+        let pieces = self.pieces.iter().map(|piece| match piece {
+            Piece::Copied(frames) => copied(frames),
+            Piece::Received(body) => body.clone(),
+        });
+        pieces.chain([copied(&self.newest)]).collect()
+    }
+
     /// Up to [`EVIDENCE_LINES_MAX`] lines around a match: those that speak of its request first, then its dyno's newest.
     pub(crate) fn context(&self, of: &Wanted<'_>) -> Vec<EvidenceLine> {
         let (mut same_request, mut same_dyno) = (Vec::new(), Vec::new());

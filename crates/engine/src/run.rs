@@ -138,6 +138,7 @@ impl Engine {
             rejected_noted_at: Mutex::default(),
             limited_noted_at: Mutex::default(),
             stats: crate::stats::Stats::default(),
+            tail: crate::tail::Tail::new(crate::random::bytes(), u64::try_from(now.as_micros()).unwrap_or(0)),
             outages: Mutex::default(),
         });
         Ok((Self { shared }, apps, queue))

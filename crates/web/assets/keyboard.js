@@ -107,7 +107,9 @@
   function follow(keys) {
     const link = all("a[data-keys], a[data-key]").find((link) => link.dataset.keys === keys || link.dataset.key === keys);
     if (link) location.assign(link.href);
-    return Boolean(link);
+    const button = link ? null : all("button[data-key]").find((button) => button.dataset.key === keys && button.offsetParent);
+    button?.click();
+    return Boolean(link || button);
   }
   document.addEventListener("keydown", (event) => {
     if ((event.metaKey || event.ctrlKey) && !event.altKey && !event.shiftKey && event.key.toLowerCase() === "k") {

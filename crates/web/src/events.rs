@@ -5,8 +5,10 @@
 //! A stream says every five seconds that it lives, which also keeps proxies from closing it: `event: beat` with the time,
 //! the newest log line's stamp and a name of this process, from which a page knows that it talks to a new one. Event ids
 //! name what was sent, as `topic~hash` for each topic, so that who comes back gets only what changed meanwhile.
+//! A page of the log gets lines by the same stream (`lines`), as `event: lines`.
 //! It ends when the process stops and when whoever looks may not any more.
 
+mod lines;
 mod topic;
 
 use std::collections::HashMap;
@@ -34,6 +36,7 @@ use crate::pages::look::Look;
 use crate::pages::view::View;
 use crate::router::Web;
 use crate::zone::Zone;
+use lines::Lines;
 
 pub(crate) use topic::{Topic, partial};
 
@@ -214,7 +217,7 @@ pub(crate) async fn stream(State(web): State<Arc<Web>>, request: Request) -> Res
     hub.begin_rendering(&web);
     let (sender, receiver) = mpsc::channel::<Bytes>(WAITING_MAX);
     let look = Look::of(&parts);
-    let listener = Listener::new(Arc::clone(&web), asked_topics(&parts), &look.zone, last_event_id(&parts));
+    let listener = Listener::new(Arc::clone(&web), &parts, &look.zone);
     tokio::spawn(listener.run(parts, sender));
     let body = Body::from_stream(stream::unfold(receiver, |mut receiver| async move {
         let event = receiver.recv().await?;
@@ -244,6 +247,8 @@ struct Listener {
     pieces: Vec<(Topic, Arc<Piece>)>,
     /// By the topic's name.
     sent: HashMap<String, u64>,
+    /// Lines of the log, for a page that asks for them.
+    lines: Option<Lines>,
 }
 
 /// When it was last asked whether the one who looks may look: by the engine's clock, and by one that nobody sets back.
@@ -272,19 +277,22 @@ impl Drop for Listener {
 }
 
 impl Listener {
-    fn new(web: Arc<Web>, topics: Vec<Topic>, zone: &Zone, last_event_id: &str) -> Self {
+    fn new(web: Arc<Web>, parts: &Parts, zone: &Zone) -> Self {
+        let topics = asked_topics(parts);
         let mut pieces: Vec<(Topic, Arc<Piece>)> = Vec::with_capacity(topics.len());
         for topic in topics {
             if !pieces.iter().any(|(known, _)| *known == topic) {
                 pieces.extend(web.events.listen(topic.clone(), zone).map(|piece| (topic, piece)));
             }
         }
-        let sent = last_event_id.split('!').filter_map(|one| {
+        let sent = last_event_id(parts).split('!').filter_map(|one| {
             let (topic, hash) = one.rsplit_once('~')?;
             Some((topic.to_owned(), u64::from_str_radix(hash, 16).ok()?))
         });
-        let sent = sent.take(TOPICS_PER_PAGE_MAX).collect();
-        Self { web, pieces, sent }
+        // The topics, and how far the log was read.
+        let sent: HashMap<String, u64> = sent.take(TOPICS_PER_PAGE_MAX + 1).collect();
+        let lines = Lines::asked(&web, parts, zone, sent.get(lines::PLACE).copied());
+        Self { web, pieces, sent, lines }
     }
 
     async fn run(mut self, parts: Parts, out: mpsc::Sender<Bytes>) {
@@ -318,6 +326,10 @@ impl Listener {
                     if moved.is_err() { return }
                     self.news()
                 }
+                (place, json) = next_lines(&mut self.lines) => {
+                    self.sent.insert(lines::PLACE.to_owned(), place);
+                    Some(format!("id: {}\nevent: lines\ndata: {json}\n\n", self.place()).into())
+                }
             };
             if asked.is_due(&self.web) {
                 if !viewer(&self.web, &parts).await.map_or(true, |viewer| viewer.is_some()) {
@@ -342,15 +354,28 @@ impl Listener {
             return None;
         }
         let mut event = String::with_capacity(html.len() + 256);
-        let mut ids: Vec<String> = self.sent.iter().map(|(topic, hash)| format!("{topic}~{hash:x}")).collect();
-        ids.sort_unstable();
         // Writing to a String does not fail.
-        let _written = writeln!(event, "id: {}", ids.join("!"));
+        let _written = writeln!(event, "id: {}", self.place());
         for line in html.lines() {
             let _written = writeln!(event, "data: {line}");
         }
         event.push('\n');
         Some(event.into())
+    }
+
+    /// What was sent, as the id of an event.
+    fn place(&self) -> String {
+        let mut ids: Vec<String> = self.sent.iter().map(|(topic, hash)| format!("{topic}~{hash:x}")).collect();
+        ids.sort_unstable();
+        ids.join("!")
+    }
+}
+
+/// Waits for lines, or for good where none were asked for.
+async fn next_lines(lines: &mut Option<Lines>) -> (u64, String) {
+    match lines {
+        Some(lines) => lines.next().await,
+        None => std::future::pending().await,
     }
 }
 

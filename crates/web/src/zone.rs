@@ -59,6 +59,11 @@ impl Zone {
         self.print(at, "%H:%M:%S %Z")
     }
 
+    /// `10:06:12.250`, in lists that say their zone elsewhere.
+    pub(crate) fn precise(&self, at: Timestamp) -> String {
+        self.print(at, "%H:%M:%S.%3f")
+    }
+
     fn print(&self, at: Timestamp, format: &str) -> String {
         match jiff::Timestamp::from_microsecond(at.as_micros()) {
             Ok(moment) => moment.to_zoned(self.zone.clone()).strftime(format).to_string(),
@@ -108,6 +113,7 @@ mod tests {
         let at = Timestamp::parse("2026-05-07T08:06:12Z").unwrap();
         let berlin = Zone::named("Europe/Berlin").unwrap();
         assert_eq!((berlin.short(at), berlin.clock(at)), ("7 May 10:06 CEST".to_owned(), "10:06:12 CEST".to_owned()));
+        assert_eq!(berlin.precise(at + std::time::Duration::from_micros(250_900)), "10:06:12.250");
         assert_eq!(Zone::utc().full(Timestamp::from_micros(i64::MAX)), "9223372036854775807 µs after 1970");
     }
 }

@@ -51,7 +51,7 @@ pub(crate) async fn show(
             div #alert-head { (top(&view, row)) }
             div.columns {
                 div.main-column {
-                    div #alert-evidence { (evidence(&view, &alert.evidence)) }
+                    div #alert-evidence { (evidence(&view, id, &alert.evidence)) }
                     div #alert-why { (why(&view, &alert)) }
                     div #alert-messages { (messages_section(&view, &alert, &messages)) }
                 }
@@ -72,7 +72,7 @@ pub(crate) async fn live(view: &View, id: AlertId) -> Result<Markup, PageError> 
     Ok(html! {
         (partial("alert-head", &top(view, &alert.row)))
         (partial("alert-facts", &facts(view, &alert.row)))
-        (partial("alert-evidence", &evidence(view, &alert.evidence)))
+        (partial("alert-evidence", &evidence(view, id, &alert.evidence)))
         (partial("alert-why", &why(view, &alert)))
         (partial("alert-messages", &messages_section(view, &alert, &messages)))
     })
@@ -152,20 +152,21 @@ fn close_it(row: &AlertRow, title: &str) -> Markup {
     }
 }
 
-fn evidence(view: &View, lines: &[EvidenceLine]) -> Markup {
-    let (matches, around): (Vec<_>, Vec<_>) = lines.iter().partition(|line| line.role == Role::Match);
+fn evidence(view: &View, alert: AlertId, lines: &[EvidenceLine]) -> Markup {
+    let (matches, around): (Vec<_>, Vec<_>) = lines.iter().enumerate().partition(|(_, line)| line.role == Role::Match);
+    let log_line = |(place, line): &(usize, &EvidenceLine)| log_line(view, alert, *place, line);
     html! {
         section #evidence {
             h2 { "Evidence" }
             @if lines.is_empty() { p { "No line: it is their absence or their share that counts." } }
-            @if !matches.is_empty() { ol.lines { @for line in matches { (log_line(view, line)) } } }
+            @if !matches.is_empty() { ol.lines { @for line in &matches { (log_line(line)) } } }
             @if !around.is_empty() {
                 h3 { "Around it" }
-                ol.lines { @for line in around.iter().take(AROUND_SHOWN) { (log_line(view, line)) } }
+                ol.lines { @for line in around.iter().take(AROUND_SHOWN) { (log_line(line)) } }
                 @if around.len() > AROUND_SHOWN {
                     details #around-more {
                         summary { (around.len() - AROUND_SHOWN) " more lines around it" }
-                        ol.lines { @for line in around.iter().skip(AROUND_SHOWN) { (log_line(view, line)) } }
+                        ol.lines { @for line in around.iter().skip(AROUND_SHOWN) { (log_line(line)) } }
                     }
                 }
             }
@@ -173,7 +174,7 @@ fn evidence(view: &View, lines: &[EvidenceLine]) -> Markup {
     }
 }
 
-fn log_line(view: &View, line: &EvidenceLine) -> Markup {
+fn log_line(view: &View, alert: AlertId, place: usize, line: &EvidenceLine) -> Markup {
     let process = String::from_utf8_lossy(&line.process);
     let text = String::from_utf8_lossy(&line.text);
     html! {
@@ -185,6 +186,7 @@ fn log_line(view: &View, line: &EvidenceLine) -> Markup {
                     Role::SameDyno => { " · same dyno" },
                     Role::SameRequest => { " " span.tag.info { "same request" } },
                 }
+                a.about href={ "/lines?alert=" (alert) "&n=" (place) } aria-label="About this line" { "⋯" }
             }
             code { (view.outside(&text)) @if line.cut_bytes > 0 { " … [" (line.cut_bytes) " bytes cut]" } }
         }

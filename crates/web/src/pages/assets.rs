@@ -38,6 +38,7 @@ const UPLOT_STYLE: &str = include_str!("../../assets/vendor/uplot-1.6.32.min.css
 const CONSOLE: &[&str] = &[
     include_str!("../../assets/console.js"),
     include_str!("../../assets/live.js"),
+    include_str!("../../assets/tail.js"),
     include_str!("../../assets/keyboard.js"),
 ];
 
@@ -46,6 +47,7 @@ static CONSOLE_CSS: LazyLock<Asset> = LazyLock::new(|| {
         include_str!("../../assets/base.css"),
         include_str!("../../assets/parts.css"),
         include_str!("../../assets/console.css"),
+        include_str!("../../assets/tail.css"),
         UPLOT_STYLE,
         include_str!("../../assets/chart.css"),
     ];

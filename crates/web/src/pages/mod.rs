@@ -22,6 +22,8 @@ pub(crate) mod error;
 pub(crate) mod form;
 mod happenings;
 pub(crate) mod heroku;
+pub(crate) mod line;
+pub(crate) mod live;
 pub(crate) mod look;
 pub(crate) mod overview;
 pub(crate) mod palette;

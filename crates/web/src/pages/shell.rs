@@ -26,9 +26,10 @@ const fn place(path: &'static str, name: &'static str, keys: &'static str) -> Pl
 }
 
 /// Where the navigation leads. Only what exists: a link to a page that is not there yet is a lie.
-const PLACES: [Place; 7] = [
+const PLACES: [Place; 8] = [
     place("/", "Now", "g n"),
     place("/apps", "Apps", "g p"),
+    place("/live", "Live", "g l"),
     place("/alerts", "Alerts", "g a"),
     place("/rules", "Rules", "g r"),
     place("/receivers", "Receivers", "g c"),
@@ -47,6 +48,7 @@ pub(crate) struct Head<'a> {
     title: &'a str,
     here: &'a str,
     topics: &'a [Topic],
+    tail: Option<&'a str>,
     charts: bool,
     crumbs: &'a [(&'a str, &'a str)],
 }
@@ -60,6 +62,12 @@ impl<'a> Head<'a> {
     /// Keeps these pieces of the page true.
     pub(crate) fn live(mut self, topics: &'a [Topic]) -> Self {
         self.topics = topics;
+        self
+    }
+
+    /// Lets the page's stream bring lines of the log, too: what to add to its address.
+    pub(crate) fn tail(mut self, query: Option<&'a str>) -> Self {
+        self.tail = query;
         self
     }
 
@@ -98,7 +106,7 @@ pub(super) fn page(view: &View, head: &Head<'_>, content: &Markup) -> Html<Strin
             (keys_help())
             div #notice.notice role="status" aria-live="polite" hidden {}
             @let topics: Vec<String> = head.topics.iter().map(Topic::name).collect();
-            div #events hx-sse:connect={ "/events?topics=" (topics.join(",")) } hx-swap="none" hidden {}
+            div #events hx-sse:connect={ "/events?topics=" (topics.join(",")) (head.tail.unwrap_or_default()) } hx-swap="none" hidden {}
         },
     )
 }
@@ -251,6 +259,7 @@ fn keys_help() -> Markup {
         ("[ ]", "earlier and later, on pages with a time range"),
         ("- =", "wider and narrower range"),
         ("t n", "back to now"),
+        ("p", "pause the live log, and go on"),
         ("1-6", "a series of the chart on or off"),
     ];
     let other_keys = [("⌘K /", "go to…"), ("d", "light, dark, system"), ("u", "UTC or local time"), ("?", "this help")];

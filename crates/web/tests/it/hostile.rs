@@ -15,8 +15,9 @@ const PAYLOADS: [&str; 6] = [
 ];
 
 /// Tags that our own pages are made of.
-const TAGS: [&str; 68] = [
+const TAGS: [&str; 69] = [
     "line",
+    "mark",
     "text",
     "!doctype",
     "html",
@@ -199,10 +200,23 @@ async fn no_page_takes_anything_from_a_line() {
             "/deliveries?cursor=%3Cscript%3E",
             "/deliveries?state=%3Cscript%3E",
             "/alerts/%3Cscript%3E",
+            "/live",
+            "/live?app=%3Cscript%3E&process=%22onmouseover%3D%22x&level=%3Cb%3E",
+            "/live?q=%3Cscript%3E&highlight=onerror",
+            "/live?q=%2F%3Cscript%3E(%2F&highlight=%2F%3C%2F",
+            "/lines?app=shop&line=%3Cscript%3E",
             "/%3Cscript%3Ealert(1)%3C/script%3E",
         ]
         .map(str::to_owned),
     );
+    // Each line of the log by itself, and what a stream sends of it.
+    let log = site.local("/live").await.text;
+    let lines = log.split("class=\"line\" href=\"").skip(1).map(|rest| rest.split('"').next().unwrap_or_default());
+    pages.extend(lines.map(|href| href.replace("&amp;", "&")));
+    assert!(pages.len() > 60, "{}", pages.len());
+    let sent = crate::live::Stream::open(&site, "&live=1&highlight=script", "").await.named("lines").await;
+    let sent: serde_json::Value = serde_json::from_str(sent.split("data: ").nth(1).unwrap_or_default()).unwrap();
+    check("the stream", sent["html"].as_str().unwrap());
     for page in &pages {
         let answer = site.local(page).await;
         assert!(answer.header("content-type").starts_with("text/html"), "{page}: {}", answer.header("content-type"));

@@ -12,12 +12,12 @@ use crate::browser::Browser;
 use crate::site::{Site, request};
 
 /// An open stream.
-struct Stream {
+pub(crate) struct Stream {
     body: Body,
 }
 
 impl Stream {
-    async fn open(site: &Site, topics: &str, last_event_id: &str) -> Self {
+    pub(crate) async fn open(site: &Site, topics: &str, last_event_id: &str) -> Self {
         Self::open_with(site, topics, last_event_id, "").await
     }
 
@@ -38,9 +38,19 @@ impl Stream {
     }
 
     /// The next event; `None` at the end.
-    async fn next(&mut self) -> Option<String> {
+    pub(crate) async fn next(&mut self) -> Option<String> {
         let frame = tokio::time::timeout(Duration::from_secs(30), self.body.frame()).await.unwrap();
         frame.map(|frame| String::from_utf8(frame.unwrap().into_data().unwrap().to_vec()).unwrap())
+    }
+
+    /// The next event of that name.
+    pub(crate) async fn named(&mut self, name: &str) -> String {
+        loop {
+            let event = self.next().await.unwrap();
+            if event.contains(&format!("event: {name}\n")) {
+                return event;
+            }
+        }
     }
 
     /// The next event that is a piece of a page.

@@ -18,3 +18,4 @@ mod pages;
 mod raw;
 mod series;
 mod site;
+mod tail;

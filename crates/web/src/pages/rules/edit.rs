@@ -3,18 +3,22 @@
 
 use std::sync::Arc;
 
-use axum::extract::{Path, State as Shared};
+use axum::extract::rejection::QueryRejection;
+use axum::extract::{Path, Query, State as Shared};
 use axum::http::StatusCode;
 use axum::response::{Html, IntoResponse, Redirect, Response};
 use dynowatch_domain::account::Role;
+use dynowatch_domain::line_rule::Suggestion;
 use dynowatch_domain::rule::{GroupBy, Severity};
 use dynowatch_engine::objects::{ObjectError, Problem};
+use dynowatch_engine::tail::FoundLine;
 use dynowatch_store::objects::{Object, ObjectKind};
 use maud::{Markup, html};
 use serde_json::{Value, json};
 
 use super::super::error::PageError;
 use super::super::form::{self, Field, Kind, Typed, chosen, other_problems, typed};
+use super::super::line::Wanted;
 use super::super::palette::encoded;
 use super::super::shell::Head;
 use super::super::view::View;
@@ -76,11 +80,47 @@ fn fields() -> impl Iterator<Item = Field> {
     MATCH.into_iter().chain(CONDITION).chain(MESSAGES)
 }
 
-/// An empty form.
-pub(crate) async fn new(view: View) -> Result<Html<String>, PageError> {
+/// A form that is empty, or filled in from a line.
+pub(crate) async fn new(view: View, query: Result<Query<Wanted>, QueryRejection>) -> Result<Html<String>, PageError> {
     may_edit(&view)?;
-    let body = json!({ "window": "5m", "severity": Severity::default().as_str() });
-    Ok(page(&view, None, "", &body, &[], false))
+    let wanted = query.map(|Query(wanted)| wanted).unwrap_or_default();
+    if !wanted.is_named() {
+        let body = json!({ "window": "5m", "severity": Severity::default().as_str() });
+        return Ok(page(&view, None, "", &body, &[], false));
+    }
+    let line = wanted.find(&view.web).await?;
+    let (name, body) = from_line(&line.found);
+    Ok(page(&view, None, &free_name(&view.web, &name), &body, &[], false))
+}
+
+/// What a rule for lines like this one asks for, as the form holds it. One such line is reason enough, until whoever writes
+/// the rule says more.
+fn from_line(line: &FoundLine) -> (String, Value) {
+    let Suggestion { name, code, status, path_prefix, text, source } = line.suggestion.clone();
+    let mut body = json!({
+        "apps": [line.seen.app_name],
+        "count": ">= 1",
+        "window": "5m",
+        "severity": Severity::default().as_str(),
+    });
+    let list = |item: Option<String>| item.map_or(Value::Null, |item| json!([item]));
+    for (key, value) in [
+        ("match.code", list(code)),
+        ("match.status", list(status.map(|status| status.to_string()))),
+        ("match.path_prefix", list(path_prefix)),
+        ("match.text", list(text)),
+        ("match.source", source.map_or(Value::Null, |source| source.as_str().into())),
+    ] {
+        form::put(&mut body, key, value);
+    }
+    (name, body)
+}
+
+/// The name, with a number behind it where there is such a rule already.
+fn free_name(web: &Web, name: &str) -> String {
+    let rules = web.engine.rules();
+    let numbered = (2..100).map(|n| format!("{name}-{n}"));
+    std::iter::once(name.to_owned()).chain(numbered).find(|name| rules.get(name).is_none()).unwrap_or_default()
 }
 
 /// The form of a rule of the console.
