@@ -188,3 +188,50 @@ fn alternative_names(extensions: &[u8]) -> Option<Vec<String>> {
     }
     None
 }
+
+#[cfg(test)]
+mod tests {
+    use dynowatch_testkit::certificates::{Authority, Identity};
+    use proptest::prelude::*;
+    use rustls::pki_types::CertificateDer;
+    use rustls::pki_types::pem::PemObject;
+
+    use super::*;
+
+    fn certificate(names: &[&str], until: &str) -> CertificateDer<'static> {
+        let (from, until) = (Timestamp::from_seconds(0), Timestamp::parse(until).unwrap());
+        let identity = Identity::self_signed(names, from, until);
+        CertificateDer::from_pem_slice(identity.chain_pem().as_bytes()).unwrap()
+    }
+
+    #[test]
+    fn certificates_are_read() {
+        // Both ways of writing a year.
+        for until in ["2049-12-31T23:59:59Z", "2051-01-02T03:04:05Z"] {
+            let facts = facts(&certificate(&["a.test", "*.b.test", "10.0.0.1", "::1"], until)).unwrap();
+            assert_eq!((facts.subject.as_str(), facts.issuer.as_str()), ("CN=a.test", "CN=a.test"));
+            assert_eq!(facts.names, ["a.test", "*.b.test", "10.0.0.1", "::1"]);
+            assert_eq!(facts.not_before, Timestamp::from_seconds(0));
+            assert_eq!(facts.not_after.to_string(), until);
+            assert_eq!(facts.key_sha256.len(), 64);
+        }
+        let root = Authority::root("Root \u{1b}[31m", Timestamp::from_seconds(0), Timestamp::from_seconds(9));
+        assert_eq!(facts(&root.der()).unwrap().subject, "CN=Root  [31m", "a name moves no cursor");
+    }
+
+    proptest! {
+        #[test]
+        fn any_bytes_are_read_or_refused(bytes in proptest::collection::vec(any::<u8>(), 0..200)) {
+            _ = facts(&bytes);
+        }
+
+        #[test]
+        fn a_spoilt_certificate_is_read_or_refused(at in 0_usize..300, byte: u8, length in 0_usize..600) {
+            let mut der = certificate(&["a.test"], "2030-01-01T00:00:00Z").to_vec();
+            let at = at % der.len();
+            der[at] = byte;
+            der.truncate(length.max(1));
+            _ = facts(&der);
+        }
+    }
+}

@@ -94,6 +94,16 @@ async fn over_tcp(server: SocketAddr, asked: &[u8], id: u16, check: &DnsCheck) -
         .ok_or_else(|| Failure::new(Reason::BadReply, "the answer is not that of a DNS server"))
 }
 
+/// The first name server of a `resolv.conf`, for [`crate::Surroundings::nameserver`]. Whoever may read files reads it.
+#[must_use]
+pub fn nameserver_of(resolv_conf: &str) -> Option<SocketAddr> {
+    resolv_conf.lines().find_map(|line| {
+        let address = line.trim().strip_prefix("nameserver")?.trim();
+        // A zone behind an IPv6 address names an interface of this machine; without it the address leads nowhere.
+        address.parse::<IpAddr>().ok().map(|address| SocketAddr::new(address, 53))
+    })
+}
+
 fn judge(check: &DnsCheck, answer: Reply, trace: &mut Trace) -> Result<(), Failure> {
     match answer.code {
         0 => {}
@@ -117,4 +127,21 @@ fn judge(check: &DnsCheck, answer: Reply, trace: &mut Trace) -> Result<(), Failu
     trace.facts.set("answers", all.as_str());
     trace.facts.set("ttl", Value::Duration(Decimal::from(u64::from(ttl_s)).times(1_000)));
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::nameserver_of;
+
+    #[test]
+    fn the_first_server_of_a_file_is_taken() {
+        for (text, want) in [
+            ("# comment\nsearch a.example\nnameserver 127.0.0.53\nnameserver 1.1.1.1\n", Some("127.0.0.53:53")),
+            ("nameserver\t2606:4700::1111", Some("[2606:4700::1111]:53")),
+            ("nameserver fe80::1%eth0\nnameserver 10.0.0.2", Some("10.0.0.2:53")),
+            ("options ndots:2", None),
+        ] {
+            assert_eq!(nameserver_of(text), want.map(|want| want.parse().unwrap()), "{text}");
+        }
+    }
 }

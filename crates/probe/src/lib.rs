@@ -33,6 +33,7 @@ use tokio::time::timeout_at;
 use address::AddressPolicy;
 use certificate::Roots;
 use connection::Tls;
+pub use dns::nameserver_of;
 pub use explain::Explanation;
 use outbound::Outbound;
 pub use outbound::{Answer, Lookup, system_lookup};
@@ -47,7 +48,7 @@ pub struct Surroundings {
     pub roots: Roots,
     /// How names become addresses: [`system_lookup`].
     pub lookup: Lookup,
-    /// The machine's DNS server, for DNS checks that name none.
+    /// The machine's DNS server, for DNS checks that name none: [`nameserver_of`].
     pub nameserver: Option<SocketAddr>,
 }
 
@@ -173,4 +174,23 @@ fn timed_out(check: &Check, trace: &Trace) -> Failure {
     let phase = trace.phase().map_or("a pause", dynowatch_domain::check::Phase::name);
     let limit = dynowatch_domain::parse::show_duration(check.timeout);
     Failure::new(Reason::Timeout, format!("not complete after {limit}, in phase {phase}"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn is_send<T: Send>(_: &T) {}
+
+    /// Runs are spawned side by side.
+    #[tokio::test]
+    async fn runs_may_move_between_threads() {
+        let (lookup, roots) = (system_lookup(), Roots::default());
+        let prober = Prober::new(Surroundings { policy: AddressPolicy::default(), roots, lookup, nameserver: None });
+        let check = Check::new("c", CheckKind::Web(dynowatch_domain::check::kind::WebCheck::get("http://127.0.0.1/")));
+        let request = Request { check: &check, url: None, memory: &Memory::default(), now: Timestamp::UNIX_EPOCH };
+        let run = prober.run(&request);
+        is_send(&run);
+        assert_eq!(run.await.observation.reason, Some(Reason::AddressRefused));
+    }
 }

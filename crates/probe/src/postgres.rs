@@ -57,9 +57,7 @@ async fn ask(
     if let Some(table) = &check.table {
         asking.table(table).await?;
     }
-    if uses("connections") {
-        asking.connections().await?;
-    }
+    asking.connections().await?;
     if uses("version") {
         asking.version();
     }

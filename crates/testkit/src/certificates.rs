@@ -12,6 +12,7 @@ use rcgen::{
 };
 use rustls::ServerConfig;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer, PrivatePkcs8KeyDer};
+use rustls::sign::{CertifiedKey, SingleCertAndKey};
 
 /// A name, a key, and the right to sign others.
 pub struct Authority {
@@ -107,20 +108,68 @@ impl Identity {
         self
     }
 
-    /// For a TLS server of rustls that offers these protocols.
+    /// This key with another's certificates, as a thief would show them.
     ///
     /// # Panics
     /// Never.
     #[must_use]
+    pub fn showing(&self, other: &Self) -> Self {
+        let key = KeyPair::try_from(self.key.serialized_der()).expect("the same key");
+        Self { chain: other.chain.clone(), key }
+    }
+
+    /// The same as a certificate of version 1, without extensions, as old tools make them. Its signature no longer fits:
+    /// good only for those who look at the key alone.
+    ///
+    /// # Panics
+    /// Never.
+    #[must_use]
+    pub fn version_1(mut self) -> Self {
+        let (certificate, _) = element(self.chain.first().expect("a certificate"));
+        let (to_be_signed, signature) = element(certificate);
+        let mut fields = Vec::new();
+        let mut rest = to_be_signed;
+        while let Some(tag) = rest.first() {
+            let (_, after) = element(rest);
+            // The version and the extensions, which are all that make it version 3.
+            if !matches!(tag, 0xa0 | 0xa3) {
+                fields.extend_from_slice(&rest[..rest.len() - after.len()]);
+            }
+            rest = after;
+        }
+        let mut content = sequence(&fields);
+        content.extend_from_slice(signature);
+        self.chain = vec![CertificateDer::from(sequence(&content))];
+        self
+    }
+
+    /// For a TLS server of rustls that offers these protocols.
+    #[must_use]
     pub fn server_config(&self, alpn: &[&[u8]]) -> Arc<ServerConfig> {
+        self.server_config_with(alpn, rustls::DEFAULT_VERSIONS)
+    }
+
+    /// The same that speaks no more than TLS 1.2.
+    #[must_use]
+    pub fn server_config_tls12(&self) -> Arc<ServerConfig> {
+        self.server_config_with(&[], &[&rustls::version::TLS12])
+    }
+
+    fn server_config_with(
+        &self,
+        alpn: &[&[u8]],
+        versions: &[&'static rustls::SupportedProtocolVersion],
+    ) -> Arc<ServerConfig> {
         let provider = Arc::new(rustls::crypto::ring::default_provider());
         let key = PrivateKeyDer::Pkcs8(PrivatePkcs8KeyDer::from(self.key.serialize_der()));
+        let key = provider.key_provider.load_private_key(key).expect("a key");
+        // Not looked at: certificates here are wrong in one way each.
+        let certified = CertifiedKey::new(self.chain.clone(), key);
         let mut config = ServerConfig::builder_with_provider(provider)
-            .with_safe_default_protocol_versions()
+            .with_protocol_versions(versions)
             .expect("usual versions")
             .with_no_client_auth()
-            .with_single_cert(self.chain.clone(), key)
-            .expect("a key that fits");
+            .with_cert_resolver(Arc::new(SingleCertAndKey::from(certified)));
         config.alpn_protocols = alpn.iter().map(|protocol| protocol.to_vec()).collect();
         Arc::new(config)
     }
@@ -174,6 +223,23 @@ fn set_validity(params: &mut CertificateParams, from: Timestamp, until: Timestam
     let since_1970 = |moment: Timestamp| Duration::from_secs(u64::try_from(moment.as_seconds()).unwrap_or(0));
     params.not_before = date_time_ymd(1970, 1, 1) + since_1970(from);
     params.not_after = date_time_ymd(1970, 1, 1) + since_1970(until);
+}
+
+/// The content of the first DER element, and what is behind it.
+fn element(der: &[u8]) -> (&[u8], &[u8]) {
+    let (length, header) = match der[1] {
+        short @ ..=0x7f => (usize::from(short), 2),
+        0x81 => (usize::from(der[2]), 3),
+        _ => (usize::from(der[2]) << 8 | usize::from(der[3]), 4),
+    };
+    (&der[header..header + length], &der[header + length..])
+}
+
+fn sequence(content: &[u8]) -> Vec<u8> {
+    let length = u16::try_from(content.len()).expect("a short certificate").to_be_bytes();
+    let mut out = vec![0x30, 0x82, length[0], length[1]];
+    out.extend_from_slice(content);
+    out
 }
 
 fn pem(label: &str, der: &[u8]) -> String {

@@ -20,6 +20,9 @@ pub const HEADER_BYTES_MAX: usize = 4_000;
 /// The longest body of a request, query of a database, or key.
 pub const TEXT_BYTES_MAX: usize = 10_000;
 
+/// The longest CA in PEM: a handful of certificates.
+pub const CA_BYTES_MAX: usize = 64 << 10;
+
 /// A text that is never printed: a URL with a password, a header with a token.
 #[derive(Clone, PartialEq, Eq)]
 pub struct Secret(String);

@@ -240,6 +240,14 @@ fn kind_problems(kind: &CheckKind, assertions: &[Assertion], wrong: &mut impl Fn
         }
         _ => {}
     }
+    if let Some(kind::TlsMode::Ca(pem)) = kind.tls()
+        && (!pem.contains("-----BEGIN CERTIFICATE-----") || pem.len() > kind::CA_BYTES_MAX)
+    {
+        wrong(
+            "ca",
+            format!("paste the CA in PEM, BEGIN CERTIFICATE line included, in at most {} bytes", kind::CA_BYTES_MAX),
+        );
+    }
     let uses = |root: &str| assertions.iter().any(|assertion| assertion.subject().root == root);
     let text = |text: &str| text.trim().is_empty() || text.len() > kind::TEXT_BYTES_MAX;
     match kind {
@@ -394,6 +402,15 @@ mod tests {
         let mut redis = Check::new("queue", CheckKind::Redis(redis));
         redis.assertions = vec!["length <= 500 clear 450".parse().unwrap()];
         check(&redis, &[("config_var", "name both"), ("key", "names none")]);
+    }
+
+    #[test]
+    fn a_ca_is_a_certificate() {
+        let mut ca = web("https://shop.example");
+        if let CheckKind::Web(web) = &mut ca.kind {
+            web.tls = TlsMode::Ca("ca.pem".to_owned());
+        }
+        check(&ca, &[("ca", "BEGIN CERTIFICATE")]);
     }
 
     #[test]

@@ -243,3 +243,23 @@ async fn replies_that_are_none() {
     assert_reason(&run(&prober(&[]), &check).await, Reason::Timeout, "in phase first_byte");
     silent.all_closed().await;
 }
+
+#[tokio::test]
+async fn valkey_says_so() {
+    let info = "# Server\r\nredis_version:7.2.4\r\nserver_name:valkey\r\nvalkey_version:8.0.1\r\nrole:master\r\n";
+    let steps = vec![
+        Step::send("+PONG\r\n"),
+        Step::Read,
+        Step::send(format!("${}\r\n{info}\r\n", info.len())),
+        Step::Read,
+        Step::send("+OK\r\n"),
+    ];
+    let server = StubServer::answering(None, move |_| steps.clone()).await;
+    let check =
+        redis(&format!("redis://127.0.0.1:{}", server.port()), None, &["version = \"8.0.1\"", "role = \"master\""]);
+    let run = run(&prober(&[]), &check).await;
+    assert_up(&run);
+    assert_eq!(run.observation.peer.unwrap().protocol, "valkey");
+    // What INFO of an old or foreign server leaves out is absent, not zero.
+    assert_eq!(run.observation.facts.get("memory.used").unwrap().value.kind(), "absent");
+}

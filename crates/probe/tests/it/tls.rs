@@ -122,7 +122,15 @@ async fn a_given_ca_is_the_only_one_trusted() {
         }
     }
     let server = serve(&own.server(&["shop.test"], days(-1), days(60))).await;
-    let none = run(&prober(&[&public]), &tls(server.port(), TlsMode::Ca("not PEM".to_owned()), &[])).await;
+    let none = run(
+        &prober(&[&public]),
+        &tls(
+            server.port(),
+            TlsMode::Ca("-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n".to_owned()),
+            &[],
+        ),
+    )
+    .await;
     assert_reason(&none, Reason::TargetInvalid, "the CA has no certificate");
     let rootless = run(&prober(&[]), &tls(server.port(), TlsMode::Verify, &[])).await;
     assert_reason(&rootless, Reason::ProberFailed, "no public roots");
@@ -181,5 +189,40 @@ async fn a_port_without_tls_is_a_mismatch() {
         let run = run(&prober(&[&root()]), &tls(server.port(), TlsMode::Verify, &[])).await;
         assert_reason(&run, want, "");
         assert_eq!(run.observation.failed_phase, Some(Phase::Tls));
+    }
+}
+
+/// Certificates of version 1 and servers that stay with TLS 1.2 are pinned, too; a pin is of the key that signs.
+#[tokio::test]
+async fn old_certificates_and_old_servers_are_pinned() {
+    let old = || Identity::self_signed(&["x.test"], days(-10), days(60)).version_1();
+    for config in [old().server_config(&[]), old().server_config_tls12()] {
+        let server = StubServer::speaking(Some(config), vec![Step::Read]).await;
+        let run = run(&prober(&[]), &tls(server.port(), TlsMode::Pin, &["certificate.days = 60"])).await;
+        assert_up(&run);
+        assert!(run.memory.pin.is_some());
+        let again = run_after(&prober(&[]), &tls(server.port(), TlsMode::Pin, &[]), &run.memory).await;
+        assert_up(&again);
+    }
+    let root = root();
+    let config = root.server(&["shop.test"], days(-1), days(60)).server_config_tls12();
+    let server = StubServer::speaking(Some(config), vec![Step::Read]).await;
+    assert_up(&run(&prober(&[&root]), &tls(server.port(), TlsMode::Verify, &["tls = \"TLS 1.2\""])).await);
+}
+
+/// Who shows the pinned certificate must hold its key.
+#[tokio::test]
+async fn a_stolen_certificate_is_not_enough() {
+    let (real, thief) = (
+        Identity::self_signed(&["x.test"], days(-10), days(60)),
+        Identity::self_signed(&["x.test"], days(-10), days(60)),
+    );
+    let server = serve(&real).await;
+    let first = run(&prober(&[]), &tls(server.port(), TlsMode::Pin, &[])).await;
+    assert_up(&first);
+    for config in [thief.showing(&real).server_config(&[]), thief.showing(&real).server_config_tls12()] {
+        let server = StubServer::speaking(Some(config), vec![Step::Read]).await;
+        let stolen = run_after(&prober(&[]), &tls(server.port(), TlsMode::Pin, &[]), &first.memory).await;
+        assert_reason(&stolen, Reason::TlsFailed, "");
     }
 }

@@ -76,10 +76,16 @@ async fn a_closed_port_is_down_at_once() {
     let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
     let port = listener.local_addr().unwrap().port();
     drop(listener);
-    let run = run(&prober(&[]), &web(&format!("http://127.0.0.1:{port}/"), &["response < 500 ms"])).await;
+    let (prober, check) = (prober(&[]), web(&format!("http://127.0.0.1:{port}/"), &["response < 500 ms"]));
+    let run = run(&prober, &check).await;
     assert_reason(&run, Reason::ConnectRefused, "");
     assert_eq!(run.observation.failed_phase, Some(Phase::Connect));
-    assert!(run.observation.phases.total_us < 100_000, "{:?}", run.observation.phases);
+    // Another program may have had the processor once, not every time.
+    let mut fastest_us = run.observation.phases.total_us;
+    for _ in 0..4 {
+        fastest_us = fastest_us.min(crate::common::run(&prober, &check).await.observation.phases.total_us);
+    }
+    assert!(fastest_us < 100_000, "{fastest_us} µs");
     assert!(run.observation.assertions[0].seen.starts_with("absent"), "a refused connection has no response time");
 }
 
