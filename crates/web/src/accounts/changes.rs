@@ -69,19 +69,25 @@ pub(crate) async fn way_in(
     })
 }
 
-/// The part of a person's page: what is new since their last sign-in stands first and is marked.
-pub(crate) fn part(web: &Web, zone: &Zone, changes: &[Change], since: Option<Timestamp>, next: &str) -> Markup {
+/// What a person is told at their sign-in: that there is something new since the last one.
+pub(crate) fn notice(changes: &[Change], since: Option<Timestamp>, next: &str) -> Markup {
     let new = changes.iter().filter(|(entry, _)| since.is_some_and(|since| entry.at > since)).count();
     html! {
         @if new > 0 {
             div.stale role="status" {
                 p {
                     strong { "Since your last sign-in, " @if new == 1 { "one thing was" } @else { (new) " things were" } " changed about how you sign in." }
-                    " If that was not you, change your password now, end your other sign-ins, and tell a superadmin."
+                    " They stand below under “What was changed lately”. If that was not you, change your password now, end your other sign-ins, and tell a superadmin."
                 }
                 p { a.button href=(next) { "It was me, go on" } }
             }
         }
+    }
+}
+
+/// The part of a person's page that keeps them.
+pub(crate) fn part(web: &Web, zone: &Zone, changes: &[Change]) -> Markup {
+    html! {
         h2 #changes { "What was changed lately" }
         @if changes.is_empty() { p { "Nothing about how you sign in, in 90 days." } } @else {
             table {

@@ -78,10 +78,11 @@ pub(crate) async fn show(
         @if !viewer.is_fresh {
             p.note { "To change something here, " a href={ "/step-up?next=" (HERE) } { "sign in again" } " first." }
         }
-        (changes::part(&web, &look.zone, &changed, since, &own_path(&came.next)))
+        (changes::notice(&changed, since, &own_path(&came.next)))
         (sign_ins(&viewer, &look.zone, &sessions, me.signed_in.session))
         (password_part(&viewer, &me.person))
         (authenticator_part(&web, &viewer, &look.zone, &me.person, codes))
+        (changes::part(&web, &look.zone, &changed))
         (preferences_part(&viewer))
         form method="post" action="/sign-out" { (viewer.csrf_field()) p { button type="submit" { "Sign out" } } }
     };

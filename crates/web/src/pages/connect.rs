@@ -56,9 +56,9 @@ pub(crate) async fn show(view: View, Query(asked): Query<Asked>) -> Result<Html<
         &html! {
             h1 { "Connect an app" }
             ol.timeline {
-                li { h2 { "Which app" } (which(&view, app, named, &of_account)) }
+                li.flow { h2 { "Which app" } (which(&view, app, named, &of_account)) }
                 @if named {
-                    @match &one_click { Some(part) => li { h2 { "Its drain" } (part) details { summary { "Or by a command" } (one_command(&view, app)) } }, None => li { h2 { "One command" } (one_command(&view, app)) } }
+                    @match &one_click { Some(part) => li.flow { h2 { "Its drain" } (part) details { summary { "Or by a command" } (one_command(&view, app)) } }, None => li { h2 { "One command" } (one_command(&view, app)) } }
                     li { h2 { "Its first line" } div #arrivals role="status" { (arrived) } }
                     li { h2 { "Who is told" } (receivers(&view)) }
                 }

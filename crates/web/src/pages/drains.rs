@@ -21,7 +21,7 @@ use super::error::PageError;
 use super::heroku::refusal;
 use super::palette::encoded;
 use super::partial;
-use super::parts::{State, copyable, empty, stale, state};
+use super::parts::{State, copyable, empty, prose, stale, state};
 use super::shell::Head;
 use super::view::View;
 use crate::api::apps::seen;
@@ -73,10 +73,10 @@ async fn page(view: &View, name: &str, problem: Option<HerokuProblem>) -> Result
             h1 { "Log drains of " (shown) }
             @if is_connected && view.viewer.may(Role::Operator) { (button(view, &format!("{href}/drains/read"), "Read them again", "")) }
         }
-        @if let Some(words) = &refused { div role="alert" { ul.warnings { li { (words) } } } }
+        @if let Some(words) = &refused { div role="alert" { ul.warnings { li { (prose(words)) } } } }
         @match &app {
             Some(app) => {
-                div #drains { (standing(view, app).await?) }
+                div #drains.flow { (standing(view, app).await?) }
                 @if is_connected { (changes(view, app, name, &href).await?) } @else { (no_key()) }
             }
             None if is_connected => (empty("The Heroku account does not have it", &html! { "The account is read every five minutes. An app of another account has drains of its own: " code { "heroku drains -a APP" } " lists them." })),
@@ -161,7 +161,7 @@ fn drain_state(known: &Known, drain: &Drain) -> (State, &'static str) {
 fn replacement(view: &View, rotation: &Rotation) -> Markup {
     let words = rotation.in_words(|at| view.look.zone.full(at));
     html! {
-        section {
+        section.flow {
             h2 { "The last replacement" }
             p { "How it stands: " (view.outside(&words)) @if rotation.next_at.is_some() { ". It goes on by itself." } @else { "." } }
             p.quiet { "Asked for by " (view.outside(&rotation.by)) ", " (view.ago(rotation.created_at)) "." }
@@ -181,7 +181,7 @@ async fn changes(view: &View, app: &HerokuApp, name: &str, href: &str) -> Result
     let is_open = rotation.is_some_and(|rotation| rotation.next_at.is_some());
     let ours: Vec<&Drain> = app.drains.iter().filter(|drain| drain.ours && drain.gone_at.is_none()).collect();
     Ok(html! {
-        section {
+        section.flow {
             h2 { "Change them" }
             @if is_open {
                 p { "One is being replaced. For an app that writes no log, the new drain can take over without having delivered." }
@@ -215,7 +215,7 @@ fn runtime_metrics(view: &View, app: &HerokuApp, href: &str) -> Markup {
         None => (State::Unknown, "not known", "Switch it on", "true"),
     };
     html! {
-        section #runtime-metrics {
+        section #runtime-metrics.flow {
             h2 { "Memory and load of dynos" }
             p { (state(how, word)) " Heroku writes them into the log when " code { "log-runtime-metrics" } " is on. A dyno follows at its next restart." }
             form method="post" action={ (href) "/runtime-metrics" } {

@@ -41,7 +41,7 @@ fn status_of(problem: &HerokuProblem) -> StatusCode {
 
 fn sentence(problem: &HerokuProblem) -> String {
     let begin = match problem {
-        HerokuProblem::Heroku(_) => "Heroku did not do it: ",
+        HerokuProblem::Heroku(_) => "Not done: ",
         _ => "Nothing was changed: ",
     };
     let doubt = match problem {
@@ -129,7 +129,7 @@ pub(super) async fn account_part(
         .filter(|(_, app)| app.gone_at.is_none())
         .collect();
     Ok(html! {
-        section #heroku {
+        section #heroku.flow {
             div.title-row {
                 h2 { "The Heroku account" }
                 @if status.connected && view.viewer.may(Role::Operator) { (button(view, "/heroku/sync", "Read it again", "")) }

@@ -50,7 +50,7 @@ pub(super) fn notes(view: &View, app: &HerokuApp, name: &str) -> Markup {
 /// Process types, add-ons and where it runs.
 pub(super) fn section(view: &View, app: &App, at: &HerokuApp) -> Markup {
     html! {
-        section #heroku {
+        section #heroku.flow {
             div.title-row { h2 { "At Heroku" } a href={ "/apps/" (encoded(&app.name)) "/drains" } { "Log drains" } }
             (facts(view, at))
             (formation(view, at))
@@ -169,7 +169,7 @@ pub(super) async fn releases(view: &View, app: &App) -> Result<Markup, PageError
                                 tr {
                                     th scope="row" { @match release.version { Some(version) => { "v" (version) } None => "–" } (failed(release)) }
                                     td { (changed(view, release)) }
-                                    td.said { (release.actor.as_deref().map(|actor| view.outside(actor)).unwrap_or_default()) }
+                                    td { (release.actor.as_deref().map(|actor| view.outside(actor)).unwrap_or_default()) }
                                     td.said.wide { (release.what.as_deref().map(|what| view.outside(what)).unwrap_or_default()) }
                                     td.when { (view.ago(release.at)) }
                                 }
