@@ -85,6 +85,10 @@ test("an account, an authenticator, and signing in with it", async () => {
   assert.ok(await page.getByLabel("Code").isVisible(), "a wrong code opens nothing");
   await page.getByLabel("Code").fill(code(key));
   await page.getByRole("button", { name: "Sign in" }).click();
+  // What was changed about how one signs in is said first; then it leads on.
+  await page.getByText("one thing was changed about how you sign in").waitFor();
+  assert.deepEqual(await violations(page), [], "the notice");
+  await page.getByRole("link", { name: "It was me, go on" }).click();
   await page.getByRole("heading", { name: "Rules" }).waitFor();
   assert.match(page.url(), /\/rules$/);
   for (const colorScheme of ["light", "dark"]) {
