@@ -150,7 +150,9 @@ pub(crate) fn apply(
     record(held, key, rule, &effects, context, scene, ids, changes);
     held.version += 1;
     let next_wake_at = held.next_wake(rule);
+    let place = |track: &Track| (std::mem::discriminant(&track.phase), track.firing().map(|firing| firing.alert));
     changes.tracks.push(TrackChange {
+        moved: place(&held.track) != place(&before),
         key: key.clone(),
         version: held.version,
         track: held.track.clone(),

@@ -40,6 +40,7 @@ async fn evaluate(store: &Store, keys: &[Key], round: i64) {
     let tracks = keys.iter().map(|key| TrackChange {
         key: key.clone(),
         version: round + 1,
+        moved: false,
         track: Track { cooldown_until: Some(now), ..Track::default() },
         next_wake_at: Some(now),
         events: vec![Counted { at: now, arrived: now }],

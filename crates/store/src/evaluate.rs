@@ -103,6 +103,8 @@ pub struct TrackChange {
     pub version: i64,
     /// Where it stands now.
     pub track: Track,
+    /// Whether its phase or its alert is another than that of the version before; most matches leave both as they are.
+    pub moved: bool,
     /// When it must be looked at again.
     pub next_wake_at: Option<Timestamp>,
     /// What was counted by this batch.

@@ -38,6 +38,7 @@ async fn save(store: &Store, events: i64) -> Result<()> {
     let key = Key { app, rule: "h12".into(), group: Group::default() };
     let event = |n: i64| dynowatch_domain::window::Counted { at: Timestamp::from_micros(n * n * 7_919), arrived: now };
     let change = TrackChange {
+        moved: true,
         key,
         version: 1,
         track: Track::default(),

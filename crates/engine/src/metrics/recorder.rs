@@ -14,7 +14,7 @@ use dynowatch_domain::metric::query::SEEN_METRIC;
 use dynowatch_domain::metric::{Gauge, Kind, SeriesKey, Sketch, Tally, Value, dyno_type, name_of};
 use dynowatch_domain::signal::Signal;
 use dynowatch_logplex::{DynoEvent, Feed, Record, RouterLine, Sample, Samples};
-use hashbrown::{DefaultHashBuilder, HashMap, HashTable};
+use hashbrown::{DefaultHashBuilder, HashTable};
 
 use super::batch::{BatchMetrics, Request, Seen};
 use super::events::{Events, Told};
@@ -52,6 +52,8 @@ pub struct Latest {
 struct Newest {
     value: f64,
     at: Timestamp,
+    /// The key's, where it is at hand.
+    kind: Kind,
 }
 
 /// A metric line's name for a series.
@@ -63,7 +65,24 @@ struct Alias {
     name: Box<[u8]>,
     series: u32,
     convert: Convert,
+    /// The alias that came after it last: lines of one source name their values in one order, so it is nearly always the
+    /// next one again, and found without hashing.
+    next: u32,
 }
+
+impl Alias {
+    #[inline]
+    fn is(&self, feed: Feed, source: &[u8], sample: &Sample<'_>) -> bool {
+        *self.name == *sample.name
+            && *self.source == *source
+            && self.feed == feed
+            && self.kind == sample.kind
+            && self.unit == sample.unit
+    }
+}
+
+/// A place of no alias.
+const NO_ALIAS: u32 = u32::MAX;
 
 /// What one dyno's requests told in ten seconds.
 #[derive(Default)]
@@ -92,7 +111,9 @@ struct Open {
     lines: u64,
     /// By the place of the dyno among the sources.
     requests: Vec<Option<Box<Requests>>>,
-    cells: HashMap<u32, Cell>,
+    /// Of each series by its place, one more than the place of its cell; 0 for none.
+    places: Vec<u32>,
+    cells: Vec<(u32, Cell)>,
 }
 
 /// Values on their way to the store: which series, which slot, what.
@@ -104,7 +125,8 @@ pub(crate) struct Recorder {
     keys: Arc<Vec<SeriesKey>>,
     newest: Vec<Newest>,
     by_key: HashTable<u32>,
-    aliases: HashTable<Alias>,
+    aliases: Vec<Alias>,
+    by_alias: HashTable<u32>,
     sources: Vec<Arc<str>>,
     /// The same as the lines write them.
     names: Vec<Box<[u8]>>,
@@ -222,11 +244,11 @@ impl Recorder {
     #[inline]
     pub(crate) fn samples(&mut self, batch: &mut BatchMetrics, samples: &Samples<'_>, signal: &Signal<'_>) -> u64 {
         let source = if samples.source().is_empty() { signal.process } else { samples.source() };
-        let (mut count, mut total, mut quota) = (0, 0.0, 0.0);
+        let (mut count, mut total, mut quota, mut before) = (0, 0.0, 0.0, NO_ALIAS);
         let runtime = samples.feed() == Feed::Runtime;
         for sample in *samples {
             count += 1;
-            let (series, value) = self.sample(samples.feed(), source, &sample);
+            let (series, value) = self.sample(samples.feed(), source, &sample, &mut before);
             if series == REFUSED {
                 self.refused += 1;
                 continue;
@@ -248,7 +270,7 @@ impl Recorder {
                 unit: dynowatch_logplex::Unit::Percent,
                 written: 0.0,
             };
-            let (series, value) = self.sample(Feed::Runtime, source, &percent);
+            let (series, value) = self.sample(Feed::Runtime, source, &percent, &mut before);
             if series != REFUSED {
                 batch.seen.push(Seen::Value { series, value, at: signal.at });
             }
@@ -256,20 +278,34 @@ impl Recorder {
         count
     }
 
+    /// The series of a value, and the value in its unit. `before` is the alias of the line's value before it, and becomes
+    /// this one's.
     #[inline]
-    fn sample(&mut self, feed: Feed, source: &[u8], sample: &Sample<'_>) -> (u32, f64) {
-        let hash = self.hasher.hash_one((feed, sample.kind, source, sample.name));
-        let known = self.aliases.find(hash, |a| {
-            *a.name == *sample.name
-                && *a.source == *source
-                && a.feed == feed
-                && a.kind == sample.kind
-                && a.unit == sample.unit
-        });
-        match known {
-            Some(alias) => (alias.series, alias.convert.apply(sample)),
-            None => self.learn(hash, feed, source, sample),
+    fn sample(&mut self, feed: Feed, source: &[u8], sample: &Sample<'_>, before: &mut u32) -> (u32, f64) {
+        let next = self.aliases.get(*before as usize).map_or(NO_ALIAS, |alias| alias.next);
+        if let Some(alias) = self.aliases.get(next as usize)
+            && alias.is(feed, source, sample)
+        {
+            *before = next;
+            return (alias.series, alias.convert.apply(sample));
         }
+        self.far_sample(feed, source, sample, before)
+    }
+
+    #[inline(never)]
+    fn far_sample(&mut self, feed: Feed, source: &[u8], sample: &Sample<'_>, before: &mut u32) -> (u32, f64) {
+        let hash = self.hasher.hash_one((feed, sample.kind, source, sample.name));
+        let aliases = &self.aliases;
+        let is = |place: &u32| aliases.get(*place as usize).is_some_and(|alias| alias.is(feed, source, sample));
+        let Some(place) = self.by_alias.find(hash, is).copied() else {
+            return self.learn(hash, feed, source, sample);
+        };
+        if let Some(previous) = self.aliases.get_mut(*before as usize) {
+            previous.next = place;
+        }
+        *before = place;
+        let alias = self.aliases.get(place as usize);
+        alias.map_or((REFUSED, 0.0), |alias| (alias.series, alias.convert.apply(sample)))
     }
 
     #[cold]
@@ -279,8 +315,8 @@ impl Recorder {
         let series = self.series(&key);
         let long = source.len() > 256 || sample.name.len() > 256;
         if !long && self.aliases.len() < 2 * SERIES_MAX {
-            let hasher = &self.hasher;
-            let alias = Alias {
+            let place = u32::try_from(self.aliases.len()).unwrap_or(NO_ALIAS);
+            self.aliases.push(Alias {
                 feed,
                 kind: sample.kind,
                 unit: sample.unit,
@@ -288,8 +324,12 @@ impl Recorder {
                 name: sample.name.into(),
                 series,
                 convert,
-            };
-            self.aliases.insert_unique(hash, alias, |a| hasher.hash_one((a.feed, a.kind, &*a.source, &*a.name)));
+                next: NO_ALIAS,
+            });
+            let (hasher, aliases) = (&self.hasher, &self.aliases);
+            self.by_alias.insert_unique(hash, place, |place| {
+                aliases.get(*place as usize).map_or(0, |a| hasher.hash_one((a.feed, a.kind, &*a.source, &*a.name)))
+            });
         }
         (series, convert.apply(sample))
     }
@@ -401,7 +441,7 @@ impl Recorder {
         }
         let keys = Arc::make_mut(&mut self.keys);
         keys.push(key.clone());
-        self.newest.push(Newest { value: 0.0, at: Timestamp::from_micros(i64::MIN) });
+        self.newest.push(Newest { value: 0.0, at: Timestamp::from_micros(i64::MIN), kind: key.kind });
         let hasher = &self.hasher;
         self.by_key.insert_unique(hash, place, |place| keys.get(*place as usize).map_or(0, |key| hasher.hash_one(key)));
         place
@@ -419,16 +459,14 @@ impl Recorder {
                 match seen {
                     Seen::Request(request) => open.request(request),
                     Seen::Value { series, value, at } => {
-                        let Some(key) = self.keys.get(*series as usize) else { continue };
-                        open.value(*series, key.kind, *value);
-                        if let Some(newest) = self.newest.get_mut(*series as usize) {
-                            if key.kind == Kind::Counter {
-                                newest.value += value;
-                            } else if *at >= newest.at {
-                                newest.value = *value;
-                            }
-                            newest.at = newest.at.max(*at);
+                        let Some(newest) = self.newest.get_mut(*series as usize) else { continue };
+                        open.value(*series, newest.kind, *value);
+                        if newest.kind == Kind::Counter {
+                            newest.value += value;
+                        } else if *at >= newest.at {
+                            newest.value = *value;
                         }
+                        newest.at = newest.at.max(*at);
                     }
                 }
             }
@@ -480,7 +518,7 @@ fn slot(open: &mut Vec<Open>, at: Timestamp, now: Timestamp) -> Option<&mut Open
         Some(place) => open.get_mut(place),
         None if open.len() >= SLOTS_MAX || now.since(at) > LATE_MAX => None,
         None => {
-            open.push(Open { at, lines: 0, requests: Vec::new(), cells: HashMap::new() });
+            open.push(Open { at, lines: 0, requests: Vec::new(), places: Vec::new(), cells: Vec::new() });
             open.last_mut()
         }
     }
@@ -513,11 +551,12 @@ impl Open {
 
     #[inline]
     fn value(&mut self, series: u32, kind: Kind, value: f64) {
-        let cell = self.cells.entry(series).or_insert_with(|| match kind {
-            Kind::Counter => Cell::Counter(0.0),
-            Kind::Gauge => Cell::Gauge(Gauge { n: 0, ..Gauge::once(value) }),
-            Kind::Distribution => Cell::Distribution(Tally::default()),
-        });
+        let place = self.places.get(series as usize).map_or(0, |place| *place as usize);
+        let cell = match place.checked_sub(1) {
+            Some(place) => self.cells.get_mut(place),
+            None => self.begin(series, kind, value),
+        };
+        let Some((_, cell)) = cell else { return };
         match cell {
             Cell::Counter(sum) => *sum += value,
             Cell::Gauge(gauge) if gauge.n == 0 => *gauge = Gauge::once(value),
@@ -529,6 +568,27 @@ impl Open {
             )]
             Cell::Distribution(tally) => tally.add((value * 1_000.0).round() as u64),
         }
+    }
+}
+
+impl Open {
+    /// A cell for a series that had none in this slot.
+    #[cold]
+    fn begin(&mut self, series: u32, kind: Kind, value: f64) -> Option<&mut (u32, Cell)> {
+        let cell = match kind {
+            Kind::Counter => Cell::Counter(0.0),
+            Kind::Gauge => Cell::Gauge(Gauge { n: 0, ..Gauge::once(value) }),
+            Kind::Distribution => Cell::Distribution(Tally::default()),
+        };
+        self.cells.push((series, cell));
+        let at = series as usize;
+        if at >= self.places.len() {
+            self.places.resize(at + 1, 0);
+        }
+        if let (Some(place), Ok(n)) = (self.places.get_mut(at), u32::try_from(self.cells.len())) {
+            *place = n;
+        }
+        self.cells.last_mut()
     }
 }
 

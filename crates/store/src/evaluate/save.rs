@@ -139,10 +139,10 @@ mod lite {
                  last_match_id = COALESCE(excluded.last_match_id, tracks.last_match_id); ",
             );
         }
-        for piece in padded(&rows) {
+        let moved: Vec<&TrackChange> = ids.iter().map(|(change, _)| *change).filter(|change| change.moved).collect();
+        for piece in padded(&moved) {
             query.push("UPDATE tracks SET phase = v.column4, alert_id = v.column5 FROM (");
-            query.push_values(piece, |mut row, new| {
-                let change = new.map(|new| new.0);
+            query.push_values(piece, |mut row, change| {
                 row.push_bind(change.map(|change| change.key.app.0))
                     .push_bind(change.map(|change| change.key.rule.as_str()))
                     .push_bind(change.map(|change| change.key.group.0.as_str()))

@@ -118,6 +118,7 @@ pub(crate) fn request(now: Timestamp, keys: &[Key]) -> EvaluateRequest {
 
 pub(crate) fn change(key: &Key, version: i64, track: Track) -> TrackChange {
     TrackChange {
+        moved: true,
         key: key.clone(),
         version,
         track,
