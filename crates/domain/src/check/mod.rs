@@ -322,6 +322,9 @@ fn web_problems(web: &kind::WebCheck, wrong: &mut impl FnMut(&'static str, Strin
 }
 
 #[cfg(test)]
+mod docs_tests;
+
+#[cfg(test)]
 mod tests {
     use super::*;
     use kind::{RedisCheck, TlsMode, WebCheck};

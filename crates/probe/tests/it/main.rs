@@ -4,6 +4,7 @@
 mod common;
 mod data_tls;
 mod dns;
+mod hostile;
 mod http2;
 mod outbound;
 mod postgres;
