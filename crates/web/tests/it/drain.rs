@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use dynowatch_domain::blind::BlindReason;
 use dynowatch_domain::signal::Kind;
+use dynowatch_engine::Limits;
 use dynowatch_testkit::postgres::TestDatabase;
 use dynowatch_web::drain::{DrainSettings, app_subject, credential_text};
 use dynowatch_web::server::{Parts, serve};
@@ -652,4 +653,59 @@ async fn the_store_is_cut_off() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn the_store_is_silent() {
     store_away(TestDatabase::proxied().await, true).await;
+}
+
+/// More waits to be committed than has room. A delivery waits for its place for as long as Logplex waits for us, then it is
+/// refused; one too many to wait is refused at once. Nothing of either counts, and the gap is remembered.
+#[tokio::test]
+async fn a_full_queue_is_waited_for() {
+    let (handle, handles) = std::sync::mpsc::channel();
+    let (go, gone) = std::sync::mpsc::channel::<()>();
+    // Commits are worked out on a thread that stands still until it is let go.
+    std::thread::spawn(move || {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+        handle.send(runtime.handle().clone()).unwrap();
+        if gone.recv().is_ok() {
+            runtime.block_on(std::future::pending::<()>());
+        }
+    });
+    let limits = Limits { commit_queue: 1, commit_waiters: 1, ..Limits::default() };
+    let served = Served::of(Site::bounded(limits, handles.recv().unwrap()).await).await;
+    let stats = served.site.engine.stats();
+    let waiting = async |n| {
+        while stats.commit_queue.get() < n {
+            tokio::task::yield_now().await;
+        }
+    };
+    let batch = batch();
+    let deliver = async |id: &str| {
+        let began = tokio::time::Instant::now();
+        (served.deliver(&format!("Logplex-Frame-Id: {id}\r\n"), batch.as_bytes()).await, began.elapsed())
+    };
+    let in_queue = deliver("aa");
+    let in_wait = async {
+        waiting(1).await;
+        deliver("bb").await
+    };
+    let one_too_many = async {
+        waiting(2).await;
+        deliver("cc").await
+    };
+    let ((first, _), (second, waited), (third, at_once)) = tokio::join!(in_queue, in_wait, one_too_many);
+    assert_eq!((first, second, third), (503, 503, 503));
+    assert!(waited > Duration::from_millis(3_900) && waited < Duration::from_millis(4_900), "{waited:?}");
+    assert!(at_once < Duration::from_secs(2), "{at_once:?}");
+    assert_eq!((stats.batches_store_away.get(), stats.batches_overloaded.get()), (1, 2));
+    assert_eq!((served.lines("shop"), served.h12s("shop"), stats.commit_queue.get()), (0, 0, 0));
+
+    go.send(()).unwrap();
+    assert_eq!(deliver("bb").await.0, 204);
+    assert_eq!((served.lines("shop"), served.h12s("shop")), (3, 1), "only what was answered 204 counts");
+    let engine = &served.site.engine;
+    engine.level_pass().await.unwrap();
+    let app = engine.apps().by_name("shop").unwrap().id;
+    let minute = Duration::from_secs(60);
+    let blinds = engine.store().all_blinds_between(engine.now() - minute, engine.now() + minute).await.unwrap();
+    assert!(!blinds.is_empty(), "the gap is remembered");
+    assert!(blinds.iter().all(|(of, blind)| *of == Some(app) && blind.reason == BlindReason::Refused), "{blinds:?}");
 }

@@ -116,7 +116,15 @@ impl Site {
     }
 
     pub(crate) async fn limited(folder: TempDir, url: &str, rules: Vec<Rule>, limits: ApiLimits) -> Self {
-        Self::made(folder, url, rules, limits, None, account_options()).await
+        let commits = tokio::runtime::Handle::current();
+        Self::made(folder, url, rules, limits, None, account_options(), (Limits::default(), commits)).await
+    }
+
+    /// With other bounds inside, and commits elsewhere.
+    pub(crate) async fn bounded(limits: Limits, commits: tokio::runtime::Handle) -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        let url = format!("sqlite://{}", folder.path().join("store.db").display());
+        Self::made(folder, &url, rules(), ApiLimits::default(), None, account_options(), (limits, commits)).await
     }
 
     pub(crate) async fn signing_in(
@@ -126,7 +134,8 @@ impl Site {
         public_url: Option<String>,
         options: AccountOptions,
     ) -> Self {
-        Self::made(folder, url, rules, ApiLimits::default(), public_url, options).await
+        let engine = (Limits::default(), tokio::runtime::Handle::current());
+        Self::made(folder, url, rules, ApiLimits::default(), public_url, options, engine).await
     }
 
     async fn made(
@@ -136,6 +145,7 @@ impl Site {
         limits: ApiLimits,
         public_url: Option<String>,
         options: AccountOptions,
+        (engine_limits, commits): (Limits, tokio::runtime::Handle),
     ) -> Self {
         _ = rustls::crypto::ring::default_provider().install_default();
         let clock = Arc::new(TestClock::at(BEGIN));
@@ -152,15 +162,10 @@ impl Site {
             public_url,
             compose: Some(Arc::new(crate::composer::Composer::new(folder.path(), rules.clone()))),
         };
-        let (engine, loops) = Engine::start(EngineOptions {
-            clock: clock.clone(),
-            store,
-            settings,
-            limits: Limits::default(),
-            commits: tokio::runtime::Handle::current(),
-        })
-        .await
-        .unwrap();
+        let (engine, loops) =
+            Engine::start(EngineOptions { clock: clock.clone(), store, settings, limits: engine_limits, commits })
+                .await
+                .unwrap();
         let settings = DrainSettings {
             enabled: true,
             secrets: vec![SECRET.into()],
