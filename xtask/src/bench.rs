@@ -13,6 +13,7 @@
 mod client;
 mod counters;
 mod discard;
+mod dynos;
 mod process;
 mod referee;
 mod report;
@@ -68,6 +69,12 @@ pub(crate) struct Options {
     /// Lines of that run
     #[arg(long, default_value_t = 30_000_000)]
     rss_lines: u64,
+    /// Seconds of each row of the table about 1,000 dynos; none for 0
+    #[arg(long, default_value_t = 60)]
+    dynos_seconds: u64,
+    /// Only that table
+    #[arg(long, conflicts_with = "referee_only")]
+    dynos_only: bool,
     /// Folder of the referee's harness; otherwise ../shared/bench when it exists
     #[arg(long, value_name = "DIR")]
     referee: Option<PathBuf>,
@@ -151,6 +158,9 @@ impl<'a> Bench<'a> {
 
     async fn run(&self) -> Result<()> {
         report::machine()?;
+        if self.options.dynos_only {
+            return self.dynos(self.options.dynos_seconds.max(1)).await;
+        }
         let referee = self.referee_folder()?;
         let mut ours = Table::default();
         if !self.options.referee_only {
@@ -211,6 +221,9 @@ impl<'a> Bench<'a> {
             self.memory(&sets).await?;
         }
         self.replay(&data.join("b100/lines.log"), &sets)?;
+        if self.options.dynos_seconds > 0 {
+            self.dynos(self.options.dynos_seconds).await?;
+        }
         Ok(table)
     }
 

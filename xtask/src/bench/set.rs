@@ -106,8 +106,8 @@ impl Request {
     }
 }
 
-/// What the drain's URL carries: hex HMAC-SHA256 of the drain token.
-fn drain_mac(token: &str) -> Result<String> {
+/// What the drain's URL carries: hex HMAC-SHA256 of the drain token, or of `app:NAME`.
+pub(crate) fn drain_mac(token: &str) -> Result<String> {
     let mut mac = Hmac::<Sha256>::new_from_slice(SECRET.as_bytes())?;
     mac.update(token.as_bytes());
     Ok(HEXLOWER.encode(&mac.finalize().into_bytes()))
