@@ -6,6 +6,7 @@ mod canary;
 mod cli;
 mod config;
 mod crash;
+mod metrics_crash;
 mod runbook;
 mod sign_in;
 mod storm;

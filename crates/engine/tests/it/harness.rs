@@ -259,6 +259,13 @@ impl Stage {
         self.start().await;
     }
 
+    /// A stop and a start with so much room for metrics.
+    pub(crate) async fn restart_with_room(&mut self, metrics_bytes_max: u64) {
+        self.stop().await;
+        self.options.metrics_bytes_max = metrics_bytes_max;
+        self.start().await;
+    }
+
     /// The present configuration, put in force as a reload would.
     pub(crate) async fn reload(&mut self) {
         self.engine().reconfigure(self.settings()).await.unwrap();

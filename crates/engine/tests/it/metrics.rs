@@ -8,7 +8,7 @@ use dynowatch_domain::metric::{Aggregation, Labels, SeriesQuery, Sources};
 use dynowatch_engine::metrics::query::Asked;
 use dynowatch_engine::{Engine, EngineOptions, Limits};
 
-use crate::harness::{On, Stage, app_line, at, frame, request, seconds};
+use crate::harness::{Config, On, Stage, app_line, at, frame, request, seconds};
 
 /// A question over minutes of the play, as in `"0:00", "10:00"`.
 fn ask(metric: &str, from: &str, until: &str, step_s: u64) -> SeriesQuery {
@@ -263,6 +263,71 @@ pub(crate) async fn steps_grow_longer_and_end(on: On) {
         assert_eq!(minutes(web(600)).await, ten_minutes, "10 min after {days} days");
         assert_eq!(minutes(web(3_600)).await, hour, "hours after {days} days");
     }
+}
+
+/// Near the end of their room the oldest minutes go, beyond it metrics stop, and alerts go on all the while.
+pub(crate) async fn alerts_go_on_where_metrics_have_no_room(on: On) {
+    let config = Config { levels: false, ..Config::of(vec![crate::harness::h12_rule()]) };
+    let mut stage = Stage::configured(on, config).await;
+    let day = Duration::from_secs(86_400);
+    let noon = |n: u32| at("240:00") + day * n;
+    for n in 0..4 {
+        for minute in 0..20 {
+            let when = noon(n) + Duration::from_secs(60 * minute);
+            stage.clock.set(when);
+            let dynos: Vec<String> =
+                (1..20).map(|dyno| memory(when, &format!("web.{dyno}"), 100.0 + f64::from(dyno), 512.0)).collect();
+            stage.post_now("shop", &dynos).await.unwrap();
+            stage.engine().level_pass().await.unwrap();
+        }
+        stage.engine().fold_pass().await.unwrap();
+    }
+    let minutes = async |engine: &Engine, n: u32| {
+        let query = SeriesQuery::new("dyno.memory_total_mb", noon(n), noon(n) + seconds(1_200), seconds(60));
+        answer(engine, &query).await.answer.series.iter().flat_map(|series| &series.points).flatten().count()
+    };
+    let engine = stage.engine();
+    assert_eq!((minutes(&engine, 0).await, minutes(&engine, 3).await), (20, 20));
+    let taken = engine.store().measure_metrics().await.unwrap().bytes;
+
+    // 96 % of the room: what is older than a day makes some, and that it does is counted.
+    stage.restart_with_room(taken * 100 / 96).await;
+    // The lease of the fold was the last process's for a minute.
+    stage.clock.advance(seconds(61));
+    let engine = stage.engine();
+    engine.fold_pass().await.unwrap();
+    assert!(engine.stats().metric_rows_pruned_for_room.get() > 0);
+    assert!(!engine.store().metrics_room().above(95), "{:?}", engine.store().metrics_room());
+    assert_eq!((minutes(&engine, 0).await, minutes(&engine, 3).await), (0, 20), "the last day stays");
+    engine.level_pass().await.unwrap();
+
+    // No room at all: nothing more is written, loudly, and who must be told is told.
+    let used = engine.store().measure_metrics().await.unwrap().bytes;
+    stage.restart_with_room(used - 1).await;
+    let engine = stage.engine();
+    engine.store().measure_metrics().await.unwrap();
+    let stamp = noon(3) + seconds(1_300);
+    stage.clock.set(stamp);
+    let storm: Vec<String> = (0..4).map(|_| request(stamp, "web.1", "H12", 503)).collect();
+    stage.post_now("shop", &storm).await.unwrap();
+    let full = engine.level_pass().await.unwrap_err();
+    assert!(matches!(full, dynowatch_store::StoreError::Full(_)), "{full}");
+    assert!(engine.store().metrics_stopped() && engine.stats().metric_flush_failures.get() > 0);
+    stage.passes().await;
+    let told = stage.take_told();
+    assert_eq!(told.iter().map(|told| told.title.as_str()).collect::<Vec<_>>(), ["[firing] h12 on shop"]);
+
+    // Room again: what waited in memory is written.
+    let later = stamp + day * 500;
+    engine.store().prune_for_room(later).await.unwrap();
+    engine.store().prune_chunks(later, later).await.unwrap();
+    engine.store().measure_metrics().await.unwrap();
+    engine.level_pass().await.unwrap();
+    assert!(!engine.store().metrics_stopped());
+    let waited = stamp.floor(seconds(10));
+    let waited = SeriesQuery::new("router.requests", waited, waited + seconds(10), seconds(10));
+    assert_eq!(points(&engine, &waited).await, "4");
+    stage.stop().await;
 }
 
 /// Two processes that each see a part of an app add up, whoever folds.
