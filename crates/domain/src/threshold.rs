@@ -13,7 +13,7 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
-pub use recent::{KNOWN_FOR, LOAD_LIMIT, Recent};
+pub use recent::{KNOWN_FOR, LOAD_LIMIT, Recent, Sign};
 
 use crate::Timestamp;
 use crate::alert::{Facts, LOOK_HOLDS, Verdict};

@@ -2,73 +2,46 @@
 //! nothing is sent. Reading the file and printing what was found is the CLI's.
 //!
 //! Lines are decided on as `serve` decides, by the same code: pieces of long lines are put together, groups beyond the
-//! limit share one, blind times are joined, ratios and absences are judged every ten seconds. Rules on metrics are not
-//! replayed. What is open when the log ends runs out if time alone ends it; a ratio or an absence stays open, for nobody
-//! knows how it went on.
+//! limit share one, blind times are joined, and every ten seconds ratios and absences are judged, and rules on metrics (see
+//! [`metrics`]). What is open when the log ends runs out if time alone ends it; the others stay open, for nobody knows how
+//! it went on.
 
 mod clock;
+mod happening;
+mod metrics;
 
 use std::collections::{BTreeMap, HashMap, VecDeque};
 use std::sync::Arc;
+use std::time::Duration;
 
-use dynowatch_domain::alert::{Effect, Facts, NoticeKind, Verdict};
+use dynowatch_domain::alert::{Phase, Verdict};
 use dynowatch_domain::blind::Blind;
-use dynowatch_domain::evidence::{EvidenceLine, Role};
 use dynowatch_domain::key::{Group, Key};
 use dynowatch_domain::mask::Masker;
 use dynowatch_domain::matcher::{AppRules, MatcherError};
 use dynowatch_domain::release::Release;
 use dynowatch_domain::rollup::{self, BUCKET, Bucket};
-use dynowatch_domain::rule::{Rule, WINDOW_MAX};
+use dynowatch_domain::rule::{Condition, Rule, WINDOW_MAX};
 use dynowatch_domain::window::LATE_MAX;
-use dynowatch_domain::{AlertId, AppId, NewId, Timestamp};
+use dynowatch_domain::{AppId, NewId, Timestamp};
 use dynowatch_logplex::rejoin::PIECE_BYTES;
 use dynowatch_logplex::{Format, Frame, Malformed, Message, StampCache, entries, message};
-use dynowatch_store::{Changes, FiredAlert};
+use dynowatch_store::Changes;
 use uuid::Uuid;
 
 use self::clock::{LogClock, Ruled};
+pub use self::happening::Happening;
+use self::happening::Tell;
+use self::metrics::Metrics;
 use crate::commit::IDLE_AFTER;
 use crate::evaluate::{self, Held, Input, NewMatches, Scene};
 use crate::findings::{Findings, Reading};
 use crate::groups::Groups;
-use crate::notices::measured;
 use crate::pieces::Pieces;
 use crate::ring::{Ring, Wanted};
 use crate::rules::RuleBook;
 use crate::timers::HOUSEKEEPING_EVERY;
 use crate::totals::{AppTotals, Counts};
-
-/// One thing the rules would have done.
-#[derive(Debug, Clone, serde::Serialize)]
-pub struct Happening {
-    /// `firing`, `still_firing`, `resolved`, `pending`, `pending_dropped`, `cooldown` or `merged`.
-    pub what: &'static str,
-    /// The stamp of the line that did it, or when a timer ended.
-    pub at: Timestamp,
-    /// The key, as in `h12/shop-web`, masked.
-    pub key: String,
-    /// The rule's name.
-    pub rule: String,
-    /// The app's name.
-    pub app: String,
-    /// Events in the window.
-    pub count: Option<u64>,
-    /// The count with its unit.
-    pub measured: Option<String>,
-    /// The whole condition.
-    pub condition: String,
-    /// Matches held back since the last message.
-    pub suppressed: u64,
-    /// Receivers that would have been told.
-    pub receivers: Vec<String>,
-    /// The sentence about releases, masked.
-    pub release: Option<String>,
-    /// Evidence, then context, masked.
-    pub evidence: Vec<String>,
-    /// How many lines of `evidence` are matches; the others are context.
-    pub matches: usize,
-}
 
 /// What a replay went through.
 #[derive(Debug, Default)]
@@ -96,6 +69,8 @@ pub struct Replay {
     /// Entries are lines of a text file: that one ends tells nothing of a piece.
     is_text: bool,
     next_level_at: Option<Timestamp>,
+    /// Without a line for so long, no look says anything new.
+    looks_end: Duration,
     next_wake_at: Option<Timestamp>,
     armed_at: Timestamp,
     findings: Findings,
@@ -108,6 +83,8 @@ pub struct Replay {
     forgot_at: Timestamp,
     /// Only for the bound on groups of ratios and absences.
     totals: AppTotals,
+    /// For rules on metrics; `None` when there are none.
+    metrics: Option<Metrics>,
     /// Buckets by rule and group.
     levels: HashMap<String, BTreeMap<Group, Vec<Bucket>>>,
     releases: HashMap<AppId, VecDeque<Release>>,
@@ -137,8 +114,11 @@ impl Replay {
     pub fn new(rules: Vec<Rule>, app_name: &str, masker: Masker, groups_per_rule: usize) -> Result<Self, MatcherError> {
         let book = RuleBook::new(rules.into_iter().map(Arc::new), std::collections::BTreeSet::new())?;
         let app = book.matcher.for_app(app_name);
+        let metrics = Metrics::of(book.iter().filter(|rule| rule.enabled && rule.wants_app(app_name)));
+        let looks_end = book.iter().map(|rule| looks_end(rule)).max().unwrap_or_default();
         Ok(Self {
             book,
+            metrics,
             app_name: app_name.to_owned(),
             app_id: AppId(Uuid::nil()),
             app,
@@ -146,6 +126,7 @@ impl Replay {
             clock: LogClock::default(),
             is_text: false,
             next_level_at: None,
+            looks_end,
             next_wake_at: None,
             armed_at: Timestamp::UNIX_EPOCH,
             findings: Findings::default(),
@@ -176,6 +157,8 @@ impl Replay {
                 Frame::Bad(reason) => self.findings.malformed(reason),
             }
         }
+        // What is noted of metrics is bounded by the part.
+        self.take_metrics();
     }
 
     /// Counts what the reader of the file had to leave out, such as a line too long to be held.
@@ -223,7 +206,8 @@ impl Replay {
         if trusted && at > self.now {
             self.advance(at);
         }
-        let mut with = Reading { matcher: &self.book.matcher, app: &self.app, now: self.now, recorder: None };
+        let recorder = self.metrics.as_mut().map(Metrics::recorder);
+        let mut with = Reading { matcher: &self.book.matcher, app: &self.app, now: self.now, recorder };
         self.pieces.line(&mut self.findings, &mut with, message);
         self.ring.push_message(raw);
         if self.findings.must_commit() {
@@ -234,7 +218,8 @@ impl Replay {
     /// Heroku sends the pieces of a line together: what waits for longer gets none any more.
     #[cold]
     fn end_pieces(&mut self, until: Timestamp) {
-        let mut with = Reading { matcher: &self.book.matcher, app: &self.app, now: self.now, recorder: None };
+        let recorder = self.metrics.as_mut().map(Metrics::recorder);
+        let mut with = Reading { matcher: &self.book.matcher, app: &self.app, now: self.now, recorder };
         self.pieces.end(&mut self.findings, &mut with, until.as_micros());
         if self.findings.must_commit() {
             self.commit();
@@ -258,10 +243,11 @@ impl Replay {
             }
             if self.next_level_at.is_some_and(|level| level <= due) {
                 self.judge();
-                // A log may skip months: nothing is judged in a gap longer than any window.
+                self.look_at_metrics();
+                // A log may skip months, of which only the beginning can hold news.
                 let next = due.floor(BUCKET) + BUCKET;
-                let longest = self.book.iter().map(|rule| rollup::horizon(&rule.condition)).max().unwrap_or_default();
-                self.next_level_at = Some(if at > next + longest + longest { at.floor(BUCKET) } else { next });
+                let news_until = self.summary.until.unwrap_or(at) + self.looks_end;
+                self.next_level_at = Some(if next > news_until { at.floor(BUCKET).max(next) } else { next });
             }
         }
         self.now = at;
@@ -370,6 +356,25 @@ impl Replay {
         }
     }
 
+    fn take_metrics(&mut self) {
+        if let Some(metrics) = &mut self.metrics {
+            metrics.take(&mut self.findings.totals.metrics, self.now);
+        }
+    }
+
+    fn look_at_metrics(&mut self) {
+        self.take_metrics();
+        let Some(metrics) = &mut self.metrics else { return };
+        let is_open = |(key, held): &(&Key, &Held)| held.track.phase != Phase::Quiet && metrics.has(&key.rule);
+        let open = self.held.iter().filter(is_open);
+        let mut open = open.map(|(key, held)| (key.clone(), held.track.firing().is_some())).collect();
+        let looked = metrics.look(self.app_id, &self.blinds, &mut open, self.groups_per_rule, self.now);
+        self.summary.groups_overflowed += looked.overflowed;
+        for (key, rule, verdict) in looked.verdicts {
+            self.apply(&key, &rule, Input::Verdict(verdict));
+        }
+    }
+
     fn collect_levels(&mut self) {
         self.findings.totals.close_bucket();
         self.totals.merge_levels(&self.findings.totals.levels, &self.book.matcher);
@@ -418,60 +423,9 @@ impl Replay {
                 self.next_wake_at = Some(self.next_wake_at.map_or(at, |known| known.min(at)));
             }
         }
-        self.tell(key, rule, &changes);
-    }
-
-    fn tell(&mut self, key: &Key, rule: &Rule, changes: &Changes) {
-        let show = |line: &EvidenceLine| self.masker.mask(&line.show()).into_owned();
-        let matches = |fired: &FiredAlert| fired.evidence.iter().filter(|line| line.role == Role::Match).count();
-        let mut evidence: HashMap<AlertId, (Vec<String>, usize)> = changes
-            .fired
-            .iter()
-            .map(|fired| (fired.id, (fired.evidence.iter().map(show).collect(), matches(fired))))
-            .collect();
-        for (alert, _, effect) in &changes.decisions {
-            let (what, facts, suppressed): (&'static str, Option<&Facts>, u64) = match effect {
-                Effect::Notify { kind: NoticeKind::StillFiring, facts, suppressed, .. } => {
-                    ("still_firing", Some(facts), *suppressed)
-                }
-                Effect::Notify { facts, suppressed, .. } => ("firing", Some(facts), *suppressed),
-                Effect::Fired { facts, silent_until: Some(_), .. } => ("fired_silently", Some(facts), 0),
-                Effect::Resolved { facts, .. } => ("resolved", Some(facts), 0),
-                Effect::CooldownHeld { .. } => ("cooldown", None, 0),
-                Effect::Merged { .. } => ("merged", None, 0),
-                Effect::Fired { .. }
-                | Effect::PendingBegan { .. }
-                | Effect::PendingDropped { .. }
-                | Effect::HeldUnknown { .. } => continue,
-            };
-            let told = matches!(effect, Effect::Notify { .. })
-                || (matches!(effect, Effect::Resolved { .. }) && rule.send_resolved);
-            let sentence = matches!(effect, Effect::Notify { .. })
-                .then(|| {
-                    changes
-                        .fired
-                        .iter()
-                        .find(|fired| fired.id == *alert)
-                        .map(|fired| self.masker.mask(&fired.details.release_sentence).into_owned())
-                })
-                .flatten();
-            let (evidence, matches) = evidence.remove(alert).unwrap_or_default();
-            self.happenings.push(Happening {
-                what,
-                at: self.now,
-                key: self.masker.mask(&key.show(&self.app_name).to_string()).into_owned(),
-                rule: rule.name.clone(),
-                app: self.app_name.clone(),
-                count: facts.map(|facts| facts.count),
-                measured: facts.map(|facts| measured(&rule.condition, facts)),
-                condition: rule.condition.to_string(),
-                suppressed,
-                receivers: if told { rule.receivers.clone() } else { Vec::new() },
-                release: sentence,
-                evidence,
-                matches,
-            });
-        }
+        let app = self.app_name.as_str();
+        let tell = Tell { key, rule, app, now: self.now, masker: &self.masker, changes: &changes };
+        self.happenings.extend(tell.happenings());
     }
 
     /// What has happened since the last call.
@@ -501,6 +455,17 @@ impl Replay {
         self.summary.codes =
             self.findings.totals.codes.iter().map(|(code, count)| (code.to_string(), *count)).collect();
         (self.happenings, self.summary)
+    }
+}
+
+/// How long after the last line looks at a rule may still say something new: until nothing is left in its window, what was
+/// pending has fired, and what was open is over.
+fn looks_end(rule: &Rule) -> Duration {
+    match &rule.condition {
+        Condition::Count { .. } => Duration::ZERO,
+        Condition::Ratio { .. } | Condition::Absence { .. } | Condition::Threshold(_) => {
+            2 * rollup::horizon(&rule.condition) + rule.pending_for + rule.resolve_after
+        }
     }
 }
 

@@ -3,13 +3,13 @@
 //! metrics that rules ask for stay in memory. Judging is `domain::threshold`'s.
 //!
 //! A process that takes the lease over, or a rule that asks for a metric nobody asked for before, reads the last minutes
-//! anew: nothing here must survive.
+//! anew: nothing here must survive. What one rule says of one app is a [`Look`], the same for `serve` and `replay`.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::Arc;
 use std::time::Duration;
 
-use dynowatch_domain::alert::{ResolveReason, Track, Verdict};
+use dynowatch_domain::alert::{ResolveReason, Verdict};
 use dynowatch_domain::blind::{Blind, BlindReason};
 use dynowatch_domain::key::Key;
 use dynowatch_domain::metric::{SLOT, SeriesKey, chunk};
@@ -19,10 +19,10 @@ use dynowatch_domain::{AppId, Timestamp};
 use dynowatch_store::StoreError;
 use dynowatch_store::metric_recent::{RECENT_MAX, RecentChunk};
 
+use crate::Shared;
 use crate::apps::lock;
 use crate::evaluate::Input;
 use crate::timers::apply_in_pieces;
-use crate::{App, Shared};
 
 /// A chunk may become visible this much after one that was written later.
 const OVERLAP: Duration = Duration::from_secs(30);
@@ -35,11 +35,32 @@ const NOTED_EVERY: Duration = Duration::from_secs(26 * 3_600);
 #[derive(Default)]
 pub(crate) struct Thresholds(tokio::sync::Mutex<State>);
 
+/// What a set of rules needs to know.
+#[derive(Debug, Default, PartialEq, Eq)]
+pub(crate) struct Asked {
+    /// The metrics.
+    pub(crate) metrics: BTreeSet<String>,
+    /// For how long their values are kept.
+    pub(crate) horizon: Duration,
+}
+
+impl Asked {
+    pub(crate) fn by<'a>(thresholds: impl Iterator<Item = &'a Threshold>) -> Self {
+        let mut asked = Self::default();
+        for threshold in thresholds {
+            asked.metrics.extend(threshold.reads().into_iter().map(str::to_owned));
+            // Whose silence is news must have been heard before.
+            let known_for = if threshold.no_data == NoData::Fire { KNOWN_FOR } else { Duration::ZERO };
+            asked.horizon = asked.horizon.max(threshold.window + LATE).max(known_for);
+        }
+        asked
+    }
+}
+
 #[derive(Default)]
 struct State {
-    /// The metrics that were kept; another set is read anew.
-    metrics: BTreeSet<String>,
-    horizon: Duration,
+    /// What was kept; where rules ask for something else, all is read anew.
+    asked: Asked,
     apps: HashMap<AppId, OfApp>,
     /// Up to when chunks were read, and which of the last ones.
     read_until: Option<Timestamp>,
@@ -69,22 +90,21 @@ pub(crate) async fn judge(shared: &Shared, now: Timestamp) -> Result<(), StoreEr
         *state = State::default();
         return Ok(());
     }
-    state.ask_for(&rules);
+    state.ask_for(Asked::by(rules.iter().map(|(_, threshold)| *threshold)));
     state.read(shared, now).await?;
-    let mut open: BTreeMap<Key, Track> = BTreeMap::new();
-    for (key, _, track) in shared.store.load_open().await? {
-        if rules.iter().any(|(rule, _)| rule.name == key.rule) {
-            open.insert(key, track);
-        }
-    }
-    let blinds = blinds(shared);
+    let open = shared.store.load_open().await?.into_iter();
+    let mut open: BTreeMap<Key, bool> = open
+        .filter(|(key, ..)| rules.iter().any(|(rule, _)| rule.name == key.rule))
+        .map(|(key, _, track)| (key, track.firing().is_some()))
+        .collect();
+    let (blinds, room) = (blinds(shared), shared.limits.groups_per_rule);
     let mut inputs = Vec::new();
     for app in shared.apps.load_full().iter() {
+        let recent = state.apps.get(&app.id).map(|of_app| &of_app.recent);
         for (rule, threshold) in rules.iter().filter(|(rule, _)| rule.wants_app(&app.name)) {
-            let from = now - threshold.window;
-            let blind = blinds.iter().any(|(of, blind)| of.is_none_or(|of| of == app.id) && blind.meets(from, now));
-            let recent = state.apps.get(&app.id).map(|of_app| &of_app.recent);
-            inputs.extend(verdicts(shared, app, rule, threshold, recent, blind, &mut open, now));
+            let look = Look { app: app.id, rule, threshold, recent, blinds: &blinds, room, now };
+            let input = |key, verdict| inputs.push((key, Arc::clone(*rule), Input::Verdict(verdict)));
+            shared.stats.groups_overflowed.add(look.verdicts(&mut open, input));
         }
     }
     drop(state);
@@ -95,45 +115,59 @@ pub(crate) async fn judge(shared: &Shared, now: Timestamp) -> Result<(), StoreEr
     apply_in_pieces(shared, inputs).await
 }
 
-/// What a rule says of each key of an app. Takes the app's open keys out of `open`.
-#[expect(clippy::too_many_arguments, reason = "one rule and one app, with all that is known of both")]
-fn verdicts(
-    shared: &Shared,
-    app: &App,
-    rule: &Arc<Rule>,
-    threshold: &Threshold,
-    recent: Option<&Recent>,
-    blind: bool,
-    open: &mut BTreeMap<Key, Track>,
-    now: Timestamp,
-) -> Vec<(Key, Arc<Rule>, Input)> {
-    let mut readings = recent.map(|recent| recent.readings(threshold, &rule.group_by, blind, now)).unwrap_or_default();
-    // What was forgotten, or never read by this process, is without data.
-    let nothing = Reading { value: None, adds_up: false, blind, first_at: now - threshold.window };
-    for key in open.keys().filter(|key| key.app == app.id && key.rule == rule.name) {
-        readings.entry(key.group.clone()).or_insert(nothing);
-    }
-    let mut inputs = Vec::new();
-    let mut room = shared.limits.groups_per_rule;
-    for (group, reading) in readings {
-        let key = Key { app: app.id, rule: rule.name.clone(), group };
-        let track = open.remove(&key);
-        let firing = track.as_ref().is_some_and(|track| track.firing().is_some());
-        let verdict = threshold::judge(threshold, &reading, firing, now);
-        // A key at rest whose limit is not passed stays at rest: nothing to store.
-        if track.is_none() {
-            if !matches!(verdict, Verdict::Holds { .. }) {
-                continue;
-            }
-            if room == 0 {
-                shared.stats.groups_overflowed.up();
-                continue;
-            }
+/// One rule, one app, and all that is known of both.
+pub(crate) struct Look<'a> {
+    pub(crate) app: AppId,
+    pub(crate) rule: &'a Rule,
+    pub(crate) threshold: &'a Threshold,
+    /// The app's last minutes; `None` when nothing is known of it.
+    pub(crate) recent: Option<&'a Recent>,
+    /// Blind times of all apps.
+    pub(crate) blinds: &'a [(Option<AppId>, Blind)],
+    /// The most groups of a rule in one app.
+    pub(crate) room: usize,
+    pub(crate) now: Timestamp,
+}
+
+impl Look<'_> {
+    /// Gives what the rule says of each key with something open or whose limit is passed. Takes the app's open keys out of
+    /// `open`, which knows whether their alert has fired. Returns how many groups found no room.
+    pub(crate) fn verdicts(&self, open: &mut BTreeMap<Key, bool>, mut each: impl FnMut(Key, Verdict)) -> u64 {
+        let (threshold, now) = (self.threshold, self.now);
+        let of_rule = |key: &Key| key.app == self.app && key.rule == self.rule.name;
+        let opened: Vec<Key> = open.keys().filter(|key| of_rule(key)).cloned().collect();
+        if opened.is_empty() && !self.recent.is_some_and(|recent| recent.may_fire(threshold, now)) {
+            return 0;
         }
-        room = room.saturating_sub(1);
-        inputs.push((key, Arc::clone(rule), Input::Verdict(verdict)));
+        let from = now - threshold.window;
+        let blind = self.blinds.iter().any(|(of, blind)| of.is_none_or(|of| of == self.app) && blind.meets(from, now));
+        let readings = self.recent.map(|recent| recent.readings(threshold, &self.rule.group_by, blind, now));
+        let mut readings = readings.unwrap_or_default();
+        // What was forgotten, or never read by this process, is without data.
+        let nothing = Reading { value: None, adds_up: false, blind, first_at: from };
+        for key in opened {
+            readings.entry(key.group).or_insert(nothing);
+        }
+        let (mut room, mut overflowed) = (self.room, 0);
+        for (group, reading) in readings {
+            let key = Key { app: self.app, rule: self.rule.name.clone(), group };
+            let fired = open.remove(&key);
+            let verdict = threshold::judge(threshold, &reading, fired == Some(true), now);
+            // A key at rest whose limit is not passed stays at rest: nothing to store.
+            if fired.is_none() {
+                if !matches!(verdict, Verdict::Holds { .. }) {
+                    continue;
+                }
+                if room == 0 {
+                    overflowed += 1;
+                    continue;
+                }
+            }
+            room = room.saturating_sub(1);
+            each(key, verdict);
+        }
+        overflowed
     }
-    inputs
 }
 
 /// Our blind times. A process that died had up to ten seconds that it had not flushed.
@@ -146,21 +180,15 @@ fn blinds(shared: &Shared) -> Vec<(Option<AppId>, Blind)> {
 
 impl State {
     /// Begins anew when rules ask for other metrics or look back further than before.
-    fn ask_for(&mut self, rules: &[(&Arc<Rule>, &Threshold)]) {
-        let metrics: BTreeSet<String> =
-            rules.iter().flat_map(|(_, threshold)| threshold.reads()).map(str::to_owned).collect();
-        let longest = rules.iter().map(|(_, threshold)| threshold.window).max().unwrap_or_default() + LATE;
-        // Whose silence is news must have been heard before.
-        let silence = rules.iter().any(|(_, threshold)| threshold.no_data == NoData::Fire);
-        let horizon = if silence { longest.max(KNOWN_FOR) } else { longest };
-        if metrics != self.metrics || horizon > self.horizon {
-            *self = Self { metrics, horizon, ..Self::default() };
+    fn ask_for(&mut self, asked: Asked) {
+        if asked.metrics != self.asked.metrics || asked.horizon > self.asked.horizon {
+            *self = Self { asked, ..Self::default() };
         }
     }
 
     /// Reads what was flushed since the last time.
     async fn read(&mut self, shared: &Shared, now: Timestamp) -> Result<(), StoreError> {
-        let horizon = now - self.horizon;
+        let horizon = now - self.asked.horizon;
         let mut since = self.read_until.map_or(horizon, |until| (until - OVERLAP).max(horizon));
         loop {
             let chunks = shared.store.chunks_since(since).await?;
@@ -201,7 +229,7 @@ impl State {
         look(&mut unknown, of_app).ok_or_else(corrupt)?;
         if unknown {
             for (id, key) in shared.store.series_of(read.app, now - NOTED_EVERY).await? {
-                let wanted = self.metrics.contains(&*key.metric);
+                let wanted = self.asked.metrics.contains(&*key.metric);
                 of_app.series.insert(id, wanted.then_some(key));
             }
         }

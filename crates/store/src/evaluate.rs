@@ -145,7 +145,7 @@ pub struct FiredAlert {
 pub struct AlertDetails {
     /// The app's name when it fired.
     pub app_name: String,
-    /// `count`, `ratio` or `absence`.
+    /// `count`, `ratio`, `absence` or `threshold`.
     pub condition: String,
     /// What the rule looks for, in words.
     pub matches: String,

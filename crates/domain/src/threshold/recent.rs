@@ -2,9 +2,10 @@
 //! before they are aggregated, so that a percentile of a process type is one of all its requests.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 use std::time::Duration;
 
-use super::{Aggregate, PercentOf, Reading, Threshold};
+use super::{Aggregate, NoData, PercentOf, Reading, Threshold};
 use crate::Timestamp;
 use crate::key::Group;
 use crate::metric::catalogue::{self, resolution};
@@ -31,7 +32,10 @@ const LOAD_LIMIT_UNKNOWN: f64 = 1.0;
 /// One app's values.
 #[derive(Debug, Clone, Default)]
 pub struct Recent {
-    series: BTreeMap<SeriesKey, Tail>,
+    /// By metric.
+    metrics: BTreeMap<Arc<str>, BTreeMap<SeriesKey, Tail>>,
+    /// How many series there are in all.
+    known: usize,
 }
 
 /// Of one series.
@@ -42,7 +46,52 @@ struct Tail {
     values: Vec<(Timestamp, Value)>,
 }
 
+/// What a single value of a level must be like before anything can pass the limit. Where no value shows it, nothing is to be
+/// worked out.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub enum Sign {
+    /// It is beyond the limit, when multiplied with this: no mean, least, greatest or newest value is beyond it otherwise.
+    Beyond(f64),
+    /// It differs from the one before it: what does not change has a rate of zero.
+    Change,
+}
+
+impl Sign {
+    /// Whether a value shows it, after the one before it of the same series.
+    #[inline]
+    #[must_use]
+    pub fn shows(self, threshold: &Threshold, before: Option<f64>, value: f64) -> bool {
+        match self {
+            Self::Beyond(scale) => threshold.fires.holds(value * scale),
+            #[expect(clippy::float_cmp, reason = "any change at all is one")]
+            Self::Change => before.is_some_and(|before| before != value),
+        }
+    }
+}
+
 impl Threshold {
+    /// By what a single value of a metric of that kind tells that the limit may be passed; `None` when single values do not
+    /// tell, as where something is counted, or where silence is news.
+    #[must_use]
+    pub fn sign(&self, kind: Kind) -> Option<Sign> {
+        let one = matches!(
+            self.aggregation_of(Kind::Gauge),
+            Aggregate::Avg | Aggregate::Min | Aggregate::Max | Aggregate::Last
+        );
+        if kind != Kind::Gauge || !one || self.no_data == NoData::Fire {
+            return None;
+        }
+        match (&self.percent_of, self.rate_per) {
+            (None, None) => Some(Sign::Beyond(1.0)),
+            (None, Some(_)) if !self.fires.holds(0.0) => Some(Sign::Change),
+            // No dyno has a lower limit than one.
+            (Some(PercentOf::Metric(name)), None) if name == LOAD_LIMIT && self.fires.is_upper() => {
+                Some(Sign::Beyond(100.0))
+            }
+            _ => None,
+        }
+    }
+
     /// The metrics that it reads.
     #[must_use]
     pub fn reads(&self) -> Vec<&str> {
@@ -67,13 +116,7 @@ impl Threshold {
 impl Recent {
     /// Adds a value of ten seconds; several of one slot add up.
     pub fn add(&mut self, key: &SeriesKey, at: Timestamp, value: &Value) {
-        let Some(tail) = self.series.get_mut(key) else {
-            if self.series.len() < SERIES_MAX {
-                self.series.insert(key.clone(), Tail { newest_at: at, values: vec![(at, value.clone())] });
-            }
-            return;
-        };
-        tail.newest_at = tail.newest_at.max(at);
+        let Some(tail) = self.tail(key, at) else { return };
         match tail.values.binary_search_by_key(&at, |(at, _)| *at) {
             Ok(i) => {
                 if let Some((_, known)) = tail.values.get_mut(i) {
@@ -86,25 +129,61 @@ impl Recent {
 
     /// Remembers that a series had a value then, whatever it was.
     pub fn know(&mut self, key: &SeriesKey, newest_at: Timestamp) {
-        if let Some(tail) = self.series.get_mut(key) {
-            tail.newest_at = tail.newest_at.max(newest_at);
-        } else if self.series.len() < SERIES_MAX {
-            self.series.insert(key.clone(), Tail { newest_at, values: Vec::new() });
+        self.tail(key, newest_at);
+    }
+
+    /// A series, of which something was heard then; `None` when there is no room for another.
+    fn tail(&mut self, key: &SeriesKey, heard_at: Timestamp) -> Option<&mut Tail> {
+        let known = self.metrics.get(&*key.metric).is_some_and(|series| series.contains_key(key));
+        if !known {
+            if self.known >= SERIES_MAX {
+                return None;
+            }
+            self.known += 1;
+            let series = self.metrics.entry(Arc::clone(&key.metric)).or_default();
+            series.insert(key.clone(), Tail { newest_at: heard_at, values: Vec::new() });
         }
+        let tail = self.metrics.get_mut(&*key.metric)?.get_mut(key)?;
+        tail.newest_at = tail.newest_at.max(heard_at);
+        Some(tail)
     }
 
     /// Forgets values before that moment, and series that were silent for [`KNOWN_FOR`].
     pub fn forget_before(&mut self, before: Timestamp, now: Timestamp) {
-        self.series.retain(|_, tail| {
-            tail.values.retain(|(at, _)| *at + SLOT > before);
-            tail.newest_at + KNOWN_FOR > now
-        });
+        for series in self.metrics.values_mut() {
+            series.retain(|_, tail| {
+                let old = tail.values.partition_point(|(at, _)| *at + SLOT <= before);
+                tail.values.drain(..old);
+                tail.newest_at + KNOWN_FOR > now
+            });
+        }
+        self.metrics.retain(|_, series| !series.is_empty());
+        self.known = self.metrics.values().map(BTreeMap::len).sum();
     }
 
     /// Whether nothing is known of the app any more.
     #[must_use]
     pub fn is_empty(&self) -> bool {
-        self.series.is_empty()
+        self.known == 0
+    }
+
+    /// Whether any key could pass the limit now. A quick look that errs on the side of yes.
+    #[must_use]
+    pub fn may_fire(&self, threshold: &Threshold, now: Timestamp) -> bool {
+        let kind = self.kind_of(&threshold.metric);
+        let Some(sign) = kind.and_then(|kind| threshold.sign(kind)) else { return true };
+        let from = now - threshold.window;
+        self.of_metric(&threshold.metric).any(|(_, tail)| {
+            let mut before = None;
+            tail.since(from).iter().any(|(_, value)| match value {
+                Value::Gauge(gauge) => [gauge.min, gauge.max].into_iter().any(|value| {
+                    let shown = sign.shows(threshold, before, value);
+                    before = Some(value);
+                    shown
+                }),
+                Value::Counter(_) | Value::Distribution(_) => true,
+            })
+        })
     }
 
     /// A reading for every key that has or had a value. `blind` says that we did not see everything in the window.
@@ -142,8 +221,8 @@ impl Recent {
             .collect()
     }
 
-    fn of_metric<'a>(&'a self, metric: &str) -> impl Iterator<Item = (&'a SeriesKey, &'a Tail)> {
-        self.series.iter().filter(move |(key, _)| *key.metric == *metric)
+    fn of_metric<'a>(&'a self, metric: &str) -> impl Iterator<Item = (&'a SeriesKey, &'a Tail)> + use<'a> {
+        self.metrics.get(metric).into_iter().flatten()
     }
 
     /// A team may print one name as two kinds; the first is meant.
@@ -289,11 +368,11 @@ fn one_of(aggregation: Aggregate, each: Vec<(Timestamp, f64)>) -> Option<f64> {
 
 #[cfg(test)]
 mod tests {
-    use std::sync::Arc;
+    use proptest::prelude::*;
 
     use super::*;
     use crate::metric::{Gauge, Sketch};
-    use crate::threshold::Limit;
+    use crate::threshold::{Limit, judge};
 
     fn t(seconds: i64) -> Timestamp {
         Timestamp::from_seconds(seconds)
@@ -326,6 +405,38 @@ mod tests {
     }
 
     const MEMORY: &str = "dyno.memory_percent";
+
+    proptest! {
+        /// The quick look never says no where a whole one says yes.
+        #[test]
+        fn nothing_fires_that_a_quick_look_leaves_out(
+            values in proptest::collection::vec((0..3_usize, 0..30_i64, -8..8_i32), 0..12),
+            (aggregation, comparison, limit) in (0..7_usize, 0..4_usize, -8..8_i32),
+            (of, rate, no_data) in (0..3_usize, any::<bool>(), 0..3_usize),
+        ) {
+            let named: Vec<(&str, &str, i64, f64)> = values
+                .iter()
+                .map(|(dyno, slot, value)| (MEMORY, ["web.1", "web.2", "worker.1"][*dyno], slot * 10, f64::from(*value)))
+                .collect();
+            let recent = gauges(&named);
+            let comparison = [">", ">=", "<", "<="][comparison];
+            let threshold = Threshold {
+                aggregation: ["avg", "min", "max", "last", "sum", "count", "p95"][aggregation].parse().ok(),
+                percent_of: [None, Some(PercentOf::Number("200".parse().unwrap())), Some(PercentOf::Metric(LOAD_LIMIT.into()))]
+                    [of]
+                .clone(),
+                rate_per: rate.then(|| Duration::from_secs(60)),
+                no_data: NoData::ALL[no_data],
+                ..Threshold::new(MEMORY, format!("{comparison} {limit}").parse().unwrap())
+            };
+            for by in [vec![], vec![GroupBy::Dyno], vec![GroupBy::ProcessType]] {
+                let fires = recent.readings(&threshold, &by, false, t(300)).values().any(|reading| {
+                    matches!(judge(&threshold, reading, false, t(300)), crate::alert::Verdict::Holds { .. })
+                });
+                prop_assert!(!fires || recent.may_fire(&threshold, t(300)));
+            }
+        }
+    }
 
     #[test]
     fn groups_and_aggregations() {

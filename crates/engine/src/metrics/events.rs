@@ -83,7 +83,7 @@ impl Events {
     }
 
     /// Hands over what waits.
-    pub(super) fn take(&mut self) -> (Vec<AppEvent>, Vec<DynoState>) {
+    pub(crate) fn take(&mut self) -> (Vec<AppEvent>, Vec<DynoState>) {
         (std::mem::take(&mut self.waiting), std::mem::take(&mut self.states))
     }
 }

@@ -56,7 +56,7 @@ struct State {
 }
 
 /// An app's formation.
-struct Formation {
+pub(crate) struct Formation {
     /// Since when it is so, as far as is known.
     since: Timestamp,
     /// When it was last said to be so.
@@ -64,16 +64,26 @@ struct Formation {
     dynos: Vec<(String, f64)>,
 }
 
-impl State {
-    /// What is told later is in force; told again it is as old as before.
-    fn learn_formation(&mut self, app: AppId, told_at: Timestamp, mut dynos: Vec<(String, f64)>) {
+impl Formation {
+    /// What is told later is in force; told again it is as old as before. `None` when something later is known.
+    fn after(known: Option<&Self>, told_at: Timestamp, mut dynos: Vec<(String, f64)>) -> Option<Self> {
         dynos.sort_by(|a, b| a.0.cmp(&b.0));
-        let since = match self.formations.get(&app) {
-            Some(known) if known.told_at > told_at => return,
+        let since = match known {
+            Some(known) if known.told_at > told_at => return None,
             Some(known) if known.dynos == dynos => known.since,
             _ => told_at.floor(SLOT),
         };
-        self.formations.insert(app, Formation { since, told_at, dynos });
+        Some(Self { since, told_at, dynos })
+    }
+
+    /// As a scaling leaves it; `None` when something later is known.
+    pub(crate) fn scaled(known: Option<&Self>, scaling: &AppEvent) -> Option<Self> {
+        let what = scaling.what.as_deref().unwrap_or_default();
+        let dynos = formation(what.as_bytes())
+            .take(PROCESS_TYPES_MAX)
+            .map(|quantity| (dynowatch_domain::metric::name_of(quantity.process), count(quantity.dynos)))
+            .collect();
+        Self::after(known, scaling.at, dynos)
     }
 }
 
@@ -135,7 +145,7 @@ fn collect(shared: &Shared, now: Timestamp) {
 }
 
 /// The number of dynos is a level that nobody repeats: it holds wherever the app was seen.
-fn add_formation(formation: Option<&Formation>, taken: &mut Taken) {
+pub(crate) fn add_formation(formation: Option<&Formation>, taken: &mut Taken) {
     let Some(Formation { since, dynos, .. }) = formation else { return };
     let seen: Vec<Timestamp> =
         taken.iter().filter(|(key, at, _)| &*key.metric == SEEN_METRIC && at >= since).map(|(_, at, _)| *at).collect();
@@ -161,12 +171,9 @@ async fn learn_formations(shared: &Shared, now: Timestamp) -> Result<(), StoreEr
     let told = shared.store.heroku_formations(read.unwrap_or(ever)).await?;
     let mut state = lock(&shared.metrics.state);
     for (app, event) in scalings {
-        let what = event.what.unwrap_or_default();
-        let dynos = formation(what.as_bytes())
-            .take(PROCESS_TYPES_MAX)
-            .map(|quantity| (dynowatch_domain::metric::name_of(quantity.process), count(quantity.dynos)))
-            .collect();
-        state.learn_formation(app, event.at, dynos);
+        if let Some(formation) = Formation::scaled(state.formations.get(&app), &event) {
+            state.formations.insert(app, formation);
+        }
     }
     for (app, at, processes) in told {
         let there = processes.into_iter().filter(|process| process.gone_at.is_none()).take(PROCESS_TYPES_MAX);
@@ -174,7 +181,9 @@ async fn learn_formations(shared: &Shared, now: Timestamp) -> Result<(), StoreEr
             let dynos = u64::try_from(process.quantity).unwrap_or(0);
             (dynowatch_domain::metric::name_of(process.process_type.as_bytes()), count(dynos))
         };
-        state.learn_formation(app, at, there.map(named).collect());
+        if let Some(formation) = Formation::after(state.formations.get(&app), at, there.map(named).collect()) {
+            state.formations.insert(app, formation);
+        }
     }
     // A line may come late, and its stamp is older than its row; an answer is written after it was asked for.
     state.scalings_known = Some(now - Duration::from_secs(3_600));

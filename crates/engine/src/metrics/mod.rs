@@ -13,11 +13,12 @@ mod names;
 pub mod query;
 pub mod recorder;
 pub mod strip;
+mod wants;
 
 pub use fold::{FOLD_EVERY, ROOM_WARN_PERCENT};
 pub use query::{Asked, StepChoice};
 pub use recorder::{Latest, PATH_EVERY, SERIES_MAX};
 
 pub(crate) use batch::BatchMetrics;
-pub(crate) use flush::{Flushes, flush};
+pub(crate) use flush::{Flushes, Formation, add_formation, flush};
 pub(crate) use recorder::{Recorder, is_one_off};

@@ -4,6 +4,7 @@
 //! A line is read under the recorder's lock into a `BatchMetrics`; only its names are looked up here. When the batch
 //! counts, `Recorder::apply` adds it to the open slots. `Recorder::take` hands those to the flush and leaves the names.
 
+use std::collections::BTreeSet;
 use std::hash::BuildHasher;
 use std::sync::Arc;
 use std::time::Duration;
@@ -19,6 +20,7 @@ use hashbrown::{DefaultHashBuilder, HashTable};
 use super::batch::{BatchMetrics, Request, Seen};
 use super::events::{Events, Told};
 use super::names::{self, Convert};
+use super::wants::Wants;
 
 /// The most series of one app in this process. Values of later ones are counted as refused, and shown.
 pub const SERIES_MAX: usize = 10_000;
@@ -35,6 +37,8 @@ pub const PATH_EVERY: u32 = 256;
 const PATHS_EACH: u32 = 64;
 /// A series without a place.
 const REFUSED: u32 = u32::MAX;
+/// A series of a metric that is not wanted.
+const UNWANTED: u32 = u32::MAX - 1;
 
 /// The newest value of a series.
 #[derive(Debug, Clone, PartialEq)]
@@ -122,6 +126,7 @@ pub(crate) type Taken = Vec<(SeriesKey, Timestamp, Value)>;
 /// One app's part of the metrics.
 #[derive(Default)]
 pub(crate) struct Recorder {
+    wants: Wants,
     keys: Arc<Vec<SeriesKey>>,
     newest: Vec<Newest>,
     by_key: HashTable<u32>,
@@ -196,13 +201,18 @@ impl Sampler {
 }
 
 impl Recorder {
+    /// One that gathers these metrics alone, as far as leaving out the others saves work, and no paths.
+    pub(crate) fn only(metrics: &BTreeSet<String>) -> Self {
+        Self { wants: Wants::only(metrics), ..Self::default() }
+    }
+
     /// Takes what a line tells, save the values of metric lines and requests.
     #[inline]
     pub(crate) fn line(&mut self, batch: &mut BatchMetrics, record: &Record<'_>, signal: &Signal<'_>) {
         batch.line(signal.at);
         match record {
-            Record::Router(line) => self.request(batch, line, signal),
-            Record::App(_) | Record::Samples(_) | Record::PostgresLog(_) | Record::Other => {}
+            Record::Router(line) if self.wants.requests() => self.request(batch, line, signal),
+            Record::Router(_) | Record::App(_) | Record::Samples(_) | Record::PostgresLog(_) | Record::Other => {}
             _ => self.platform(batch, record, signal),
         }
     }
@@ -220,6 +230,9 @@ impl Recorder {
             connect_ms: line.connect_ms(),
             bytes: line.bytes().unwrap_or(0),
         }));
+        if !self.wants.paths() {
+            return;
+        }
         let failed = code > 0 || status >= 500;
         let of_all = self.paths.of_all.weight();
         let of_errors = if failed { self.paths.of_errors.weight() } else { None };
@@ -244,16 +257,18 @@ impl Recorder {
     #[inline]
     pub(crate) fn samples(&mut self, batch: &mut BatchMetrics, samples: &Samples<'_>, signal: &Signal<'_>) -> u64 {
         let source = if samples.source().is_empty() { signal.process } else { samples.source() };
+        if !self.wants.feed(samples.feed()) {
+            return samples.count() as u64;
+        }
         let (mut count, mut total, mut quota, mut before) = (0, 0.0, 0.0, NO_ALIAS);
         let runtime = samples.feed() == Feed::Runtime;
         for sample in *samples {
             count += 1;
             let (series, value) = self.sample(samples.feed(), source, &sample, &mut before);
-            if series == REFUSED {
-                self.refused += 1;
-                continue;
+            if series < UNWANTED {
+                batch.seen.push(Seen::Value { series, value, at: signal.at });
             }
-            batch.seen.push(Seen::Value { series, value, at: signal.at });
+            self.refused += u64::from(series == REFUSED);
             if runtime {
                 match sample.name {
                     b"memory_total" => total = sample.value,
@@ -271,7 +286,7 @@ impl Recorder {
                 written: 0.0,
             };
             let (series, value) = self.sample(Feed::Runtime, source, &percent, &mut before);
-            if series != REFUSED {
+            if series < UNWANTED {
                 batch.seen.push(Seen::Value { series, value, at: signal.at });
             }
         }
@@ -373,11 +388,10 @@ impl Recorder {
             let key =
                 SeriesKey { metric: metric.into(), kind: Kind::Counter, source: source.into(), label: label.into() };
             let series = self.series(&key);
-            if series == REFUSED {
-                self.refused += 1;
-            } else {
+            if series < UNWANTED {
                 batch.seen.push(Seen::Value { series, value: 1.0, at: signal.at });
             }
+            self.refused += u64::from(series == REFUSED);
         }
     }
 
@@ -435,6 +449,9 @@ impl Recorder {
         if let Some(place) = self.by_key.find(hash, |place| keys.get(*place as usize) == Some(key)) {
             return *place;
         }
+        if !self.wants.metric(&key.metric) {
+            return UNWANTED;
+        }
         let place = u32::try_from(keys.len()).unwrap_or(REFUSED);
         if keys.len() >= SERIES_MAX {
             return REFUSED;
@@ -449,6 +466,17 @@ impl Recorder {
 
     /// Adds a batch that counts. `now` decides what is too late.
     pub(crate) fn apply(&mut self, batch: &BatchMetrics, now: Timestamp) {
+        self.apply_rest(batch, now, |_, _, _, _| false);
+    }
+
+    /// Adds what of a batch `aside` does not take: it is given the place of a series, the series, the slot and the value.
+    #[inline]
+    pub(crate) fn apply_rest(
+        &mut self,
+        batch: &BatchMetrics,
+        now: Timestamp,
+        mut aside: impl FnMut(u32, &SeriesKey, Timestamp, f64) -> bool,
+    ) {
         for (stretch, seen) in batch.parts() {
             let Some(open) = slot(&mut self.open, stretch.at, now) else {
                 self.late += stretch.lines;
@@ -459,6 +487,9 @@ impl Recorder {
                 match seen {
                     Seen::Request(request) => open.request(request),
                     Seen::Value { series, value, at } => {
+                        if self.keys.get(*series as usize).is_some_and(|key| aside(*series, key, stretch.at, *value)) {
+                            continue;
+                        }
                         let Some(newest) = self.newest.get_mut(*series as usize) else { continue };
                         open.value(*series, newest.kind, *value);
                         if newest.kind == Kind::Counter {

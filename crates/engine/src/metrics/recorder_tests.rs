@@ -188,3 +188,66 @@ fn few_requests_are_all_looked_at_and_many_are_stood_for() {
         assert!(stood_for >= requests && stood_for - requests < newest, "{requests}: {stood_for}");
     }
 }
+
+/// A source writes its values in one order; another order, another unit and another source are found all the same.
+#[test]
+fn values_are_known_by_name_in_any_order() {
+    let line =
+        |second: u32, source: &str, samples: &str| format!("06:{second:02}Z app[worker.1]: source={source} {samples}");
+    let lines = [
+        line(1, "a", "sample#x=1 sample#y=2 sample#z=3"),
+        line(2, "a", "sample#x=1 sample#y=2 sample#z=3"),
+        line(3, "a", "sample#z=30 sample#x=10"),
+        line(4, "b", "sample#x=100 sample#z=300"),
+        line(5, "a", "sample#x=4MB sample#y=5 count#z=6"),
+        line(6, "a", "sample#y=7"),
+    ];
+    let mut recorder = Recorder::default();
+    read(&mut recorder, &lines.iter().map(String::as_str).collect::<Vec<_>>(), t("06:20"));
+    let mut told = show(recorder.take());
+    told.retain(|one| one.contains("custom."));
+    let want = [
+        "06:00 custom.x a : 10 of 3",
+        "06:00 custom.x b : 100 of 1",
+        "06:00 custom.x_bytes a : 4194304 of 1",
+        "06:00 custom.y a : 7 of 4",
+        "06:00 custom.z a : 30 of 3",
+        "06:00 custom.z a : 6",
+        "06:00 custom.z b : 300 of 1",
+    ];
+    assert_eq!(told, want);
+}
+
+#[test]
+fn only_what_is_asked_for_is_kept() {
+    let lines = [
+        request("06:01", "web.1", 200, 10),
+        "06:02Z heroku[web.1]: source=web.1 dyno=heroku.1.u sample#memory_total=256.00MB sample#memory_rss=200.00MB sample#memory_quota=512.00MB".to_owned(),
+        "06:03Z heroku[web.1]: Error R14 (Memory quota exceeded)".to_owned(),
+        "06:04Z app[worker.1]: count#jobs=3 sample#depth=7".to_owned(),
+    ];
+    let lines: Vec<&str> = lines.iter().map(String::as_str).collect();
+    let cases: [(&[&str], &[&str]); 4] = [
+        (&["custom.depth"], &["06:00 app.lines  : 4", "06:00 custom.depth worker.1 : 7 of 1"]),
+        (&["dyno.memory_percent"], &["06:00 app.lines  : 4", "06:00 dyno.memory_percent web.1 : 50 of 1"]),
+        (
+            &["platform.errors", "custom.jobs"],
+            &[
+                "06:00 app.lines  : 4",
+                "06:00 custom.jobs worker.1 : 3",
+                "06:00 platform.errors web.1 R14: 1",
+                "06:00 router.bytes web.1 : 100",
+                "06:00 router.connect_ms web.1 : 1..1 of 1",
+                "06:00 router.requests web.1 200: 1",
+                "06:00 router.service_ms web.1 : 10..10 of 1",
+            ],
+        ),
+        (&["dyno.load_1m"], &["06:00 app.lines  : 4"]),
+    ];
+    for (metrics, want) in cases {
+        let mut recorder = Recorder::only(&metrics.iter().map(|&metric| metric.to_owned()).collect());
+        read(&mut recorder, &lines, t("06:20"));
+        assert_eq!(show(recorder.take()), want, "{metrics:?}");
+        assert!(recorder.paths.all.is_empty() && recorder.refused == 0, "{metrics:?}");
+    }
+}

@@ -1,7 +1,11 @@
+//! Replays of logs of a few lines, fed in parts.
+
 use std::time::Duration;
 
 use dynowatch_domain::rule::{Condition, GroupBy, MatchSpec};
+use dynowatch_domain::rule_pack;
 use dynowatch_domain::signal::Code;
+use dynowatch_domain::threshold::{NoData, Threshold};
 
 use super::*;
 
@@ -145,4 +149,87 @@ fn blind_times_are_joined_and_bounded() {
     replay.finish_reading();
     assert_eq!(replay.blinds.len(), 1, "neighbours are one");
     assert_eq!((replay.blinds[0].1.from, replay.blinds[0].1.until), (at(0), at(998)));
+}
+
+fn limit(name: &str, threshold: Threshold) -> Rule {
+    Rule {
+        group_by: vec![GroupBy::App],
+        resolve_after: Duration::from_secs(30),
+        ..Rule::new(name, MatchSpec::default(), Condition::Threshold(threshold))
+    }
+}
+
+fn on(metric: &str, fires: &str) -> Threshold {
+    Threshold::new(metric, fires.parse().unwrap())
+}
+
+fn memory(s: i64, dyno: &str, used_mb: f64) -> String {
+    let text = format!("source={dyno} dyno=heroku.1.u sample#memory_total={used_mb:.2}MB sample#memory_quota=512.00MB");
+    line(s, "heroku", dyno, &text)
+}
+
+/// The pack's own rule: five minutes over 90 % of the quota, told with the value, over below 85 %.
+#[test]
+fn memory_over_its_limit() {
+    let rule = rule_pack::rules().into_iter().find(|rule| rule.name == "memory-high").unwrap();
+    let used = |s: i64| if (20..620).contains(&s) { 500.0 } else { 300.0 };
+    let log: String =
+        (0..1_200).step_by(20).map(|s| memory(s, "worker.1", used(s)) + &memory(s, "web.1", 200.0)).collect();
+    let mut replay = replay(vec![rule]);
+    for part in log.as_bytes().split_inclusive(|byte| *byte == b'\n') {
+        replay.feed(Format::Syslog, part);
+    }
+    let (happenings, _) = replay.finish();
+    let key = "memory-high/shop/process_type=worker";
+    assert_eq!(
+        shown(&happenings),
+        [format!("330 firing {key}"), format!("340 cooldown {key}"), format!("970 resolved {key}")]
+    );
+    assert_eq!(happenings[0].measured.as_deref(), Some("97.66 %"));
+    assert!(happenings[0].condition.contains("max of dyno.memory_percent > 90"), "{}", happenings[0].condition);
+}
+
+/// Whose silence is news fires without data; otherwise an open alert stays open, and that is said.
+#[test]
+fn no_data_is_an_outcome_of_its_own() {
+    let rules = [NoData::Fire, NoData::Unknown, NoData::Ok]
+        .map(|no_data| limit(no_data.as_str(), Threshold { no_data, ..on("custom.depth", "> 5") }));
+    let mut log: String = (0..60).step_by(10).map(|s| line(s, "app", "worker.1", "sample#depth=9")).collect();
+    log.extend((60..300).step_by(10).map(|s| line(s, "app", "web.1", "hello")));
+    let mut replay = replay(rules.to_vec());
+    replay.feed(Format::Syslog, log.as_bytes());
+    let mut told = shown(&replay.finish().0);
+    told.retain(|one| !one.contains("cooldown"));
+    let want = [
+        "10 firing fire/shop",
+        "10 firing ok/shop",
+        "10 firing unknown/shop",
+        "120 held_unknown unknown/shop",
+        "150 resolved ok/shop",
+    ];
+    assert_eq!(told, want);
+}
+
+/// After months without a line nothing that was open then is told again, and looks go on.
+#[test]
+fn a_gap_of_months_is_passed_over() {
+    let depth = |s: i64, depth: i64| line(s, "app", "worker.1", &format!("sample#depth={depth}"));
+    let month = 30 * 86_400;
+    let mut log: String = (0..40).step_by(10).map(|s| depth(s, 9)).collect();
+    log.extend((0..12).map(|n| depth(month + n * 10, 1)));
+    let mut replay = replay(vec![limit("depth", on("custom.depth", "> 5"))]);
+    replay.feed(Format::Syslog, log.as_bytes());
+    let mut told = shown(&replay.finish().0);
+    told.retain(|one| !one.contains("cooldown"));
+    let resolved = format!("{} resolved depth/shop", month + 40);
+    assert_eq!(told, ["10 firing depth/shop", "100 held_unknown depth/shop", resolved.as_str()]);
+}
+
+#[test]
+fn what_no_rule_asks_for_is_not_gathered() {
+    assert!(replay(vec![count("boom", text("boom"), ">= 1", 60)]).metrics.is_none());
+    let other = Rule { apps: vec!["mail".parse().unwrap()], ..limit("depth", on("custom.depth", "> 5")) };
+    assert!(replay(vec![other]).metrics.is_none(), "of another app");
+    let off = Rule { enabled: false, ..limit("depth", on("custom.depth", "> 5")) };
+    assert!(replay(vec![off]).metrics.is_none());
 }

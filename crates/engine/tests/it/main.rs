@@ -38,6 +38,7 @@ on_both! {
         a_gap_neither_fires_nor_resolves
         a_restart_goes_on_where_it_was
         counted_things_percentiles_and_labels
+        a_replay_decides_alike
         own_values_and_apps;
     counting:
         s01_the_fourth_h12_trips
@@ -71,6 +72,7 @@ on_both! {
         a_kill_loses_ten_seconds_at_most
         a_repeated_batch_is_counted_once
         d1_a_gap_is_a_gap
+        alerts_go_on_where_metrics_have_no_room
         d3_the_quota_steps
         formation_and_strip
         steps_grow_longer_and_end;

@@ -1,11 +1,15 @@
 //! Rules on metrics, from the lines of a drain to the message: limits, `for`, bands, gaps, restarts and processes.
 
+use dynowatch_domain::mask::Masker;
 use dynowatch_domain::rule::{Condition, GroupBy, MatchSpec, Rule};
 use dynowatch_domain::rule_pack;
 use dynowatch_domain::threshold::{NoData, Threshold};
+use dynowatch_engine::replay::Replay;
+use dynowatch_engine::{Engine, EngineOptions, Limits, Taken};
+use dynowatch_logplex::Format;
 use dynowatch_store::alerts::AlertState;
 
-use crate::harness::{On, Stage, Told, app_line, at, frame, request, seconds};
+use crate::harness::{On, Stage, Told, app_line, at, frame, offset, request, seconds};
 
 fn of(name: &str, threshold: Threshold) -> Rule {
     Rule {
@@ -131,7 +135,7 @@ pub(crate) async fn a_restart_goes_on_where_it_was(on: On) {
     stage.end().await;
 }
 
-/// Values that one process took are judged by the other.
+/// What is counted over all dynos, a percentile of a process type, and labels of which only some count.
 pub(crate) async fn counted_things_percentiles_and_labels(on: On) {
     let timeouts = Threshold {
         labels: vec!["H12".parse().unwrap()],
@@ -165,6 +169,101 @@ pub(crate) async fn counted_things_percentiles_and_labels(on: On) {
     let shown: Vec<&str> = told.iter().map(|told| told.title.as_str()).collect();
     assert_eq!(shown, ["[resolved] timeouts on shop"]);
     stage.end().await;
+}
+
+/// Each of two processes takes a part of an app's lines; whoever looks sees both.
+#[tokio::test]
+async fn two_processes_are_looked_at_together() {
+    let errors = Threshold::new("platform.errors", ">= 4".parse().unwrap());
+    let mut stage = Stage::with(On::Postgres, vec![Rule { group_by: vec![], ..of("errors", errors) }]).await;
+    let options = EngineOptions {
+        clock: stage.clock.clone(),
+        store: stage.another_store().await,
+        settings: stage.settings(),
+        limits: Limits::default(),
+        commits: tokio::runtime::Handle::current(),
+    };
+    // The stage has the lease, for its passes came first.
+    stage.until("0:01").await;
+    let (other, other_loops) = Engine::start(options).await.unwrap();
+    let two = || ["web.1", "web.2"].map(|dyno| request(at("0:15"), dyno, "H12", 503));
+    stage.post("0:15", "shop", &two()).await;
+    stage.until("0:25").await;
+    stage.told(&[]);
+    let app = other.app_named("shop").await.unwrap();
+    let taken = other.take(&app, None, &bytes::Bytes::from(two().concat()));
+    assert!(matches!(taken, Taken::Done { .. }), "no rule takes these lines");
+    other.level_pass().await.unwrap();
+    stage.until("0:35").await;
+    stage.told(&["0:30 operator: [firing] errors on shop"]);
+    other_loops.stop().await;
+    stage.stop().await;
+}
+
+/// The same lines, by a drain and as a log: the same alerts fire and resolve at the same moments.
+pub(crate) async fn a_replay_decides_alike(on: On) {
+    let levels = Threshold { no_data: NoData::Fire, ..Threshold::new("custom.queue.depth", "> 5".parse().unwrap()) };
+    let timeouts = Threshold {
+        labels: vec!["H12".parse().unwrap()],
+        rate_per: Some(seconds(60)),
+        window: seconds(120),
+        ..Threshold::new("platform.errors", ">= 2".parse().unwrap())
+    };
+    let slow = Threshold {
+        aggregation: "p95".parse().ok(),
+        ..Threshold::new("router.service_ms", "> 20000".parse().unwrap())
+    };
+    let dynos = Threshold::new("dyno.count", ">= 3".parse().unwrap());
+    let alone = |rule: Rule| Rule { group_by: vec![], ..rule };
+    let rules = vec![
+        memory(),
+        alone(of("queue", levels)),
+        alone(of("timeouts", timeouts)),
+        of("slow", slow),
+        alone(of("dynos", dynos)),
+    ];
+    let mut stage = Stage::with(on, rules.clone()).await;
+    let mut replay = Replay::new(rules, "shop", Masker::default(), 1_000).unwrap();
+    for second in (5..1_500).step_by(20) {
+        let stamp = format!("{}:{:02}", second / 60, second % 60);
+        let memory_mb = if (100..700).contains(&second) { 500.0 } else { 300.0 };
+        let mut lines = vec![memory_line(&stamp, "worker.1", memory_mb), app_line(&stamp, "web.1", "hello")];
+        if !(400..=900).contains(&second) {
+            let depth = if second < 200 { 9 } else { 1 };
+            lines.push(app_line(&stamp, "worker.1", &format!("sample#queue.depth={depth}")));
+        }
+        if (300..400).contains(&second) {
+            lines.extend([request(at(&stamp), "web.1", "H12", 503), request(at(&stamp), "web.2", "H12", 503)]);
+        }
+        if second == 605 {
+            lines.push(frame(
+                at(&stamp),
+                "app",
+                "api",
+                "Scaled to web@2:Standard-1X worker@1:Basic by user ada@example.com",
+            ));
+        }
+        replay.feed(Format::Logplex, lines.concat().as_bytes());
+        stage.post(&stamp, "shop", &lines).await;
+    }
+    let served = stage.take_told();
+    let mut served: Vec<String> = served.iter().map(|told| format!("{} {}", offset(told.at), told.title)).collect();
+    let (happenings, _) = replay.finish();
+    let told = happenings.iter().filter(|one| !one.receivers.is_empty());
+    let mut replayed: Vec<String> = told
+        .map(|one| {
+            let group =
+                one.key.split_once("process_type=").map(|(_, process)| format!(" ({process})")).unwrap_or_default();
+            format!("{} [{}] {} on shop{group}", offset(one.at), one.what.replace('_', " "), one.rule)
+        })
+        .collect();
+    served.sort();
+    replayed.sort();
+    assert_eq!(replayed, served);
+    for rule in ["memory-high", "queue", "timeouts", "slow", "dynos"] {
+        assert!(served.iter().any(|told| told.contains(&format!("[firing] {rule} "))), "{rule}: {served:#?}");
+    }
+    stage.stop().await;
 }
 
 /// A rule for some apps, a metric of the team's own, a share of a number.

@@ -35,7 +35,7 @@ pub(crate) struct RuleInfo {
     quieted: Option<Quieted>,
     /// `info`, `warning` or `critical`.
     severity: &'static str,
-    /// `count`, `ratio` or `absence`.
+    /// `count`, `ratio`, `absence` or `threshold`.
     kind: &'static str,
     /// In words, as in `> 3 in 5m`.
     condition: String,

@@ -56,13 +56,14 @@ impl Report {
             "fired_silently" => "fired inside the cool-down, told at its end",
             "resolved" => "resolved",
             "cooldown" => "further matches are held back",
+            "held_unknown" => "there is no data to judge it by: the alert stays open",
             // It goes on in the same alert: one line per alert is enough, and only for those who ask.
             _ if !self.verbose => return Ok(()),
             "merged" => "further matches join the open alert",
             other => other,
         };
         out.line(format!("{}  {}  {what}", happening.at.for_people(), happening.key))?;
-        if matches!(happening.what, "cooldown" | "merged") {
+        if matches!(happening.what, "cooldown" | "merged" | "held_unknown") {
             return Ok(());
         }
         let measured = happening.measured.as_deref().unwrap_or("nothing measured");
