@@ -85,7 +85,7 @@ test("on a phone a line is read without going sideways, and leads to its page", 
   await page.context().close();
 });
 
-test("an operator reveals a line, and the audit log says so", async () => {
+test("an operator reveals a line, which the audit log says, and makes a rule of another", async () => {
   const page = await open(chromium);
   await signIn(site, page);
   await page.goto(site.url + "/live?q=%2F%5C%5Bmasked%5C%5D%2F");
@@ -96,6 +96,23 @@ test("an operator reveals a line, and the audit log says so", async () => {
   assert.ok(raw && !raw.includes("[masked]"), raw);
   await page.goto(site.url + "/settings/audit");
   assert.match(await page.locator("main").innerText(), /line\.reveal[\s\S]*looking at a ticket/);
+
+  // A rule from a line, tried on the past and on a log before it is saved.
+  await page.goto(site.url + "/live?app=shop-web&q=%2FWORKER+TIMEOUT%2F");
+  await lines(page).last().getByRole("link", { name: "About this line" }).click();
+  await page.getByRole("link", { name: "Make a rule" }).click();
+  assert.match(await page.getByLabel("Texts").inputValue(), /WORKER TIMEOUT/);
+  assert.equal(await page.getByLabel("Apps").inputValue(), "shop-web");
+  await page.getByLabel("Name", { exact: true }).fill("timeouts");
+  await page.getByRole("button", { name: "Try it on stored lines" }).click();
+  const trial = page.locator("#trial");
+  assert.match(await trial.innerText(), /It would have raised [1-9]\d* alerts?[\s\S]*lines that this instance has, from[\s\S]*Lines are not archived/);
+  const log = ["00", "01", "02"].map((s) => `2026-05-07T08:00:${s}.000000+00:00 app[web.1]: [CRITICAL] WORKER TIMEOUT (pid:1${s})\n`).join("");
+  await page.getByLabel("A log").setInputFiles({ name: "web.log", mimeType: "text/plain", buffer: Buffer.from(log) });
+  await page.getByRole("button", { name: "Try it on this log" }).click();
+  assert.match(await trial.innerText(), /It would have raised 1 alert\b[\s\S]*3 lines of the log/);
+  await page.getByRole("button", { name: "Make the rule" }).click();
+  await page.waitForURL("**/rules/timeouts");
   assert.deepEqual(page.problems, []);
   await page.context().close();
 });

@@ -5,10 +5,12 @@
 //! waits for the group commit (`commit`), where rules meet keys (`evaluate`) inside the store's transaction. Timers,
 //! ratios and absences come round in [`timers`], messages leave by [`sender`], operators speak through [`operate`], the
 //! Heroku account is kept in step by [`heroku`]. What lines say in numbers goes its own way ([`metrics`]), and so do lines to
-//! people who watch them ([`tail`]). [`replay`] runs the same rules over a file, with its stamps as the clock.
+//! people who watch them ([`tail`]). [`replay`] runs the same rules over a file, with its stamps as the clock; [`backtest`]
+//! one rule over what is known.
 
 mod adapter;
 pub mod apps;
+pub mod backtest;
 mod commit;
 mod evaluate;
 mod findings;

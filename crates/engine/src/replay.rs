@@ -10,6 +10,8 @@ mod clock;
 mod happening;
 mod metrics;
 
+pub mod input;
+
 use std::collections::{BTreeMap, HashMap, VecDeque};
 use std::sync::Arc;
 use std::time::Duration;

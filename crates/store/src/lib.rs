@@ -39,6 +39,7 @@ pub mod rotations;
 mod rows;
 pub mod rules;
 mod schema;
+pub mod stored_lines;
 mod text;
 pub mod tokens;
 pub mod tracks;

@@ -17,6 +17,7 @@ mod events;
 mod flood;
 mod health;
 mod metrics;
+mod multipart;
 mod pages;
 mod router;
 pub mod server;

@@ -11,12 +11,12 @@ use axum::response::{IntoResponse, Response};
 use axum::routing::{MethodRouter, delete, get, patch, post};
 use dynowatch_engine::Engine;
 use secrecy::SecretString;
-use tokio::sync::{mpsc, oneshot, watch};
+use tokio::sync::{Semaphore, mpsc, oneshot, watch};
 
 use crate::accounts::client::client_known;
 use crate::accounts::{AccountOptions, Accounts, audit_page, oidc, security, setup, sign_in, tokens, users};
 use crate::api::error::ApiError;
-use crate::api::{alerts, apps, config, deliveries, drain, heroku, openapi, receivers, rules, series};
+use crate::api::{alerts, apps, backtest, config, deliveries, drain, heroku, openapi, receivers, rules, series};
 use crate::auth::{Tokens, reader_required, scraper_required, token_required};
 use crate::compress::compressed;
 use crate::drain::Drain;
@@ -26,11 +26,16 @@ use crate::health::{Outbox, Recent};
 use crate::pages::app::board::{Boards, boards};
 use crate::pages::plain::surrounded;
 use crate::pages::standing::Standing;
-use crate::viewer::{forms_guarded, own_forms};
+use crate::viewer::{forms_guarded, own_forms, uploads_guarded};
 use crate::{events, health, metrics, pages};
 
 /// The longest body of a request to the API.
 const BODY_BYTES_MAX: usize = 64 * 1024;
+
+/// The longest log that is tried a rule on, as it is sent.
+pub(crate) const UPLOAD_BYTES_MAX: usize = 16 * 1024 * 1024;
+/// Logs that are held at a time.
+const UPLOADS_MAX: usize = 2;
 
 /// What the router is made of.
 pub struct WebOptions {
@@ -71,6 +76,8 @@ pub(crate) struct Web {
     pub(crate) accounts: Accounts,
     pub(crate) boards: Boards,
     pub(crate) standing: Standing,
+    /// Places for those who try rules: what they bring is held whole.
+    pub(crate) uploads: Semaphore,
 }
 
 type Route = (&'static str, &'static str, MethodRouter<Arc<Web>>);
@@ -105,6 +112,7 @@ pub(crate) fn api_routes() -> Vec<Route> {
         ("GET",   "/api/v1/rules/{name}",            get(rules::show)),
         ("POST",  "/api/v1/rules/{name}/disable",    post(rules::disable)),
         ("POST",  "/api/v1/rules/{name}/enable",     post(rules::enable)),
+        ("POST",  "/api/v1/rules/backtest",          post(backtest::run).layer(DefaultBodyLimit::max(UPLOAD_BYTES_MAX))),
         ("GET",   "/api/v1/receivers",               get(receivers::list)),
         ("POST",  "/api/v1/receivers/{name}/test",   post(receivers::test)),
         ("GET",   "/api/v1/drain",                   get(drain::show)),
@@ -208,6 +216,11 @@ fn page_routes() -> Vec<Route> {
     ]
 }
 
+/// Forms that carry a file. Guarded as those of pages are, with more room.
+fn upload_routes() -> Vec<Route> {
+    vec![("POST", "/rules/new/backtest", post(pages::rules::backtest::run))]
+}
+
 fn table(routes: Vec<Route>) -> Router<Arc<Web>> {
     routes.into_iter().fold(Router::new(), |router, (_, path, handler)| router.route(path, handler))
 }
@@ -219,14 +232,23 @@ pub fn router(options: WebOptions) -> Router {
     let (outbox, events) = (Recent::default(), Hub::new(stop));
     let accounts = Accounts::new(accounts);
     let (boards, standing) = (boards(), Standing::default());
+    let uploads = Semaphore::new(UPLOADS_MAX);
     let web =
-        Arc::new(Web { engine, drain, tokens, flood, outbox, reload, environment, events, accounts, boards, standing });
+        Web { engine, drain, tokens, flood, outbox, reload, environment, events, accounts, boards, standing, uploads };
+    let web = Arc::new(web);
     let metrics = Router::new().route("/metrics", get(metrics::show));
     Router::new()
         .merge(table(api_routes()).route_layer(from_fn_with_state(Arc::clone(&web), token_required)))
         .merge(
             table(page_routes())
                 .route_layer(from_fn(forms_guarded))
+                .route_layer(from_fn(pages::error::dressed))
+                .route_layer(from_fn_with_state(Arc::clone(&web), surrounded))
+                .route_layer(from_fn_with_state(Arc::clone(&web), reader_required)),
+        )
+        .merge(
+            table(upload_routes())
+                .route_layer(from_fn_with_state(Arc::clone(&web), uploads_guarded))
                 .route_layer(from_fn(pages::error::dressed))
                 .route_layer(from_fn_with_state(Arc::clone(&web), surrounded))
                 .route_layer(from_fn_with_state(Arc::clone(&web), reader_required)),

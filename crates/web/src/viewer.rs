@@ -8,7 +8,7 @@
 use std::sync::Arc;
 
 use axum::body::{Body, Bytes};
-use axum::extract::{FromRequestParts, Request};
+use axum::extract::{FromRequestParts, Request, State};
 use axum::http::request::Parts;
 use axum::http::{HeaderMap, Method, StatusCode, header};
 use axum::middleware::Next;
@@ -21,8 +21,9 @@ use subtle::ConstantTimeEq;
 use uuid::Uuid;
 
 use crate::accounts::client::Client;
+use crate::multipart::Multipart;
 use crate::pages::error::PageError;
-use crate::router::Web;
+use crate::router::{UPLOAD_BYTES_MAX, Web};
 
 /// The field of a form, and the header of a script, that proves where it comes from.
 pub(crate) const CSRF_FIELD: &str = "csrf";
@@ -196,6 +197,43 @@ pub(crate) async fn forms_guarded(request: Request, next: Next) -> Response {
         return PageError::new(StatusCode::FORBIDDEN, what).into_response();
     }
     next.run(Request::from_parts(parts, Body::from(body))).await
+}
+
+/// The same for forms that carry a file: they are read here, for their token stands among their parts, and handed on whole.
+/// Nothing is read of those who may not send one.
+pub(crate) async fn uploads_guarded(State(web): State<Arc<Web>>, request: Request, next: Next) -> Response {
+    let (mut parts, body) = request.into_parts();
+    let viewer = parts.extensions.get::<Viewer>();
+    if !viewer.is_some_and(|viewer| viewer.may(Role::Operator) && viewer.is_fresh) {
+        parts.extensions.insert(Multipart::default());
+        return next.run(Request::from_parts(parts, Body::empty())).await;
+    }
+    let csrf = viewer.map(|viewer| viewer.csrf.clone()).unwrap_or_default();
+    if !is_own_page(&parts.headers) {
+        return PageError::new(StatusCode::FORBIDDEN, "This form was not sent by a page of this instance.")
+            .into_response();
+    }
+    let Ok(_place) = web.uploads.try_acquire() else {
+        let what = "Others are trying rules on logs: go back and try again in a few seconds.";
+        return PageError::new(StatusCode::SERVICE_UNAVAILABLE, what).into_response();
+    };
+    let Ok(body) = Limited::new(body, UPLOAD_BYTES_MAX).collect().await.map(|whole| whole.to_bytes()) else {
+        let what =
+            "This log is too long: at most 16 MiB are taken. Pack it with gzip, or try it with `dynowatch replay`.";
+        return PageError::new(StatusCode::PAYLOAD_TOO_LARGE, what).into_response();
+    };
+    let kind = parts.headers.get(header::CONTENT_TYPE).and_then(|kind| kind.to_str().ok()).unwrap_or_default();
+    let Some(form) = Multipart::read(kind, &body) else {
+        return PageError::new(StatusCode::BAD_REQUEST, "This form cannot be read: load the page again.")
+            .into_response();
+    };
+    let given = form.only(CSRF_FIELD).unwrap_or_default();
+    if csrf.is_empty() || !bool::from(given.ct_eq(csrf.as_bytes())) {
+        let what = "This form is out of date: go back, load the page again, and send it once more.";
+        return PageError::new(StatusCode::FORBIDDEN, what).into_response();
+    }
+    parts.extensions.insert(form);
+    next.run(Request::from_parts(parts, Body::empty())).await
 }
 
 /// The same for the forms that one signs in with: nobody has a token yet, so the browser's word must do.

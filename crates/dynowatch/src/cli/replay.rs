@@ -1,18 +1,19 @@
-//! `replay`: the rules over a file. Reading in bounded pieces is [`input`]'s, printing [`report`]'s, deciding the engine's.
+//! `replay`: the rules over a file. Printing is [`report`]'s; reading in bounded pieces and deciding are the engine's.
 
-mod input;
 mod report;
 
-use std::path::PathBuf;
+use std::fs::File;
+use std::io::{self, Read};
+use std::path::{Path, PathBuf};
 
 use dynowatch_domain::rule::NAME_BYTES_MAX;
 use dynowatch_engine::replay::Replay;
+use dynowatch_engine::replay::input::{Input, Piece};
 use tokio::time::Instant;
 
 use super::context::Context;
 use super::failure::Failure;
 use crate::server::masker;
-use input::{Input, Piece};
 use report::Report;
 
 #[derive(Debug, clap::Args)]
@@ -36,10 +37,11 @@ pub(crate) fn run(ctx: &mut Context, args: &Args) -> Result<(), Failure> {
     let mut replay = Replay::new(config.rules.clone(), &args.app, masker(&config), config.limits.groups_per_rule)
         .map_err(anyhow::Error::from)?;
     let begun = Instant::now();
-    let mut input = Input::open(&args.file)?;
+    let mut input = open(&args.file)?;
     let format = input.format();
     let mut report = Report::new(ctx.json, args.verbose);
-    while let Some(piece) = input.next_piece()? {
+    let cannot = |error: io::Error| Failure::failed(format!("{} cannot be read on: {error}", name_of(&args.file)));
+    while let Some(piece) = input.next_piece().map_err(cannot)? {
         match piece {
             Piece::Entries(data) => replay.feed(format, data),
             Piece::LeftOut(reason) => replay.left_out(reason),
@@ -51,4 +53,16 @@ pub(crate) fn run(ctx: &mut Context, args: &Args) -> Result<(), Failure> {
     report.happenings(&mut ctx.out, last)?;
     let took = begun.elapsed();
     report.summary(&mut ctx.out, &report::Source { format, app: &args.app, unreadable, took }, &summary)
+}
+
+/// Opens a file, or standard input for `-`.
+fn open(path: &Path) -> Result<Input, Failure> {
+    let fail = |error: io::Error| Failure::failed(format!("{} cannot be read: {error}", name_of(path)));
+    let raw: Box<dyn Read> =
+        if path == Path::new("-") { Box::new(io::stdin().lock()) } else { Box::new(File::open(path).map_err(fail)?) };
+    Input::new(raw, u64::MAX).map_err(fail)
+}
+
+fn name_of(path: &Path) -> String {
+    if path == Path::new("-") { "standard input".to_owned() } else { path.display().to_string() }
 }

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use bytes::Bytes;
-use dynowatch_domain::evidence::EvidenceLine;
+use dynowatch_domain::evidence::{EvidenceLine, Role};
 use dynowatch_domain::line_filter::LineFilter;
 use dynowatch_domain::line_rule::{Suggestion, suggest};
 use dynowatch_domain::mask::Masker;
@@ -124,6 +124,13 @@ impl Engine {
             seen: SeenLine { id, alert: tail.alert_of(id), is_masked: line.is_masked, ..found.seen },
             ..found
         })
+    }
+
+    /// All lines that this app's ring holds, oldest first, as they came.
+    pub(crate) fn ring_lines(&self, app: &App) -> Vec<EvidenceLine> {
+        let pieces = lock(&app.live.ring).pieces();
+        let lines = raw_lines(&pieces);
+        lines.iter().map(|raw| EvidenceLine::new(raw.at, raw.source, raw.process, raw.text, Role::Match)).collect()
     }
 
     /// A line of an alert's evidence.

@@ -4,9 +4,9 @@ use dynowatch_domain::alert::{Effect, Phase, ResolveReason, Track};
 use dynowatch_domain::key::{Group, Key};
 use dynowatch_domain::{AlertId, Timestamp};
 use dynowatch_store::alerts::{AlertCounts, AlertCursor, AlertFilter, AlertState};
-use dynowatch_store::{AlertUpdate, Changes, ResolvedAlert};
+use dynowatch_store::{AlertUpdate, Changes, ResolvedAlert, TrackChange};
 
-use crate::bed::{Bed, change, facts, firing, id, key, line, t};
+use crate::bed::{Bed, change, counted, facts, firing, id, key, line, t};
 
 fn filter() -> AlertFilter {
     AlertFilter { limit: 100, ..AlertFilter::default() }
@@ -35,6 +35,45 @@ pub(crate) async fn open_alerts_show_their_newest_numbers(bed: &Bed) {
     let row = bed.store.alerts(&filter()).await.unwrap().remove(0);
     assert_eq!((row.state, row.resolved_at, row.facts.count), (AlertState::Resolved, Some(t(9)), 100));
     assert_eq!(row.resolve_reason, Some(ResolveReason::ConditionFalse));
+}
+
+/// For trying a rule on the past: what rules took, and evidence, in pages from the newest.
+pub(crate) async fn lines_that_are_kept(bed: &Bed) {
+    let (shop, blog) = (bed.app("shop").await, bed.app("blog").await);
+    let none = bed.store.matched_lines(None, 10).await.unwrap();
+    assert_eq!((none.0.len(), none.1), (0, None));
+    assert_eq!(bed.store.evidence_lines(None, 10).await.unwrap().0.len(), 0);
+    for n in 0..5 {
+        let key = key(if n % 2 == 0 { shop } else { blog }, &format!("r{n}"));
+        let lines = vec![line(format!("a{n}").as_bytes()), line(b"b")];
+        let track = TrackChange { lines, events: vec![counted(n, n)], ..change(&key, 1, Track::default()) };
+        bed.save(t(n), Changes { tracks: vec![track], ..Changes::default() }).await;
+        bed.fire(&Key { rule: format!("f{n}"), ..key }, t(n), &[]).await;
+    }
+    let (mut matched, mut before) = (Vec::new(), None);
+    loop {
+        let (page, next) = bed.store.matched_lines(before, 2).await.unwrap();
+        assert!(page.len() <= 2);
+        matched.extend(page);
+        before = next;
+        if next.is_none() {
+            break;
+        }
+    }
+    let of_r: Vec<_> = matched.iter().filter(|(_, lines)| lines.len() == 2).collect();
+    let texts: Vec<&[u8]> = of_r.iter().map(|(_, lines)| &lines[0].text[..]).collect();
+    assert_eq!(texts, [b"a4", b"a3", b"a2", b"a1", b"a0"]);
+    assert_eq!((of_r[0].0, of_r[1].0), (shop, blog));
+    let (mut evidence, mut before) = (0, None);
+    loop {
+        let (page, next) = bed.store.evidence_lines(before, 2).await.unwrap();
+        evidence += page.len();
+        before = next;
+        if next.is_none() {
+            break;
+        }
+    }
+    assert_eq!(evidence, 5);
 }
 
 pub(crate) async fn pages_of_alerts(bed: &Bed) {

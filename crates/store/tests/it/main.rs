@@ -47,7 +47,7 @@ on_both_engines! {
     outbox: oldest_first_and_fair a_claim_is_fenced_and_leased retries_and_ends
         the_end_is_told_to_those_who_were_told a_late_acceptance_is_followed_by_the_end
         leases_are_given_back pages_of_deliveries a_test_message;
-    alerts: open_alerts_show_their_newest_numbers pages_of_alerts open_keys_are_found an_alert_with_its_proof;
+    alerts: open_alerts_show_their_newest_numbers pages_of_alerts lines_that_are_kept open_keys_are_found an_alert_with_its_proof;
     apps: names_and_renames adoption_is_one_app_under_races tokens_move last_lines;
     small: api_tokens objects_of_the_console rules_are_quiet_for_a_while leases_have_fences processes_know_when_anyone_was_alive
         blind_times buckets_add_up due_keys_and_groups sweeping_forgets_what_is_old;

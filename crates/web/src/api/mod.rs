@@ -6,6 +6,7 @@
 
 pub(crate) mod alerts;
 pub(crate) mod apps;
+pub(crate) mod backtest;
 pub(crate) mod config;
 pub(crate) mod deliveries;
 pub(crate) mod drain;

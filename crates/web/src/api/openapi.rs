@@ -5,7 +5,7 @@ use utoipa::openapi::security::{Http, HttpAuthScheme, SecurityScheme};
 use utoipa::{Modify, OpenApi};
 
 use super::error::ErrorBody;
-use super::{alerts, apps, config, deliveries, drain, heroku, receivers, rules, series};
+use super::{alerts, apps, backtest, config, deliveries, drain, heroku, receivers, rules, series};
 
 #[derive(OpenApi)]
 #[openapi(
@@ -15,7 +15,7 @@ use super::{alerts, apps, config, deliveries, drain, heroku, receivers, rules, s
         series::show, series::names, series::paths, series::events, series::dynos,
         alerts::list, alerts::show, alerts::resolve,
         deliveries::list, deliveries::show,
-        rules::list, rules::show, rules::disable, rules::enable,
+        rules::list, rules::show, rules::disable, rules::enable, backtest::run,
         receivers::list, receivers::test,
         drain::show,
         heroku::status, heroku::sync, heroku::drains, heroku::add, heroku::rotate, heroku::abandon, heroku::proceed,

@@ -1,6 +1,7 @@
 //! The rules: all of them with where they come from and what became of them, and one rule in words. Those of the file say
 //! where to edit them; those of the console are edited in [`edit`].
 
+pub(crate) mod backtest;
 pub(crate) mod edit;
 
 use std::sync::Arc;

@@ -4,6 +4,7 @@
 mod access;
 mod accounts;
 mod api;
+mod backtest;
 mod browser;
 mod composer;
 mod console_app;

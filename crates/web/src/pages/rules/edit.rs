@@ -86,11 +86,11 @@ pub(crate) async fn new(view: View, query: Result<Query<Wanted>, QueryRejection>
     let wanted = query.map(|Query(wanted)| wanted).unwrap_or_default();
     if !wanted.is_named() {
         let body = json!({ "window": "5m", "severity": Severity::default().as_str() });
-        return Ok(page(&view, None, "", &body, &[], false));
+        return Ok(page(&view, &Draft { body: &body, ..Draft::default() }));
     }
     let line = wanted.find(&view.web).await?;
     let (name, body) = from_line(&line.found);
-    Ok(page(&view, None, &free_name(&view.web, &name), &body, &[], false))
+    Ok(page(&view, &Draft { name: &free_name(&view.web, &name), body: &body, ..Draft::default() }))
 }
 
 /// What a rule for lines like this one asks for, as the form holds it. One such line is reason enough, until whoever writes
@@ -127,7 +127,7 @@ fn free_name(web: &Web, name: &str) -> String {
 pub(crate) async fn edit(view: View, Path(name): Path<String>) -> Result<Html<String>, PageError> {
     may_edit(&view)?;
     let object = object(&view.web, &name).await?;
-    Ok(page(&view, Some(&name), &name, &object.body, &[], false))
+    Ok(page(&view, &Draft { old: Some(&name), name: &name, body: &object.body, ..Draft::default() }))
 }
 
 /// Keeps a new rule, or only checks it.
@@ -172,20 +172,22 @@ async fn save(view: &View, old: Option<&str>, name: &str, body: Value, all: &Typ
     let engine = &view.web.engine;
     if typed(all, "do") == "check" {
         let problems = engine.object_problems(ObjectKind::Rule, name, &body).await.map_err(failed)?;
-        let fine = problems.is_empty();
-        return Ok(page(view, old, name, &body, &problems, fine).into_response());
+        let fine = html! { p role="status" { (super::state(super::State::Up, "Nothing is wrong with it. It is not saved yet.")) } };
+        let note = problems.is_empty().then_some(fine);
+        return Ok(page(view, &Draft { old, name, body: &body, problems: &problems, note }).into_response());
     }
     let by = view.viewer.actor();
     match engine.save_object(ObjectKind::Rule, name, &body, &by, old.is_none()).await {
         Ok(()) => Ok(Redirect::to(&format!("/rules/{}", encoded(name))).into_response()),
         Err(ObjectError::Wrong(problems)) => {
-            Ok((StatusCode::UNPROCESSABLE_ENTITY, page(view, old, name, &body, &problems, false)).into_response())
+            let draft = Draft { old, name, body: &body, problems: &problems, note: None };
+            Ok((StatusCode::UNPROCESSABLE_ENTITY, page(view, &draft)).into_response())
         }
         Err(error) => Err(failed(error)),
     }
 }
 
-fn body_of(mut body: Value, all: &Typed) -> Value {
+pub(super) fn body_of(mut body: Value, all: &Typed) -> Value {
     for field in fields() {
         form::write(&mut body, &field, typed(all, field.key));
     }
@@ -201,19 +203,44 @@ fn body_of(mut body: Value, all: &Typed) -> Value {
     body
 }
 
-fn page(view: &View, old: Option<&str>, name: &str, body: &Value, problems: &[Problem], fine: bool) -> Html<String> {
+/// What a form without a rule holds.
+static NOTHING: Value = Value::Null;
+
+/// A rule that is not saved yet, or not as it stands.
+pub(super) struct Draft<'a> {
+    /// Its name, where it is a rule of the console that is changed.
+    pub(super) old: Option<&'a str>,
+    /// The name that was typed.
+    pub(super) name: &'a str,
+    pub(super) body: &'a Value,
+    pub(super) problems: &'a [Problem],
+    /// What is to be said above the form.
+    pub(super) note: Option<Markup>,
+}
+
+impl Default for Draft<'_> {
+    fn default() -> Self {
+        Self { old: None, name: "", body: &NOTHING, problems: &[], note: None }
+    }
+}
+
+/// The form.
+pub(super) fn page(view: &View, draft: &Draft<'_>) -> Html<String> {
+    let Draft { old, name, body, problems, note } = draft;
+    let (old, name) = (*old, *name);
     let title = old.map_or_else(|| "New rule".to_owned(), |name| format!("Edit {name}"));
     let head = Head::new(&title, "/rules").below(&[("/rules", "Rules")]);
     let keys: Vec<&str> =
-        fields().map(|field| field.key).chain(["name", "severity", "group_by", "receivers"]).collect();
+        fields().map(|field| field.key).chain(["name", "severity", "group_by", "receivers", "log"]).collect();
     let set =
         |fields: &[Field]| html! { @for field in fields { (form::field(field, &form::shown(body, field), problems)) } };
     let action = old.map_or_else(|| "/rules/new".to_owned(), |name| format!("/rules/{}/edit", encoded(name)));
     view.page(&head, &html! {
         h1 { (visible(&title)) }
-        @if fine { p role="status" { (super::state(super::State::Up, "Nothing is wrong with it. It is not saved yet.")) } }
+        @if let Some(note) = note { (note) }
         form.form method="post" action=(action) {
             (view.viewer.csrf_field())
+            @if let Some(old) = old { input type="hidden" name="editing" value=(old); }
             (other_problems(problems, &keys))
             @if old.is_none() { (form::field(&NAME, name, problems)) }
             fieldset { legend { "Which lines" } div.pair { (set(&MATCH)) } }
@@ -224,6 +251,7 @@ fn page(view: &View, old: Option<&str>, name: &str, body: &Value, problems: &[Pr
                 (choices(view, body))
                 div.pair { (set(&MESSAGES)) }
             }
+            (super::backtest::fieldset(problems))
             div.buttons {
                 button.primary type="submit" { @if old.is_some() { "Save" } @else { "Make the rule" } }
                 button type="submit" name="do" value="check" { "Check it first" }
@@ -288,7 +316,7 @@ pub(in super::super) fn delete_form(view: &View, base: &str, name: &str, effect:
     }
 }
 
-async fn object(web: &Web, name: &str) -> Result<Object, PageError> {
+pub(super) async fn object(web: &Web, name: &str) -> Result<Object, PageError> {
     let objects = web.engine.store().objects(ObjectKind::Rule).await?;
     let found = objects.into_iter().find(|object| object.name == name);
     found.ok_or_else(|| {

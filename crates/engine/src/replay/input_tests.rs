@@ -19,7 +19,7 @@ impl Read for Slow {
 }
 
 fn read_all(bytes: &[u8], step: usize) -> (Format, Vec<String>, Option<u64>) {
-    let mut input = Input::new(Box::new(Slow(io::Cursor::new(bytes.to_vec()), step)), "test").unwrap();
+    let mut input = Input::new(Box::new(Slow(io::Cursor::new(bytes.to_vec()), step)), u64::MAX).unwrap();
     let format = input.format();
     let mut seen = Vec::new();
     while let Some(piece) = input.next_piece().unwrap() {
@@ -96,7 +96,7 @@ fn a_gzip_file_that_was_cut_off_is_an_error() {
     to.write_all(BARE.repeat(1_000).as_bytes()).unwrap();
     let mut bytes = to.finish().unwrap();
     bytes.truncate(bytes.len() - 12);
-    let mut input = match Input::new(Box::new(io::Cursor::new(bytes)), "test") {
+    let mut input = match Input::new(Box::new(io::Cursor::new(bytes)), u64::MAX) {
         Ok(input) => input,
         Err(_) => return,
     };
@@ -108,6 +108,26 @@ fn a_gzip_file_that_was_cut_off_is_an_error() {
         }
     };
     assert!(ended.is_some());
+}
+
+/// A small packed file may be a very long one.
+#[test]
+fn no_more_is_read_than_may_be() {
+    let mut to = GzEncoder::new(Vec::new(), Compression::best());
+    for _ in 0..3_000 {
+        to.write_all(format!("{BARE}{}\n", "x".repeat(1_000)).as_bytes()).unwrap();
+    }
+    let packed = to.finish().unwrap();
+    for (max, cut) in [(1_u64 << 20, true), (1 << 30, false)] {
+        let mut input = Input::new(Box::new(io::Cursor::new(packed.clone())), max).unwrap();
+        let mut seen = 0;
+        while let Some(piece) = input.next_piece().unwrap() {
+            if let Piece::Entries(data) = piece {
+                seen += data.len() as u64;
+            }
+        }
+        assert!(seen <= max && input.is_cut() == cut, "{seen} of {max}");
+    }
 }
 
 proptest! {

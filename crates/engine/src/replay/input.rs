@@ -1,14 +1,10 @@
-//! A log file in pieces of whole entries, whatever its size: plain or gzip, in one of the three formats. Memory is bounded
-//! by a chunk and the longest entry; what is longer is counted and passed over.
+//! A log in pieces of whole entries, whatever its size: plain or gzip, in one of the three formats. Memory is bounded by a
+//! chunk and the longest entry; what is longer is counted and passed over. Where the bytes come from is the caller's.
 
-use std::fs::File;
 use std::io::{self, Read};
-use std::path::Path;
 
 use dynowatch_logplex::{FRAME_BYTES_MAX, Format, Frame, Malformed, complete_prefix, detect, entries};
 use flate2::read::MultiGzDecoder;
-
-use super::super::failure::Failure;
 
 /// How much is read at a time.
 const CHUNK_BYTES: usize = 1 << 20;
@@ -20,7 +16,7 @@ const GZIP_MAGIC: [u8; 2] = [0x1f, 0x8b];
 const BYTE_ORDER_MARK: &[u8] = b"\xef\xbb\xbf";
 
 /// What comes next in the file.
-pub(crate) enum Piece<'a> {
+pub enum Piece<'a> {
     /// Whole entries.
     Entries(&'a [u8]),
     /// Something that was passed over.
@@ -36,9 +32,11 @@ enum Skip {
 }
 
 /// A file being read.
-pub(crate) struct Input {
-    name: String,
+pub struct Input {
     from: Box<dyn Read>,
+    /// Bytes that may still be read.
+    room: u64,
+    is_cut: bool,
     format: Format,
     buffer: Vec<u8>,
     /// Bytes at the start of the buffer that were handed out.
@@ -51,38 +49,29 @@ pub(crate) struct Input {
 }
 
 impl Input {
-    /// Opens a file, or standard input for `-`, and tells its format from its beginning.
+    /// Begins to read, and tells the format from the beginning. Not more than `bytes_max` are read, unpacked: what is packed
+    /// may be a thousand times as long.
     ///
     /// # Errors
-    /// When it cannot be opened or read.
-    pub(crate) fn open(path: &Path) -> Result<Self, Failure> {
-        let name = if path == Path::new("-") { "standard input".to_owned() } else { path.display().to_string() };
-        let fail = |error: &io::Error| Failure::failed(format!("{name} cannot be read: {error}"));
-        let raw: Box<dyn Read> = if path == Path::new("-") {
-            Box::new(io::stdin().lock())
-        } else {
-            Box::new(File::open(path).map_err(|error| fail(&error))?)
-        };
-        Self::new(raw, &name).map_err(|error| fail(&error))
-    }
-
-    fn new(mut raw: Box<dyn Read>, name: &str) -> io::Result<Self> {
-        let mut first = Vec::new();
-        raw.by_ref().take(GZIP_MAGIC.len() as u64).read_to_end(&mut first)?;
-        let packed = first == GZIP_MAGIC;
-        let whole = io::Cursor::new(first).chain(raw);
+    /// When it cannot be read.
+    pub fn new(mut raw: Box<dyn Read>, bytes_max: u64) -> io::Result<Self> {
+        let mut magic = Vec::new();
+        raw.by_ref().take(GZIP_MAGIC.len() as u64).read_to_end(&mut magic)?;
+        let packed = magic == GZIP_MAGIC;
+        let whole = io::Cursor::new(magic).chain(raw);
         let mut from: Box<dyn Read> = if packed {
             Box::new(MultiGzDecoder::new(io::BufReader::with_capacity(1 << 16, whole)))
         } else {
             Box::new(whole)
         };
         let mut buffer = Vec::with_capacity(CHUNK_BYTES + SLACK_BYTES);
-        from.by_ref().take(DETECT_BYTES as u64).read_to_end(&mut buffer)?;
+        let first = from.by_ref().take(bytes_max.min(DETECT_BYTES as u64)).read_to_end(&mut buffer)?;
         let format = detect(&buffer);
         let taken = if buffer.starts_with(BYTE_ORDER_MARK) { BYTE_ORDER_MARK.len() } else { 0 };
         Ok(Self {
-            name: name.to_owned(),
             from,
+            room: bytes_max - first as u64,
+            is_cut: false,
             format,
             buffer,
             taken,
@@ -94,20 +83,28 @@ impl Input {
     }
 
     /// How the file holds its lines.
-    pub(crate) fn format(&self) -> Format {
+    #[must_use]
+    pub fn format(&self) -> Format {
         self.format
     }
 
     /// Where a broken octet count made the rest unreadable, if one did.
-    pub(crate) fn unreadable_from(&self) -> Option<u64> {
+    #[must_use]
+    pub fn unreadable_from(&self) -> Option<u64> {
         self.unreadable_from
+    }
+
+    /// Whether there was more than may be read. Known at the end.
+    #[must_use]
+    pub fn is_cut(&self) -> bool {
+        self.is_cut
     }
 
     /// The next whole entries; `None` at the end.
     ///
     /// # Errors
     /// When the file cannot be read on, or is no whole gzip file.
-    pub(crate) fn next_piece(&mut self) -> Result<Option<Piece<'_>>, Failure> {
+    pub fn next_piece(&mut self) -> io::Result<Option<Piece<'_>>> {
         loop {
             self.drop_taken();
             if self.ended || self.unreadable_from.is_some() {
@@ -141,10 +138,13 @@ impl Input {
         self.taken = 0;
     }
 
-    fn fill(&mut self) -> Result<(), Failure> {
-        let read = self.from.by_ref().take(CHUNK_BYTES as u64).read_to_end(&mut self.buffer);
-        let read = read.map_err(|error| Failure::failed(format!("{} cannot be read on: {error}", self.name)))?;
+    fn fill(&mut self) -> io::Result<()> {
+        let read = self.from.by_ref().take(self.room.min(CHUNK_BYTES as u64)).read_to_end(&mut self.buffer)?;
+        self.room -= read as u64;
         self.ended = read == 0;
+        if self.ended && self.room == 0 {
+            self.is_cut = self.from.by_ref().take(1).read_to_end(&mut Vec::new())? > 0;
+        }
         Ok(())
     }
 
