@@ -107,6 +107,11 @@ struct State {
     seq: u64,
     kept: VecDeque<Kept>,
     kept_bytes: usize,
+    /// Lines that pages were loaded with: a busy app's ring forgets them within seconds, people do not press a link that
+    /// fast. Bounded as what is kept.
+    shown: HashMap<LineId, Kept>,
+    shown_order: VecDeque<LineId>,
+    shown_bytes: usize,
     idle_passes: u32,
     /// Whether passes are being made.
     running: bool,
@@ -326,6 +331,29 @@ impl State {
             self.kept_bytes -= weight(&oldest.line, oldest.raw.as_deref());
         }
         lines
+    }
+
+    /// Keeps lines that a page was loaded with; the oldest go.
+    fn remember(&mut self, lines: &[Arc<SeenLine>], raws: &mut HashMap<LineId, Box<[u8]>>) {
+        for line in lines {
+            if self.shown.contains_key(&line.id) {
+                continue;
+            }
+            let raw = raws.remove(&line.id);
+            self.shown_bytes += weight(line, raw.as_deref());
+            self.shown.insert(line.id, Kept { seq: 0, line: Arc::clone(line), raw });
+            self.shown_order.push_back(line.id);
+        }
+        while self.shown_order.len() > KEPT_LINES_MAX || self.shown_bytes > KEPT_BYTES_MAX {
+            let Some(oldest) = self.shown_order.pop_front().and_then(|id| self.shown.remove(&id)) else { break };
+            self.shown_bytes -= weight(&oldest.line, oldest.raw.as_deref());
+        }
+    }
+
+    /// A line of this app that somebody was shown.
+    fn find(&self, app: AppId, id: LineId) -> Option<&Kept> {
+        let kept = self.kept.iter().rev().find(|kept| kept.line.id == id).or_else(|| self.shown.get(&id));
+        kept.filter(|kept| kept.line.app == app)
     }
 
     /// What came after a place; `None` when that is not known whole any more.

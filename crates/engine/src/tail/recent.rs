@@ -1,6 +1,6 @@
 //! What stands in the log already: the newest lines of all apps from their rings, and one line found again by its name.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 
 use bytes::Bytes;
@@ -68,12 +68,13 @@ impl Engine {
         apps.truncate(RECENT_APPS_MAX);
         let per_app = LOOKED_AT_MAX.checked_div(apps.len()).unwrap_or(0).max(LOOKED_AT_MIN);
         let mut recent = Recent { apps: apps.len(), apps_left_out, ..Recent::default() };
-        let mut wanted = Vec::new();
+        let (mut wanted, mut raws) = (Vec::new(), HashMap::new());
         for (_, app) in &apps {
-            wanted.extend(self.recent_of(app, filter, per_app, &masker, &mut recent.from));
+            wanted.extend(self.recent_of(app, filter, per_app, &masker, &mut recent.from, &mut raws));
         }
         let mut missed = BTreeMap::new();
         let chosen = choose(wanted.into_iter().map(Arc::new), lines_max, &mut missed);
+        lock(&self.shared.tail.state).remember(&chosen, &mut raws);
         recent.lines = chosen.into_iter().map(Arc::unwrap_or_clone).collect();
         recent.missed = missed.into_iter().collect();
         recent
@@ -86,6 +87,7 @@ impl Engine {
         lines_max: usize,
         masker: &Masker,
         from: &mut Option<Timestamp>,
+        raw_of: &mut HashMap<LineId, Box<[u8]>>,
     ) -> Vec<SeenLine> {
         let pieces = lock(&app.live.ring).pieces();
         let mut raws = raw_lines(&pieces);
@@ -94,8 +96,18 @@ impl Engine {
         }
         raws.retain(|raw| filter.wants_writer(raw.source, raw.process));
         let surplus = raws.len().saturating_sub(lines_max);
-        let seen = raws.iter().skip(surplus).map(|raw| self.see(raw, app.id, &app.name, masker, SHOWN_BYTES_MAX));
-        seen.filter(|line| fits(filter, line)).collect()
+        let mut fitting = Vec::new();
+        for raw in raws.iter().skip(surplus) {
+            let line = self.see(raw, app.id, &app.name, masker, SHOWN_BYTES_MAX);
+            if !fits(filter, &line) {
+                continue;
+            }
+            if line.is_masked || line.cut_bytes > 0 {
+                raw_of.insert(line.id, raw.text.into());
+            }
+            fitting.push(line);
+        }
+        fitting
     }
 
     fn see(&self, raw: &RawLine<'_>, app: AppId, name: &str, masker: &Masker, bytes_max: usize) -> SeenLine {
@@ -114,7 +126,7 @@ impl Engine {
         }
         let (line, raw) = {
             let state = lock(&tail.state);
-            let kept = state.kept.iter().rev().find(|kept| kept.line.id == id && kept.line.app == app.id)?;
+            let kept = state.find(app.id, id)?;
             (Arc::clone(&kept.line), kept.raw.clone())
         };
         let text = raw.as_deref().unwrap_or(line.text.as_bytes());

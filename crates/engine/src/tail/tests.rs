@@ -242,6 +242,30 @@ fn secrets_are_not_cut_in_half_and_names_do_not_tell() {
     assert_eq!(seen.id.to_string().parse(), Ok(seen.id));
 }
 
+/// What pages were loaded with stays within its bound, and each line is held once.
+#[test]
+fn lines_that_pages_showed_are_bounded() {
+    let tail = tail();
+    let masker = Masker::default();
+    let line = |n: u64| {
+        let text = format!("line {n} {}", "x".repeat(1_000));
+        let at = Timestamp::UNIX_EPOCH + Duration::from_micros(n);
+        let raw = RawLine { at, source: Source::App, process: b"web.1", text: text.as_bytes() };
+        Arc::new(raw.see(raw.id(&tail.key, app(1)), app(1), "shop", &masker, SHOWN_BYTES_MAX))
+    };
+    let mut state = lock(&tail.state);
+    for load in 0..60 {
+        let lines: Vec<_> = (0..200).map(|n| line(load * 100 + n)).collect();
+        let mut raws = lines.iter().map(|line| (line.id, vec![b'x'; 1_000].into_boxed_slice())).collect();
+        state.remember(&lines, &mut raws);
+        assert!(state.shown.len() <= KEPT_LINES_MAX && state.shown_bytes <= KEPT_BYTES_MAX, "{}", state.shown_bytes);
+        assert_eq!(state.shown.len(), state.shown_order.len());
+        assert!(lines.iter().all(|line| state.find(app(1), line.id).is_some()));
+        assert!(state.find(app(2), lines[0].id).is_none(), "another app's line is nobody's");
+    }
+    assert!(state.find(app(1), line(0).id).is_none(), "the oldest went");
+}
+
 proptest! {
     /// Whatever arrives: every line of a wanted app is shown or counted, in batches of bounded size.
     #[test]
