@@ -1,3 +1,5 @@
+//! Pings, their absence and their runs.
+
 use proptest::prelude::*;
 
 use super::*;

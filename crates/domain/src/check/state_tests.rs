@@ -1,3 +1,5 @@
+//! The state machine of a check, against a plain model and one transition at a time.
+
 use std::collections::BTreeMap;
 
 use proptest::prelude::*;

@@ -1,3 +1,5 @@
+//! Uptime and coverage over flips, calendar days and changes of the clock.
+
 use proptest::prelude::*;
 
 use super::*;

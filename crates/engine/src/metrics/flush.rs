@@ -16,7 +16,7 @@ use dynowatch_store::StoreError;
 use dynowatch_store::heroku::Process;
 use dynowatch_store::metrics::{Chunk, PathsOfHour};
 
-use super::recorder::{Paths, Taken};
+use super::recorder::{LATE_MAX, Paths, Taken};
 use crate::Shared;
 use crate::apps::lock;
 
@@ -185,8 +185,9 @@ async fn learn_formations(shared: &Shared, now: Timestamp) -> Result<(), StoreEr
             state.formations.insert(app, formation);
         }
     }
-    // A line may come late, and its stamp is older than its row; an answer is written after it was asked for.
-    state.scalings_known = Some(now - Duration::from_secs(3_600));
+    // A line may come as late as any value is taken, and its stamp is older than its row; an answer is written after it was
+    // asked for.
+    state.scalings_known = Some(now - LATE_MAX - Duration::from_secs(120));
     state.read_known = Some(now - Duration::from_secs(120));
     Ok(())
 }
