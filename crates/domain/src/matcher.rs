@@ -84,7 +84,7 @@ impl Class {
         match (signal.source, signal.kind) {
             (Source::App, _) => Self::App,
             (Source::Heroku, Kind::Router) => Self::Router,
-            (Source::Heroku, _) => Self::Platform,
+            (Source::Heroku | Source::Dynowatch, _) => Self::Platform,
         }
     }
 

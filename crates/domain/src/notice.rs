@@ -88,8 +88,15 @@ impl Notice {
                 facts.push((name, text));
             }
         };
-        add("Meaning", self.meaning.clone());
-        add("Condition", format!("{} in {} (threshold {})", self.measured, self.window, self.threshold));
+        if self.window.is_empty() {
+            // A check has no window; what is known beside it is its diagnosis.
+            add("Found", self.measured.clone());
+            add("Threshold", self.threshold.clone());
+            add("Diagnosis", self.meaning.clone());
+        } else {
+            add("Meaning", self.meaning.clone());
+            add("Condition", format!("{} in {} (threshold {})", self.measured, self.window, self.threshold));
+        }
         add("At", self.at.for_people());
         add("Since", if self.first_at == self.at { String::new() } else { self.first_at.for_people() });
         add(

@@ -37,7 +37,7 @@ pub fn judge(
     now: Timestamp,
 ) -> Verdict {
     match &rule.condition {
-        Condition::Count { .. } | Condition::Threshold(_) => Verdict::Unknown,
+        Condition::Count { .. } | Condition::Threshold(_) | Condition::Check { .. } => Verdict::Unknown,
         Condition::Ratio { threshold, requests_min, window } => {
             let from = now - *window;
             let (matched, total) = sum(buckets, from);

@@ -200,6 +200,13 @@ pub enum Condition {
     },
     /// A metric is beyond a limit. Takes no lines: read from what they have told.
     Threshold(Threshold),
+    /// A check does not work. Takes no lines and is not judged: the check's state machine says when.
+    Check {
+        /// What its run found.
+        measured: String,
+        /// How many failed runs it takes.
+        threshold: String,
+    },
 }
 
 impl Condition {
@@ -209,6 +216,7 @@ impl Condition {
         match self {
             Self::Count { window, .. } | Self::Ratio { window, .. } | Self::Absence { window, .. } => *window,
             Self::Threshold(threshold) => threshold.window,
+            Self::Check { .. } => Duration::ZERO,
         }
     }
 
@@ -218,7 +226,7 @@ impl Condition {
         matches!(self, Self::Ratio { .. } | Self::Absence { .. })
     }
 
-    /// `count`, `ratio`, `absence` or `threshold`.
+    /// `count`, `ratio`, `absence`, `threshold` or `check`.
     #[must_use]
     pub fn name(&self) -> &'static str {
         match self {
@@ -226,6 +234,7 @@ impl Condition {
             Self::Ratio { .. } => "ratio",
             Self::Absence { .. } => "absence",
             Self::Threshold(_) => "threshold",
+            Self::Check { .. } => "check",
         }
     }
 
@@ -237,6 +246,7 @@ impl Condition {
             Self::Ratio { threshold, requests_min, .. } => format!("{threshold} of at least {requests_min} requests"),
             Self::Absence { fewer_than, .. } => format!("< {fewer_than}"),
             Self::Threshold(threshold) => threshold.to_string(),
+            Self::Check { threshold, .. } => threshold.clone(),
         }
     }
 }

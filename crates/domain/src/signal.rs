@@ -15,6 +15,8 @@ pub enum Source {
     App,
     /// The platform: router, dyno manager, log router (`heroku` in `heroku logs`).
     Heroku,
+    /// No line of a log: what dynowatch itself saw, as in a run of a check.
+    Dynowatch,
 }
 
 impl Source {
@@ -24,6 +26,7 @@ impl Source {
         match self {
             Self::App => "app",
             Self::Heroku => "heroku",
+            Self::Dynowatch => "dynowatch",
         }
     }
 }

@@ -6,6 +6,7 @@ use std::fmt;
 use std::sync::Arc;
 
 use dynowatch_domain::rule::Origin;
+use dynowatch_engine::checks::ChecksConfig;
 use dynowatch_engine::objects::{Compose, Composed, Objects, Problem};
 use dynowatch_notify::Receivers;
 use dynowatch_store::objects::{Object, ObjectKind};
@@ -48,14 +49,15 @@ impl Composer {
         }
         let specs = if self.offline { &[][..] } else { &config.receivers };
         let receivers = Receivers::build(specs, &config.known_secrets).map_err(|error| error.to_string())?;
-        Ok(Composed { rules, receivers, masker: masker(&config), unusable: Vec::new() })
+        let checks = ChecksConfig::default();
+        Ok(Composed { rules, receivers, masker: masker(&config), checks, unusable: Vec::new() })
     }
 
     /// Adds one object after the other and leaves out those that cannot be used. For when all together are refused.
     fn one_by_one(&self, objects: &Objects) -> (Objects, Vec<(ObjectKind, String, String)>) {
         let (mut good, mut unusable) = (Objects::default(), Vec::new());
         // Receivers first: rules name them.
-        for kind in [ObjectKind::Receiver, ObjectKind::Rule] {
+        for kind in [ObjectKind::Receiver, ObjectKind::Rule, ObjectKind::Check, ObjectKind::Maintenance] {
             for object in objects.of(kind) {
                 let tried = good.clone().with(kind, &object.name, &object.body);
                 match self.read(&tried) {
@@ -81,6 +83,8 @@ impl Composer {
         let (list, before) = match kind {
             ObjectKind::Rule => ("rules", self.file_rules),
             ObjectKind::Receiver => ("receivers", self.file_receivers),
+            ObjectKind::Check => ("checks", 0),
+            ObjectKind::Maintenance => ("maintenance", 0),
         };
         let at = objects.of(kind).iter().position(|object| object.name == name).unwrap_or_default();
         let prefix = format!("{list}[{}]", before + at);
@@ -109,6 +113,8 @@ impl Compose for Composer {
         match kind {
             ObjectKind::Rule => others.rules.retain(|object| object.name != name),
             ObjectKind::Receiver => others.receivers.retain(|object| object.name != name),
+            ObjectKind::Check => others.checks.retain(|object| object.name != name),
+            ObjectKind::Maintenance => others.windows.retain(|object| object.name != name),
         }
         let others = if self.read(&others).is_ok() { others } else { self.one_by_one(&others).0 };
         let Some(object) = objects.of(kind).iter().find(|object| object.name == name) else { return Vec::new() };
@@ -129,7 +135,12 @@ impl fmt::Debug for Composer {
 /// The objects as the end of a configuration file.
 fn written(objects: &Objects) -> String {
     let mut root = toml::Table::new();
-    for (list, objects) in [("receivers", &objects.receivers), ("rules", &objects.rules)] {
+    for (list, objects) in [
+        ("receivers", &objects.receivers),
+        ("rules", &objects.rules),
+        ("checks", &objects.checks),
+        ("maintenance", &objects.windows),
+    ] {
         if !objects.is_empty() {
             root.insert(list.to_owned(), toml::Value::Array(objects.iter().map(table).collect()));
         }

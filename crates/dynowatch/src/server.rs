@@ -9,6 +9,7 @@ use std::time::Duration;
 use anyhow::{Context as _, bail};
 use dynowatch_domain::Clock;
 use dynowatch_domain::mask::Masker;
+use dynowatch_engine::checks::Prober;
 use dynowatch_engine::remote_write::{RemoteWrite, RemoteWriteOptions};
 use dynowatch_engine::{Engine, EngineOptions, Loops, Settings};
 use dynowatch_notify::Receivers;
@@ -67,6 +68,11 @@ impl Server {
         let options = EngineOptions { clock, store, settings, limits, commits: runtime.handle()? };
         let (engine, mut loops) = Engine::start(options).await.context("the engine did not start")?;
         engine.connect_heroku(heroku::account(config)?);
+        let (prober, problems) = Prober::of_this_machine(Vec::new());
+        for problem in problems {
+            tracing::warn!(problem, "a root certificate of this machine cannot be used");
+        }
+        engine.probe_with(Arc::new(prober));
         let drain = Arc::new(Drain::new(engine.clone(), drain_settings(config)));
         let (reload, reloads) = mpsc::channel(1);
         let (stop, stopped) = watch::channel(false);
@@ -161,6 +167,7 @@ pub fn settings(config: &Config) -> anyhow::Result<Settings> {
         receivers: Receivers::build(&config.receivers, secrets)?,
         masker: masker(config),
         public_url: config.public_url.clone(),
+        checks: dynowatch_engine::checks::ChecksConfig::default(),
         compose: Some(Composer::new(config, false)),
     })
 }

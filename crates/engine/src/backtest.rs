@@ -268,7 +268,8 @@ fn missing(rule: &Rule, cut_short: bool) -> Vec<String> {
         "Of a storm, the newest ten lines of each commit are stored: counts are lower bounds.".to_owned(),
     ];
     match rule.condition {
-        Condition::Count { .. } => {}
+        // Nobody writes a rule of a check: it is the check's own.
+        Condition::Count { .. } | Condition::Check { .. } => {}
         Condition::Ratio { .. } | Condition::Absence { .. } => missing.push(
             "A share or an absence is of all lines, so it was not judged: bring a log that holds them all.".to_owned(),
         ),

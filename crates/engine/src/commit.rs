@@ -17,6 +17,7 @@ use dynowatch_domain::release::Release;
 use dynowatch_domain::rule::{Condition, Rule};
 use dynowatch_domain::window::{Counted, Window};
 use dynowatch_domain::{AlertId, AppId, Timestamp};
+use dynowatch_store::checks::CheckChange;
 use dynowatch_store::{Changes, EvaluateRequest, Loaded, LoadedTrack, StoreError};
 use tokio::sync::{mpsc, oneshot};
 use tokio::time::Instant;
@@ -297,6 +298,32 @@ impl Evaluator {
         Ok(count)
     }
 
+    /// The same for checks, with what their runs changed beside it; all of it is stored, or nothing.
+    pub(crate) async fn apply_checks(
+        &mut self,
+        shared: &Shared,
+        inputs: Vec<(Key, Arc<Rule>, Input)>,
+        checks: Vec<CheckChange>,
+    ) -> Result<(), StoreError> {
+        let now = shared.clock.now();
+        let request = self.request(now, Vec::new(), inputs.iter().map(|(key, ..)| key.clone()).collect());
+        let view = View::of(shared, now, &request, &[]);
+        let held = self.take(&request.keys);
+        let done = shared
+            .store
+            .evaluate(request, |loaded| {
+                let mut work = Work::new(held, loaded, &view);
+                for (key, rule, input) in inputs {
+                    work.apply(&key, &rule, input);
+                }
+                work.changes.checks = checks;
+                work.finish(shared, Vec::new())
+            })
+            .await?;
+        self.keep(shared, done, now);
+        Ok(())
+    }
+
     fn request(&self, now: Timestamp, frames: Vec<(AppId, String)>, mut keys: Vec<Key>) -> EvaluateRequest {
         keys.sort_unstable();
         keys.dedup();
@@ -460,7 +487,7 @@ fn restore(
 ) -> Held {
     let needed = match &rule.condition {
         Condition::Count { threshold, .. } => threshold.needed(),
-        Condition::Ratio { .. } | Condition::Absence { .. } | Condition::Threshold(_) => 1,
+        Condition::Ratio { .. } | Condition::Absence { .. } | Condition::Threshold(_) | Condition::Check { .. } => 1,
     };
     Held { version, track, window: Window::restore(events, needed), lines: lines.into() }
 }

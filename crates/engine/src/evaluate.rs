@@ -57,6 +57,15 @@ pub(crate) enum Input {
     Matches(NewMatches),
     /// Its ratio or absence was judged.
     Verdict(Verdict),
+    /// A check said something that is to be told.
+    Check {
+        /// The id of its outage, which the alert that fires takes.
+        alert: Option<AlertId>,
+        /// What it said.
+        verdict: Verdict,
+        /// What it saw.
+        lines: Vec<EvidenceLine>,
+    },
     /// A timer may be due.
     Wake,
     /// Close what is open.
@@ -69,6 +78,9 @@ impl Input {
         match self {
             Self::Verdict(verdict) => Self::Verdict(verdict.clone()),
             Self::Close(reason) => Self::Close(reason.clone()),
+            Self::Check { alert, verdict, lines } => {
+                Self::Check { alert: *alert, verdict: verdict.clone(), lines: lines.clone() }
+            }
             Self::Wake | Self::Matches(_) => Self::Wake,
         }
     }
@@ -129,6 +141,14 @@ pub(crate) fn apply(
         Input::Verdict(verdict) => {
             (held.track.observe(rule, with_blinds(verdict, key, rule, scene), scene.now, ids), None)
         }
+        Input::Check { alert, verdict, lines: seen } => {
+            for line in &seen {
+                keep_line(held, line.clone());
+            }
+            lines = seen;
+            let mut ids = Given { first: alert.map(|alert| alert.0), then: &mut *ids };
+            (held.track.observe(rule, verdict, scene.now, &mut ids), None)
+        }
         Input::Matches(mut matches) => {
             // What is overdue goes first, so that an alert that resolves takes its lines with it and not these.
             let (mut effects, consumed_before) = woken(held, rule, scene, ids);
@@ -161,6 +181,25 @@ pub(crate) fn apply(
         lines,
         consumed_before,
     });
+}
+
+/// Ids of which the first is given.
+struct Given<'a> {
+    first: Option<uuid::Uuid>,
+    then: &'a mut dyn NewId,
+}
+
+impl NewId for Given<'_> {
+    fn new_id(&mut self, now: Timestamp) -> uuid::Uuid {
+        self.first.take().unwrap_or_else(|| self.then.new_id(now))
+    }
+}
+
+fn keep_line(held: &mut Held, line: EvidenceLine) {
+    if held.lines.len() == EVIDENCE_LINES_MAX {
+        held.lines.pop_front();
+    }
+    held.lines.push_back(line);
 }
 
 fn woken(held: &mut Held, rule: &Rule, scene: &Scene<'_>, ids: &mut dyn NewId) -> (Vec<Effect>, Option<Timestamp>) {
@@ -198,10 +237,7 @@ fn observe_matches(
 ) -> Vec<Effect> {
     let Condition::Count { threshold, window } = &rule.condition else { return Vec::new() };
     for line in &matches.lines {
-        if held.lines.len() == EVIDENCE_LINES_MAX {
-            held.lines.pop_front();
-        }
-        held.lines.push_back(line.clone());
+        keep_line(held, line.clone());
     }
     let mut effects = Vec::new();
     for event in &matches.events {
@@ -321,7 +357,7 @@ fn details(key: &Key, rule: &Rule, facts: &Facts, scene: &Scene<'_>) -> AlertDet
         condition: rule.condition.name().to_owned(),
         matches: serde_json::to_string(&rule.matches).unwrap_or_default(),
         threshold: rule.condition.threshold(),
-        window: dynowatch_domain::parse::show_duration(rule.condition.window()),
+        window: crate::notices::window(&rule.condition),
         measured: crate::notices::measured(&rule.condition, facts),
         meaning: rule.guidance.meaning.clone(),
         first_command: rule.guidance.first_command.replace("{app}", &app_name),

@@ -361,6 +361,7 @@ mod tests {
             receivers: Receivers::build(&[], &[]).unwrap(),
             masker: Masker::default(),
             public_url: None,
+            checks: crate::checks::ChecksConfig::default(),
             compose: None,
         };
         let options = EngineOptions {

@@ -11,6 +11,7 @@
 mod adapter;
 pub mod apps;
 pub mod backtest;
+pub mod checks;
 mod commit;
 mod evaluate;
 mod findings;
@@ -111,6 +112,8 @@ pub struct Settings {
     pub masker: Masker,
     /// The address people reach this instance at, for links.
     pub public_url: Option<String>,
+    /// Checks, maintenance windows, control targets.
+    pub checks: checks::ChecksConfig,
     /// What puts objects of the console beside the file; none: the file alone counts.
     pub compose: Option<Arc<dyn objects::Compose>>,
 }
@@ -172,6 +175,7 @@ pub(crate) struct Shared {
     pub(crate) timers: timers::TimerState,
     pub(crate) metrics: metrics::Flushes,
     pub(crate) thresholds: thresholds::Thresholds,
+    pub(crate) checks: checks::Checks,
     pub(crate) sharing: sharing::Drains,
     pub(crate) heroku: heroku::Connection,
     pub(crate) rejected_noted_at: Mutex<Timestamp>,
@@ -251,7 +255,7 @@ impl Engine {
     /// What met a limit since the process began, by what it was: lines, deliveries and values that were counted under
     /// "other" or not kept. `docs/metrics.md` explains each.
     #[must_use]
-    pub fn overflows(&self) -> [(&'static str, u64); 8] {
+    pub fn overflows(&self) -> [(&'static str, u64); 10] {
         let stats = self.stats();
         let (mut level_groups, mut series) = (0, 0);
         for app in self.apps().iter() {
@@ -267,6 +271,8 @@ impl Engine {
             ("gaps", stats.gaps_overflowed.get()),
             ("api_callers", stats.api_callers_overflowed.get()),
             ("tail_lines", self.watchers().1),
+            ("check_results", stats.check_results_dropped.get()),
+            ("check_failures", stats.check_results_lost.get()),
         ]
     }
 }

@@ -38,9 +38,9 @@ pub(crate) fn notice(parts: &NoticeParts<'_>) -> Notice {
         app: parts.app_name.clone(),
         group: parts.key.group.pairs().map(|(name, value)| (name.to_owned(), mask(value))).collect(),
         meaning: parts.rule.guidance.meaning.clone(),
-        measured: measured(&parts.rule.condition, parts.facts),
+        measured: mask(&measured(&parts.rule.condition, parts.facts)),
         threshold: parts.rule.condition.threshold(),
-        window: show_duration(parts.rule.condition.window()),
+        window: window(&parts.rule.condition),
         at: parts.facts.at,
         first_at: parts.facts.first_at,
         last_at: parts.facts.last_at,
@@ -82,6 +82,14 @@ pub fn test_notice(receiver: &str, now: Timestamp) -> Notice {
     }
 }
 
+/// The window in words; empty where there is none.
+pub(crate) fn window(condition: &Condition) -> String {
+    match condition {
+        Condition::Check { .. } => String::new(),
+        other => show_duration(other.window()),
+    }
+}
+
 /// The measured number with its unit.
 pub(crate) fn measured(condition: &Condition, facts: &Facts) -> String {
     let at_least = if facts.lower_bound { "at least " } else { "" };
@@ -94,6 +102,7 @@ pub(crate) fn measured(condition: &Condition, facts: &Facts) -> String {
         (Condition::Threshold(_), _) => {
             facts.level.as_ref().map_or_else(|| "no data".to_owned(), |level| format!("{at_least}{level}"))
         }
+        (Condition::Check { measured, .. }, _) => measured.clone(),
         (Condition::Absence { .. }, _) => plural(facts.count, "line"),
         (Condition::Count { .. } | Condition::Ratio { .. }, _) => plural(facts.count, "event"),
     }

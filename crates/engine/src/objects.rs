@@ -1,4 +1,4 @@
-//! Rules and receivers that were made in the console: how they come into force beside those of the file, in this process
+//! Rules, receivers, checks and maintenance windows that were made in the console: how they come into force beside those of the file, in this process
 //! and in every other. What such an object means is said by the reader of the configuration file, which the binary hands
 //! in as a [`Compose`]; the rows are the store's.
 
@@ -13,6 +13,7 @@ use dynowatch_store::objects::{Object, ObjectKind, ObjectsVersion};
 use dynowatch_store::{Store, StoreError};
 use serde_json::Value;
 
+use crate::checks::ChecksConfig;
 use crate::rules::RuleBook;
 use crate::{Engine, Shared, timers};
 
@@ -26,6 +27,10 @@ pub struct Objects {
     pub rules: Vec<Object>,
     /// Receivers, by name.
     pub receivers: Vec<Object>,
+    /// Checks, by name.
+    pub checks: Vec<Object>,
+    /// Maintenance windows, by name.
+    pub windows: Vec<Object>,
 }
 
 impl Objects {
@@ -35,6 +40,8 @@ impl Objects {
         match kind {
             ObjectKind::Rule => &self.rules,
             ObjectKind::Receiver => &self.receivers,
+            ObjectKind::Check => &self.checks,
+            ObjectKind::Maintenance => &self.windows,
         }
     }
 
@@ -44,6 +51,8 @@ impl Objects {
         let objects = match kind {
             ObjectKind::Rule => &mut self.rules,
             ObjectKind::Receiver => &mut self.receivers,
+            ObjectKind::Check => &mut self.checks,
+            ObjectKind::Maintenance => &mut self.windows,
         };
         objects.retain(|object| object.name != name);
         let at = Timestamp::UNIX_EPOCH;
@@ -61,6 +70,8 @@ pub struct Composed {
     pub receivers: Receivers,
     /// What must never leave, the secrets of the objects' receivers among it.
     pub masker: Masker,
+    /// Checks, maintenance windows, control targets.
+    pub checks: ChecksConfig,
     /// Objects that cannot be used: what kind, which, and why.
     pub unusable: Vec<(ObjectKind, String, String)>,
 }
@@ -117,7 +128,12 @@ pub(crate) struct Composition {
 
 /// All objects, as they are now.
 pub(crate) async fn load(store: &Store) -> Result<Objects, StoreError> {
-    Ok(Objects { rules: store.objects(ObjectKind::Rule).await?, receivers: store.objects(ObjectKind::Receiver).await? })
+    Ok(Objects {
+        rules: store.objects(ObjectKind::Rule).await?,
+        receivers: store.objects(ObjectKind::Receiver).await?,
+        checks: store.objects(ObjectKind::Check).await?,
+        windows: store.objects(ObjectKind::Maintenance).await?,
+    })
 }
 
 impl Engine {
@@ -233,6 +249,8 @@ impl Engine {
             // A built-in rule may be replaced, as by the file.
             ObjectKind::Rule => self.rules().get(name).is_some_and(|rule| rule.origin != Origin::BuiltIn),
             ObjectKind::Receiver => self.receivers().get(name).is_some(),
+            ObjectKind::Check => self.check_book().checks.contains_key(name),
+            ObjectKind::Maintenance => self.check_book().windows.iter().any(|window| window.name == name),
         }
     }
 
@@ -262,7 +280,8 @@ impl Engine {
 impl Shared {
     /// Replaces rules, receivers and masks; under the lock of the configuration. Returns what cannot be used.
     pub(crate) fn put_in_force(&self, composed: Composed) -> Vec<(ObjectKind, String, String)> {
-        let Composed { rules, receivers, masker, mut unusable } = composed;
+        let Composed { rules, receivers, masker, checks, mut unusable } = composed;
+        self.checks.configure(checks);
         let before = self.book.load_full();
         match RuleBook::new(rules.into_iter().map(Arc::new), before.quieted().clone()) {
             Ok(book) => {
@@ -290,6 +309,8 @@ fn created(kind: ObjectKind) -> &'static str {
     match kind {
         ObjectKind::Rule => "rule.create",
         ObjectKind::Receiver => "receiver.create",
+        ObjectKind::Check => "check.create",
+        ObjectKind::Maintenance => "maintenance.create",
     }
 }
 
@@ -297,6 +318,8 @@ fn changed(kind: ObjectKind) -> &'static str {
     match kind {
         ObjectKind::Rule => "rule.change",
         ObjectKind::Receiver => "receiver.change",
+        ObjectKind::Check => "check.change",
+        ObjectKind::Maintenance => "maintenance.change",
     }
 }
 
@@ -304,5 +327,7 @@ fn deleted(kind: ObjectKind) -> &'static str {
     match kind {
         ObjectKind::Rule => "rule.delete",
         ObjectKind::Receiver => "receiver.delete",
+        ObjectKind::Check => "check.delete",
+        ObjectKind::Maintenance => "maintenance.delete",
     }
 }

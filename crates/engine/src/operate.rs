@@ -154,7 +154,8 @@ impl Engine {
         if shared.store.find_open_by_key(&key.rule, app, &key.group.0).await?.is_none() {
             return Ok(false);
         }
-        let rule = shared.book.load().get(&key.rule).cloned().unwrap_or_else(|| gone(&key));
+        let rule = shared.book.load().get(&key.rule).cloned();
+        let rule = rule.or_else(|| shared.checks.rule(&key.rule)).unwrap_or_else(|| gone(&key));
         let input = Input::Close(ResolveReason::ClosedByOperator { by: by.name.clone() });
         shared.evaluator.lock().await.apply(shared, vec![(key, rule, input)], vec![act]).await?;
         shared.deliveries_due.notify_one();

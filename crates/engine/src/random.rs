@@ -39,6 +39,12 @@ pub fn bytes<const N: usize>() -> [u8; N] {
     bytes
 }
 
+/// A text nobody can guess: 32 hexadecimal digits.
+#[must_use]
+pub fn token() -> String {
+    format!("{:032x}", u128::from_le_bytes(bytes()))
+}
+
 /// A number in `[0, 1)`, for spreading retries.
 #[must_use]
 pub fn jitter() -> f64 {

@@ -464,7 +464,8 @@ impl Replay {
 /// pending has fired, and what was open is over.
 fn looks_end(rule: &Rule) -> Duration {
     match &rule.condition {
-        Condition::Count { .. } => Duration::ZERO,
+        // A log holds no runs of checks.
+        Condition::Count { .. } | Condition::Check { .. } => Duration::ZERO,
         Condition::Ratio { .. } | Condition::Absence { .. } | Condition::Threshold(_) => {
             2 * rollup::horizon(&rule.condition) + rule.pending_for + rule.resolve_after
         }

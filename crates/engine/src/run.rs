@@ -16,6 +16,7 @@ use tokio::sync::{Notify, mpsc, watch};
 use tokio::task::{JoinHandle, JoinSet};
 
 use crate::apps::{Apps, lock};
+use crate::checks::LOOK_EVERY;
 use crate::commit::Submission;
 use crate::heroku::HEROKU_PASS_EVERY;
 use crate::metrics::FOLD_EVERY;
@@ -56,6 +57,8 @@ pub struct Loops {
     commits: JoinHandle<()>,
     stop: watch::Sender<bool>,
     loops: JoinSet<()>,
+    /// Runs of checks have a thread of their own.
+    checks: Option<std::thread::JoinHandle<()>>,
 }
 
 impl Engine {
@@ -71,6 +74,7 @@ impl Engine {
         if options.store.engine() == StoreEngine::Sqlite {
             // No other process can be sending: what was on its way is taken over at once.
             options.store.release_leases(None).await?;
+            options.store.give_back_checks(None).await?;
         }
         let (engine, apps, queue) = Self::build(options, process, now).await?;
         engine.load(apps, now).await?;
@@ -101,7 +105,7 @@ impl Engine {
     ) -> Result<(Self, FileApps, mpsc::Receiver<Submission>), StartError> {
         let EngineOptions { clock, store, settings, limits, commits: _ } = options;
         let quieted = store.disabled_rules(now).await?.into_iter().map(|over| over.rule).collect();
-        let Settings { rules, apps, receivers, masker, public_url, compose } = settings;
+        let Settings { rules, apps, receivers, masker, public_url, checks, compose } = settings;
         let book = RuleBook::new(rules.into_iter().map(Arc::new), quieted)?;
         let (submissions, queue) = mpsc::channel(limits.commit_queue.max(1));
         let shared = Arc::new(Shared {
@@ -133,6 +137,7 @@ impl Engine {
             timers: timers::TimerState::default(),
             metrics: crate::metrics::Flushes::default(),
             thresholds: crate::thresholds::Thresholds::default(),
+            checks: crate::checks::Checks::new(checks),
             sharing: crate::sharing::Drains::default(),
             heroku: crate::heroku::Connection::default(),
             rejected_noted_at: Mutex::default(),
@@ -212,14 +217,14 @@ impl Engine {
     pub async fn reconfigure(&self, settings: Settings) -> Result<(), StartError> {
         let shared = &*self.shared;
         let mut composition = shared.configuring.lock().await;
-        let Settings { rules, apps, receivers, masker, public_url, compose } = settings;
+        let Settings { rules, apps, receivers, masker, public_url, checks, compose } = settings;
         // A rule of the file that does not compile is refused before anything changes.
         RuleBook::new(rules.iter().cloned().map(Arc::new), BTreeSet::new())?;
         let objects = objects::load(&shared.store).await?;
         let version = shared.store.objects_version().await?;
         let composed = match &compose {
             Some(compose) => compose.compose(&objects).map_err(StartError::Objects)?,
-            None => Composed { rules, receivers, masker, unusable: Vec::new() },
+            None => Composed { rules, receivers, masker, checks, unusable: Vec::new() },
         };
         self.ensure_apps(apps).await?;
         // Nothing below fails: what needs the store and is not done now is done by the next pass.
@@ -252,7 +257,7 @@ impl Loops {
             let _vital = Vital("commit");
             commit::run(shared, queue).await;
         });
-        Self { engine, commits, stop: watch::channel(false).0, loops: JoinSet::new() }
+        Self { engine, commits, stop: watch::channel(false).0, loops: JoinSet::new(), checks: None }
     }
 
     /// Begins the timers and the sender.
@@ -282,6 +287,11 @@ impl Loops {
         }));
         self.loops.spawn(send(engine.clone(), self.stop.subscribe()));
         self.loops.spawn(forget_answered(engine.clone(), self.stop.subscribe()));
+        self.loops.spawn(every(engine.clone(), self.stop.subscribe(), LOOK_EVERY, "checks", async |engine| {
+            engine.check_passes().await
+        }));
+        self.loops.spawn(settle(engine.clone(), self.stop.subscribe()));
+        self.checks = run_checks(engine.clone(), self.stop.subscribe());
     }
 
     /// Begins writing metrics elsewhere as well.
@@ -300,6 +310,21 @@ impl Loops {
         if ended.await.is_err() {
             tracing::warn!("a pass did not end in time and was broken off; the next start does it again");
             self.loops.shutdown().await;
+        }
+        // Runs on their way are not waited for: their checks run again after the restart.
+        if let Some(thread) = self.checks.take() {
+            let ended = tokio::task::spawn_blocking(move || thread.join().is_ok());
+            if !matches!(tokio::time::timeout(LOOP_STOP_MAX, ended).await, Ok(Ok(true))) {
+                tracing::warn!("the thread of checks did not end in time");
+            }
+        }
+        let checks = async {
+            self.engine.settle_checks().await?;
+            self.engine.flush_checks(true).await?;
+            self.engine.shared.store.give_back_checks(Some(&self.engine.shared.process.to_string())).await
+        };
+        if let Err(error) = checks.await {
+            tracing::error!(%error, "the last results of checks were not stored");
         }
         if let Err(error) = self.engine.flush().await {
             tracing::error!(%error, "the last ten seconds of metrics, ratios and absences were not stored");
@@ -350,6 +375,31 @@ async fn every(
         if let Err(error) = pass(&engine).await {
             engine.shared.store_failed(work, &error);
         }
+    }
+}
+
+/// The thread on which checks are run, so that neither requests nor the store hold them up.
+fn run_checks(engine: Engine, stop: watch::Receiver<bool>) -> Option<std::thread::JoinHandle<()>> {
+    let run = move || {
+        let _vital = Vital("checks");
+        match tokio::runtime::Builder::new_current_thread().enable_all().build() {
+            Ok(runtime) => runtime.block_on(engine.run_checks(stop)),
+            Err(error) => tracing::error!(%error, "no runtime for checks: none are run by this process"),
+        }
+    };
+    std::thread::Builder::new()
+        .name("checks".to_owned())
+        .spawn(run)
+        .inspect_err(|error| tracing::error!(%error, "no thread for checks: none are run by this process"))
+        .ok()
+}
+
+/// Settles results of checks as they come.
+async fn settle(engine: Engine, mut stop: watch::Receiver<bool>) {
+    let _vital = Vital("settle");
+    tokio::select! {
+        _ = stop.changed() => {}
+        () = engine.settle_for_ever() => {}
     }
 }
 

@@ -171,6 +171,7 @@ mod tests {
             receivers: Receivers::build(&[spec("slow", &slow), spec("quick", &quick)], &[]).unwrap(),
             masker: Masker::default(),
             public_url: None,
+            checks: crate::checks::ChecksConfig::default(),
             compose: None,
         };
         let options = EngineOptions {

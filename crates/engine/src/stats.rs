@@ -50,6 +50,14 @@ impl Counter {
 }
 
 counters! {
+    /// Runs of checks.
+    check_runs,
+    /// Runs of checks that began more than a quarter of a second after their time.
+    check_runs_late,
+    /// Results of checks that found no room in their queue: the check is unknown for that time.
+    check_results_dropped,
+    /// Failures of checks that were not kept whole: the store was away or full for too long.
+    check_results_lost,
     /// Batches answered 204.
     batches_accepted,
     /// Batches seen before and counted once.
@@ -106,7 +114,17 @@ counters! {
     remote_write_waiting,
 }
 
+/// A run that begins later than this after its time is late.
+const LATE: Duration = Duration::from_millis(250);
+
 impl Stats {
+    /// Counts a run by how long after its time it began.
+    pub(crate) fn check_lag(&self, lag: Duration) {
+        if lag > LATE {
+            self.check_runs_late.up();
+        }
+    }
+
     pub(crate) fn committed(&self, took: Duration) {
         self.commits.up();
         let seconds = took.as_secs_f64();

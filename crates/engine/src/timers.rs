@@ -83,8 +83,9 @@ impl Engine {
     pub async fn close_orphans(&self) -> Result<usize, StoreError> {
         let shared = &*self.shared;
         let book = shared.book.load_full();
-        let active: Vec<&str> =
-            book.iter().filter(|rule| book.active(&rule.name).is_some()).map(|rule| rule.name.as_str()).collect();
+        let of_checks = shared.checks.rule_names();
+        let of_rules = book.iter().filter(|rule| book.active(&rule.name).is_some()).map(|rule| rule.name.as_str());
+        let active: Vec<&str> = of_rules.chain(of_checks.iter().map(String::as_str)).collect();
         let keys = shared.store.open_tracks_of_rules_not_in(&active).await?;
         let inputs: Vec<_> = keys.into_iter().map(|key| wake(&book, key)).collect();
         let looked_at = inputs.len();
@@ -408,6 +409,7 @@ mod tests {
             receivers: Receivers::build(&[], &[]).unwrap(),
             masker: Masker::default(),
             public_url: None,
+            checks: crate::checks::ChecksConfig::default(),
             compose: None,
         };
         let options = EngineOptions {

@@ -67,6 +67,15 @@ impl Client {
         self.one(Request::get(&["apps", app, "slugs", &slug.to_string()])).await
     }
 
+    /// One config var of an app, by its name. Heroku answers with all of them; the others are dropped while parsing. `None`:
+    /// the app has no such config var.
+    ///
+    /// # Errors
+    /// See [`Error`].
+    pub async fn config_var(&self, app: &str, name: &str) -> Result<Option<SecretString>, Error> {
+        self.one_value(Request::get(&["apps", app, "config-vars"]), name).await
+    }
+
     /// The log drains of an app.
     ///
     /// # Errors

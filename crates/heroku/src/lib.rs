@@ -5,7 +5,8 @@
 //!
 //! Source of the format: <https://devcenter.heroku.com/articles/platform-api-reference> and the schema it is made from.
 //!
-//! Three rules hold throughout. Config vars are never asked for. Of an answer only named fields are read, so that commands,
+//! Three rules hold throughout. Config vars are asked for by name alone, for a check whose target is one; the value is kept
+//! in memory and nowhere else. Of an answer only named fields are read, so that commands,
 //! signed URLs and the like are dropped while parsing. And nothing secret (the key, a drain's URL) is in an error or a
 //! `Debug` form.
 

@@ -1,7 +1,10 @@
 //! Lists by ranges. Heroku answers 206 with a `Next-Range` as long as there is more; that header is sent back as it is.
 
+use std::fmt;
+
 use secrecy::SecretString;
-use serde::de::DeserializeOwned;
+use serde::Deserializer;
+use serde::de::{DeserializeOwned, DeserializeSeed, IgnoredAny, MapAccess, Visitor};
 
 use crate::client::{Answer, Client, Request};
 use crate::error::Error;
@@ -43,6 +46,44 @@ impl Client {
     /// One object.
     pub(crate) async fn one<T: DeserializeOwned>(&self, request: Request<'_>) -> Result<T, Error> {
         parse(&self.send(request).await?)
+    }
+
+    /// One value of an object of texts, by its key. The others are dropped while parsing.
+    pub(crate) async fn one_value(&self, request: Request<'_>, key: &str) -> Result<Option<SecretString>, Error> {
+        let answer = self.send(request).await?;
+        let mut json = serde_json::Deserializer::from_slice(&answer.body);
+        let found = Picked(key).deserialize(&mut json).and_then(|found| json.end().map(|()| found));
+        found.map_err(|_quotes_values| malformed(&answer, "not the object of texts that was asked for"))
+    }
+}
+
+/// Picks one text out of an object.
+struct Picked<'a>(&'a str);
+
+impl<'de> DeserializeSeed<'de> for Picked<'_> {
+    type Value = Option<SecretString>;
+    fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<Self::Value, D::Error> {
+        deserializer.deserialize_map(self)
+    }
+}
+
+impl<'de> Visitor<'de> for Picked<'_> {
+    type Value = Option<SecretString>;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("an object")
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Self::Value, A::Error> {
+        let mut found = None;
+        while let Some(name) = map.next_key::<String>()? {
+            if name == self.0 {
+                found = map.next_value::<Option<String>>()?.map(SecretString::from);
+            } else {
+                map.next_value::<IgnoredAny>()?;
+            }
+        }
+        Ok(found)
     }
 }
 

@@ -332,9 +332,10 @@ async fn insert(tx: &mut Tx, table: &Table, rows: &[Map<String, Value>]) -> Resu
 /// Lets Postgres count on from the restored ids; SQLite does so by itself.
 async fn set_counters(tx: &mut Tx, tables: &[Table]) -> Result<()> {
     let Tx::Pg(tx) = tx else { return Ok(()) };
-    for table in tables.iter().filter(|table| table.columns.iter().any(|(_, column)| *column == Column::Serial)) {
+    for table in tables {
+        let Some((counted, _)) = table.columns.iter().find(|(_, column)| *column == Column::Serial) else { continue };
         let sql = format!(
-            "SELECT setval(pg_get_serial_sequence('{0}', 'id'), (SELECT COALESCE(MAX(id), 0) + 1 FROM {0}), false)",
+            "SELECT setval(pg_get_serial_sequence('{0}', '{counted}'), (SELECT COALESCE(MAX({counted}), 0) + 1 FROM {0}), false)",
             table.name
         );
         sqlx::query(AssertSqlSafe(sql)).execute(&mut **tx).await?;

@@ -19,6 +19,7 @@ use dynowatch_domain::window::Counted;
 use dynowatch_domain::{AlertId, AppId, DeliveryId, Timestamp};
 use serde::{Deserialize, Serialize};
 
+use crate::checks::CheckChange;
 use crate::db::within;
 use crate::error::Result;
 use crate::open::Store;
@@ -90,6 +91,8 @@ pub struct Changes {
     pub releases: Vec<(AppId, Release)>,
     /// Times we did not see everything, of one app or of all.
     pub blinds: Vec<(Option<AppId>, Blind)>,
+    /// Checks that changed, by their owner.
+    pub checks: Vec<CheckChange>,
     /// Entries of the audit log about all of this.
     pub acts: Vec<Act>,
 }

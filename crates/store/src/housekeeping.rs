@@ -6,6 +6,8 @@ use std::time::Duration;
 
 use dynowatch_domain::Timestamp;
 
+use crate::checks::pings::PINGS_KEPT;
+use crate::checks::results::{FAILURES_KEPT, RESULTS_KEPT};
 use crate::db::{Db, change, read};
 use crate::error::Result;
 use crate::open::Store;
@@ -94,24 +96,52 @@ impl Store {
         let old_rotations = "DELETE FROM drain_rotations WHERE id IN (SELECT id FROM drain_rotations \
                              WHERE next_at IS NULL AND state <> 'left' AND changed_at < $1 LIMIT $2)";
         swept.others += self.slices(old_rotations, month).await?;
+        swept.others += self.sweep_checks(&before).await?;
         if let Db::Lite { .. } = &self.state {
             let _done = change!(&self.state, sqlx::query("PRAGMA optimize"))?;
         }
         Ok(swept)
     }
 
-    async fn slices(&self, sql: &'static str, before: i64) -> Result<u64> {
-        let mut total = 0;
-        for _ in 0..SLICES_MAX {
-            let done = change!(&self.state, sqlx::query(sql).bind(before).bind(SLICE))?;
-            total += done;
-            if done < SLICE.unsigned_abs() {
-                break;
-            }
-        }
-        Ok(total)
+    /// Runs, failures and pings by age; checks that nobody has wanted for as long as alerts are kept, with their history.
+    async fn sweep_checks(&self, before: &impl Fn(Duration) -> i64) -> Result<u64> {
+        let mut swept = 0;
+        let pings = "DELETE FROM check_pings WHERE id IN (SELECT id FROM check_pings WHERE at < $1 LIMIT $2)";
+        swept += self.slices(pings, before(PINGS_KEPT)).await?;
+        let gone =
+            "DELETE FROM check_states WHERE number IN (SELECT number FROM check_states WHERE seen_at < $1 LIMIT $2)";
+        swept += self.slices(gone, before(ALERTS_KEPT)).await?;
+        let flips = "DELETE FROM check_flips WHERE (number, at) IN (SELECT number, at FROM check_flips \
+                     WHERE at < $1 AND number NOT IN (SELECT number FROM check_states) LIMIT $2)";
+        swept += self.slices(flips, before(ALERTS_KEPT)).await?;
+        let outages = "DELETE FROM check_outages WHERE id IN (SELECT id FROM check_outages \
+                       WHERE began_at < $1 AND number NOT IN (SELECT number FROM check_states) LIMIT $2)";
+        swept += self.slices(outages, before(ALERTS_KEPT)).await?;
+        let results = "DELETE FROM check_results WHERE (number, from_at) IN (SELECT number, from_at FROM check_results WHERE from_at < $1 LIMIT $2)";
+        swept += slices_of(&self.metrics, results, before(RESULTS_KEPT)).await?;
+        let failures = "DELETE FROM check_failures WHERE id IN (SELECT id FROM check_failures WHERE at < $1 LIMIT $2)";
+        swept += slices_of(&self.metrics, failures, before(FAILURES_KEPT)).await?;
+        Ok(swept)
     }
 
+    async fn slices(&self, sql: &'static str, before: i64) -> Result<u64> {
+        slices_of(&self.state, sql, before).await
+    }
+}
+
+async fn slices_of(db: &Db, sql: &'static str, before: i64) -> Result<u64> {
+    let mut total = 0;
+    for _ in 0..SLICES_MAX {
+        let done = change!(db, sqlx::query(sql).bind(before).bind(SLICE))?;
+        total += done;
+        if done < SLICE.unsigned_abs() {
+            break;
+        }
+    }
+    Ok(total)
+}
+
+impl Store {
     /// By age and by number; the lines go earlier than the counts.
     async fn sweep_matches(&self, before: i64) -> Result<u64> {
         let newest: Option<i64> =

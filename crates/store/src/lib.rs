@@ -5,7 +5,7 @@
 //! transaction that loads what a batch concerns, lets the caller decide, and saves state, alerts and messages together.
 //! Everything else is one module per concept: [`apps`], [`alerts`], [`deliveries`] (the outbox), [`levels`] (buckets of
 //! ratios and absences), [`metrics`] and [`metric_packs`], [`app_events`], [`tracks`], [`releases`], [`blinds`], [`tokens`], [`rules`], [`objects`] (made in the
-//! console), [`leases`], [`housekeeping`], [`backup`], [`accounts`], [`audit`].
+//! console), [`leases`], [`checks`], [`housekeeping`], [`backup`], [`accounts`], [`audit`].
 //!
 //! Not here: any decision. Rules, windows, retries and texts are `domain`'s; who calls when is `engine`'s. No clock is
 //! read either, `now` comes in.
@@ -19,6 +19,7 @@ pub mod apps;
 pub mod audit;
 pub mod backup;
 pub mod blinds;
+pub mod checks;
 mod db;
 pub mod deliveries;
 mod error;

@@ -1,4 +1,4 @@
-//! Rules and receivers that were made in the console, as JSON in the form of the configuration file. What they mean is
+//! Rules, receivers, checks and maintenance windows that were made in the console, as JSON in the form of the configuration file. What they mean is
 //! its reader's business; here they are kept, each under its name.
 
 use dynowatch_domain::Timestamp;
@@ -20,11 +20,15 @@ pub enum ObjectKind {
     Rule,
     /// A receiver.
     Receiver,
+    /// A check.
+    Check,
+    /// A maintenance window.
+    Maintenance,
 }
 
 impl ObjectKind {
-    /// Both of them.
-    pub const ALL: [Self; 2] = [Self::Rule, Self::Receiver];
+    /// All of them.
+    pub const ALL: [Self; 4] = [Self::Rule, Self::Receiver, Self::Check, Self::Maintenance];
 
     /// The word for one.
     #[must_use]
@@ -32,6 +36,8 @@ impl ObjectKind {
         match self {
             Self::Rule => "rule",
             Self::Receiver => "receiver",
+            Self::Check => "check",
+            Self::Maintenance => "maintenance window",
         }
     }
 }
@@ -52,7 +58,7 @@ pub struct Object {
 }
 
 /// From which it is seen that something changed: how many objects there are, and the newest change, of each kind.
-pub type ObjectsVersion = [(u64, Timestamp); 2];
+pub type ObjectsVersion = [(u64, Timestamp); 4];
 
 impl Store {
     /// All objects of a kind, by name.
@@ -63,6 +69,10 @@ impl Store {
         let sql = match kind {
             ObjectKind::Rule => "SELECT name, body, by_whom, created_at, changed_at FROM rules ORDER BY name",
             ObjectKind::Receiver => "SELECT name, body, by_whom, created_at, changed_at FROM receivers ORDER BY name",
+            ObjectKind::Check => "SELECT name, body, by_whom, created_at, changed_at FROM checks ORDER BY name",
+            ObjectKind::Maintenance => {
+                "SELECT name, body, by_whom, created_at, changed_at FROM maintenance_windows ORDER BY name"
+            }
         };
         type Row = (String, Json<Value>, String, i64, i64);
         let rows: Vec<Row> = read!(&self.state, |pool| sqlx::query_as(sql).fetch_all(pool))?;
@@ -81,11 +91,16 @@ impl Store {
     /// # Errors
     /// When the store is away.
     pub async fn objects_version(&self) -> Result<ObjectsVersion> {
-        let sql = "SELECT (SELECT COUNT(*) FROM rules), (SELECT COALESCE(MAX(changed_at), 0) FROM rules), \
-                   (SELECT COUNT(*) FROM receivers), (SELECT COALESCE(MAX(changed_at), 0) FROM receivers)";
-        let (rules, rule_at, receivers, receiver_at): (i64, i64, i64, i64) =
-            read!(&self.state, |pool| sqlx::query_as(sql).fetch_one(pool))?;
-        Ok([(count(rules), time(rule_at)), (count(receivers), time(receiver_at))])
+        let sql = "SELECT 0, COUNT(*), COALESCE(MAX(changed_at), 0) FROM rules UNION ALL \
+                   SELECT 1, COUNT(*), COALESCE(MAX(changed_at), 0) FROM receivers UNION ALL \
+                   SELECT 2, COUNT(*), COALESCE(MAX(changed_at), 0) FROM checks UNION ALL \
+                   SELECT 3, COUNT(*), COALESCE(MAX(changed_at), 0) FROM maintenance_windows ORDER BY 1";
+        let rows: Vec<(i32, i64, i64)> = read!(&self.state, |pool| sqlx::query_as(sql).fetch_all(pool))?;
+        let mut version = ObjectsVersion::default();
+        for (of, (_, objects, changed_at)) in version.iter_mut().zip(rows) {
+            *of = (count(objects), time(changed_at));
+        }
+        Ok(version)
     }
 
     /// Keeps a new object.
@@ -99,6 +114,12 @@ impl Store {
             }
             ObjectKind::Receiver => {
                 "INSERT INTO receivers (name, body, by_whom, created_at, changed_at) VALUES ($1, $2, $3, $4, $5) ON CONFLICT DO NOTHING"
+            }
+            ObjectKind::Check => {
+                "INSERT INTO checks (name, body, by_whom, created_at, changed_at) VALUES ($1, $2, $3, $4, $5) ON CONFLICT DO NOTHING"
+            }
+            ObjectKind::Maintenance => {
+                "INSERT INTO maintenance_windows (name, body, by_whom, created_at, changed_at) VALUES ($1, $2, $3, $4, $5) ON CONFLICT DO NOTHING"
             }
         };
         let (created_at, changed_at) = (new.created_at.as_micros(), new.changed_at.as_micros());
@@ -134,6 +155,10 @@ impl Store {
         let sql = match kind {
             ObjectKind::Rule => "UPDATE rules SET body = $1, by_whom = $2, changed_at = $3 WHERE name = $4",
             ObjectKind::Receiver => "UPDATE receivers SET body = $1, by_whom = $2, changed_at = $3 WHERE name = $4",
+            ObjectKind::Check => "UPDATE checks SET body = $1, by_whom = $2, changed_at = $3 WHERE name = $4",
+            ObjectKind::Maintenance => {
+                "UPDATE maintenance_windows SET body = $1, by_whom = $2, changed_at = $3 WHERE name = $4"
+            }
         };
         let (body, by, name_of, at) = (json(body)?, clean(by), clean(name), now.as_micros());
         within(CALL_MAX, async {
@@ -156,6 +181,8 @@ impl Store {
         let sql = match kind {
             ObjectKind::Rule => "DELETE FROM rules WHERE name = $1",
             ObjectKind::Receiver => "DELETE FROM receivers WHERE name = $1",
+            ObjectKind::Check => "DELETE FROM checks WHERE name = $1",
+            ObjectKind::Maintenance => "DELETE FROM maintenance_windows WHERE name = $1",
         };
         within(CALL_MAX, async {
             let mut tx = self.begin().await?;

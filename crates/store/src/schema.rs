@@ -27,10 +27,12 @@ impl Set {
                 (3, "heroku", include_str!("../migrations/sqlite/0003_heroku.sql")),
                 (4, "metrics", include_str!("../migrations/sqlite/0004_metrics.sql")),
                 (5, "objects", include_str!("../migrations/sqlite/0005_objects.sql")),
+                (6, "checks", include_str!("../migrations/sqlite/0006_checks.sql")),
             ],
             Self::SqliteMetrics => &[
                 (1, "metrics", include_str!("../migrations/sqlite_metrics/0001_metrics.sql")),
                 (4, "series", include_str!("../migrations/sqlite_metrics/0004_metrics.sql")),
+                (6, "checks", include_str!("../migrations/sqlite_metrics/0006_checks.sql")),
             ],
             Self::Postgres => &[
                 (1, "state", include_str!("../migrations/postgres/0001_state.sql")),
@@ -38,6 +40,7 @@ impl Set {
                 (3, "heroku", include_str!("../migrations/postgres/0003_heroku.sql")),
                 (4, "metrics", include_str!("../migrations/postgres/0004_metrics.sql")),
                 (5, "objects", include_str!("../migrations/postgres/0005_objects.sql")),
+                (6, "checks", include_str!("../migrations/postgres/0006_checks.sql")),
             ],
         }
     }
@@ -427,6 +430,64 @@ pub(crate) const STATE_TABLES: &[Table] = &[
             ("changed_at", Int),
         ],
     },
+    Table {
+        name: "checks",
+        columns: &[("name", Text), ("body", Json), ("by_whom", Text), ("created_at", Int), ("changed_at", Int)],
+    },
+    Table {
+        name: "maintenance_windows",
+        columns: &[("name", Text), ("body", Json), ("by_whom", Text), ("created_at", Int), ("changed_at", Int)],
+    },
+    Table {
+        name: "check_states",
+        columns: &[
+            ("number", Serial),
+            ("name", Text),
+            ("version", Int),
+            ("state", Json),
+            ("memory", Json),
+            ("heartbeat", Json),
+            ("last", Json),
+            ("shown", Text),
+            ("last_run_at", Int),
+            ("missed", Int),
+            ("ping_token", Text),
+            ("paused_at", Int),
+            ("paused_by", Text),
+            ("run_asked_at", Int),
+            ("pin_asked_at", Int),
+            ("owner", Text),
+            ("lease_until", Int),
+            ("created_at", Int),
+            ("seen_at", Int),
+        ],
+    },
+    Table { name: "check_flips", columns: &[("number", Int), ("at", Int), ("standing", Int)] },
+    Table {
+        name: "check_outages",
+        columns: &[
+            ("id", Uuid),
+            ("number", Int),
+            ("began_at", Int),
+            ("ended_at", Int),
+            ("opened_at", Int),
+            ("flapping", Bool),
+            ("held", Json),
+        ],
+    },
+    Table {
+        name: "check_pings",
+        columns: &[
+            ("id", Serial),
+            ("number", Int),
+            ("at", Int),
+            ("kind", Text),
+            ("run", Text),
+            ("note", Text),
+            ("taken", Bool),
+        ],
+    },
+    Table { name: "check_blinds", columns: &[("process", Uuid), ("since_at", Int)] },
 ];
 
 /// The metrics tables.
@@ -465,6 +526,11 @@ pub(crate) const METRICS_TABLES: &[Table] = &[
         columns: &[("series", Int), ("step", Int), ("from_at", Int), ("roll", Int), ("body", Bytes)],
     },
     Table { name: "metric_paths", columns: &[("app_id", Uuid), ("errors", Int), ("from_at", Int), ("body", Bytes)] },
+    Table { name: "check_results", columns: &[("number", Int), ("from_at", Int), ("body", Bytes)] },
+    Table {
+        name: "check_failures",
+        columns: &[("id", Serial), ("number", Int), ("at", Int), ("observation", Json), ("transcript", Text)],
+    },
 ];
 
 #[cfg(test)]

@@ -72,7 +72,7 @@ struct Snapshot {
     values: Values,
     remote_write: [(&'static str, u64); 4],
     remote_write_waiting: u64,
-    overflows: [(&'static str, u64); 8],
+    overflows: [(&'static str, u64); 10],
     limited: [(&'static str, u64); 2],
     store_failures: Vec<(&'static str, u64)>,
     flush_failures: u64,

@@ -82,7 +82,7 @@ impl Lines {
         let class = match (source, kind) {
             (Source::App, _) => Class::App,
             (Source::Heroku, Kind::Router) => Class::Router,
-            (Source::Heroku, _) => Class::Platform,
+            (Source::Heroku | Source::Dynowatch, _) => Class::Platform,
         };
         self.reads(class) && self.kinds & bit(kind) != 0
     }
@@ -124,7 +124,7 @@ fn classes(spec: &MatchSpec) -> u8 {
     let heroku = if spec.reads_text() && !names_router { platform } else { platform | router };
     match spec.source {
         Some(Source::App) => app,
-        Some(Source::Heroku) => heroku,
+        Some(Source::Heroku | Source::Dynowatch) => heroku,
         None if spec.reads_text() && spec.code.is_empty() && spec.kind.is_empty() => app,
         None => app | heroku,
     }

@@ -225,6 +225,8 @@ impl<'a> Draft<'a> {
                 }
             }
             Condition::Threshold(threshold) => self.threshold.take()?.over(threshold, self.window),
+            // Made of a check, never of a file.
+            Condition::Check { .. } => {}
         }
         Some(changed)
     }

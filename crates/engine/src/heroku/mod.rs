@@ -57,6 +57,13 @@ pub(crate) struct Connection {
     lease_taken: Mutex<Option<Timestamp>>,
 }
 
+impl Connection {
+    /// The account, if there is one.
+    pub(crate) fn account(&self) -> Option<Arc<HerokuAccount>> {
+        self.account.load_full()
+    }
+}
+
 /// What was asked for and cannot be had.
 #[derive(Debug, thiserror::Error)]
 pub enum HerokuProblem {

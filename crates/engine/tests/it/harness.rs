@@ -9,10 +9,12 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
+use dynowatch_domain::check::Check;
 use dynowatch_domain::mask::Masker;
 use dynowatch_domain::rule::{Condition, MatchSpec, Rule};
 use dynowatch_domain::signal::Code;
 use dynowatch_domain::{Clock as _, Timestamp};
+use dynowatch_engine::checks::ChecksConfig;
 use dynowatch_engine::{App, Engine, EngineOptions, Limits, Loops, Refused, Settings, Taken};
 use dynowatch_notify::{ReceiverKind, ReceiverSpec, Receivers};
 use dynowatch_store::alerts::{Alert, AlertFilter};
@@ -22,6 +24,9 @@ use dynowatch_testkit::postgres::TestDatabase;
 use dynowatch_testkit::slack::{FakeSlack, TOKEN};
 use dynowatch_testkit::webhook_sink::WebhookSink;
 use tempfile::TempDir;
+use tokio::task::JoinSet;
+
+use crate::script::Script;
 
 /// Which store a scenario runs on.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -160,6 +165,9 @@ pub(crate) struct Config {
     pub(crate) public_url: Option<String>,
     /// Whether ratios and absences are judged, and this process's life is noted, every ten seconds.
     pub(crate) levels: bool,
+    pub(crate) checks: ChecksConfig,
+    /// What answers runs of checks.
+    pub(crate) script: Option<Arc<Script>>,
 }
 
 impl Config {
@@ -170,7 +178,15 @@ impl Config {
             attempt_timeout: seconds(5),
             public_url: Some("https://dynowatch.example.com".into()),
             levels: true,
+            checks: ChecksConfig::default(),
+            script: None,
         }
+    }
+
+    /// With these checks, whose runs find what a script says.
+    pub(crate) fn checks(checks: Vec<Check>) -> Self {
+        let checks = ChecksConfig { checks, ..ChecksConfig::default() };
+        Self { checks, script: Some(Arc::default()), ..Self::of(Vec::new()) }
     }
 }
 
@@ -185,6 +201,8 @@ pub(crate) struct Stage {
     frames: u32,
     levels_due: Timestamp,
     running: Option<(Engine, Loops)>,
+    /// Runs of checks on their way.
+    runs: JoinSet<()>,
     options: StoreOptions,
     database: Option<TestDatabase>,
     _folder: TempDir,
@@ -220,6 +238,7 @@ impl Stage {
             frames: 0,
             levels_due: begin(),
             running: None,
+            runs: JoinSet::new(),
             options: StoreOptions::new(&url),
             database,
             _folder: folder,
@@ -238,6 +257,9 @@ impl Stage {
             commits: tokio::runtime::Handle::current(),
         };
         self.running = Some(Engine::start(options).await.unwrap());
+        if let Some(script) = &self.config.script {
+            self.engine().probe_with(script.clone());
+        }
         self.levels_due = self.clock.now();
         self.passes().await;
     }
@@ -245,6 +267,10 @@ impl Stage {
     /// Ends the engine as `kill -9` would: nothing is flushed, nothing is said.
     pub(crate) fn crash(&mut self) {
         assert!(self.running.take().is_some(), "it runs");
+        self.runs = JoinSet::new();
+        if let Some(script) = &self.config.script {
+            script.let_go();
+        }
     }
 
     /// Ends the engine as SIGTERM would.
@@ -285,6 +311,7 @@ impl Stage {
             receivers: Receivers::build(&[slack, hook], &[]).unwrap().with_attempt_timeout(self.config.attempt_timeout),
             masker: Masker::with_values(vec!["drain-secret-7c1f".to_owned()]),
             public_url: self.config.public_url.clone(),
+            checks: self.config.checks.clone(),
             compose: None,
         }
     }
@@ -342,9 +369,13 @@ impl Stage {
         let (wake, delivery) =
             (engine.store().next_wake_at().await.unwrap(), engine.store().next_delivery_at().await.unwrap());
         let levels = self.config.levels.then_some(self.levels_due);
+        // Shares, windows and pings are looked at now and then, whether a check is due or not.
+        let looks = self.config.script.is_some().then(|| now + seconds(5));
+        let checks = engine.next_check_at().into_iter().chain(looks).map(|at| at.max(now + Duration::from_millis(1)));
+        let checks = checks.min();
         // What is overdue and yet not done, such as a message held by a dead process, is looked at every second.
         let dues = [wake, delivery].into_iter().flatten().map(|due| if due > now { due } else { now + seconds(1) });
-        dues.chain(levels).min().unwrap_or(Timestamp::from_micros(i64::MAX))
+        dues.chain(levels).chain(checks).min().unwrap_or(Timestamp::from_micros(i64::MAX))
     }
 
     /// What the loops would do now.
@@ -357,11 +388,52 @@ impl Stage {
     pub(crate) async fn passes_but_sending(&mut self) {
         let (engine, now) = (self.engine(), self.clock.now());
         engine.wake_pass().await.unwrap();
+        if self.config.script.is_some() {
+            self.check_round().await;
+        }
         if self.config.levels && now >= self.levels_due {
             engine.level_pass().await.unwrap();
             engine.refresh_pass().await.unwrap();
             self.levels_due = now + LEVEL_EVERY;
         }
+    }
+
+    /// What the loops of checks would do now: everything due is run, and settled.
+    pub(crate) async fn check_round(&mut self) {
+        let engine = self.engine();
+        engine.check_passes().await.unwrap();
+        self.run_due().await;
+        engine.settle_checks().await.unwrap();
+    }
+
+    /// Runs what is due, until all have ended but those that hang.
+    pub(crate) async fn run_due(&mut self) {
+        let (engine, script) = (self.engine(), self.config.script.clone().expect("a script"));
+        for job in engine.start_due_checks() {
+            self.runs.spawn(engine.clone().run_check(job));
+        }
+        while self.runs.len() > script.hung() {
+            tokio::select! {
+                ended = self.runs.join_next() => ended.unwrap().unwrap(),
+                () = tokio::task::yield_now() => {}
+            }
+        }
+    }
+
+    /// Exactly these messages have arrived since the last call, in this order, whenever it was. Returns them.
+    #[track_caller]
+    pub(crate) fn told_of(&mut self, expected: &[&str]) -> Vec<Told> {
+        let told = std::mem::take(&mut self.told);
+        let titles: Vec<&str> = told.iter().map(|told| told.title.as_str()).collect();
+        assert_eq!(titles, expected, "at {}", offset(self.clock.now()));
+        told
+    }
+
+    /// What people see of a check.
+    pub(crate) async fn shown(&self, check: &str) -> String {
+        let engine = self.engine();
+        engine.flush_checks(true).await.unwrap();
+        engine.check_status(check).await.unwrap().row.unwrap().shown.as_str().to_owned()
     }
 
     // --- Lines ---

@@ -21,7 +21,7 @@ fn dev() -> Actor {
 /// What no output may show.
 const PASSWORD: &str = "canary-drain-password";
 
-fn account(fake: &FakeHeroku) -> HerokuAccount {
+pub(crate) fn account(fake: &FakeHeroku) -> HerokuAccount {
     let options = ClientOptions {
         base_url: fake.url(),
         retry_wait: Duration::from_millis(1),

@@ -2,6 +2,9 @@
 #![expect(clippy::unwrap_used, clippy::expect_used, reason = "test code: a broken expectation ends the test")]
 
 mod body;
+mod checks;
+mod checks_schedule;
+mod checks_shared;
 mod counting;
 mod harness;
 mod heroku;
@@ -11,6 +14,7 @@ mod model;
 mod outbox;
 mod remote_write;
 mod restarts;
+mod script;
 mod thresholds;
 
 /// Runs each scenario on both engines.
@@ -32,6 +36,29 @@ macro_rules! on_both {
 }
 
 on_both! {
+    checks:
+        a9_thresholds_and_one_id
+        a10_flapping_is_told_once
+        a12_an_outage_survives_a_kill
+        a15_a_misconfigured_check_pages_nobody
+        a18_maintenance
+        a19_a_blind_prober
+        one_outage_one_page
+        paused_and_removed_checks_close_without_a_word
+        an_operator_closes_by_key
+        jobs_that_report
+        what_a_job_said_while_nobody_listened
+        a_check_is_run_and_a_pin_accepted_when_asked
+        a_target_in_a_config_var_follows_its_rotation;
+    checks_schedule:
+        a6_no_overlap_and_the_grid
+        a7_offsets_are_spread_and_stay
+        a8_black_holes_starve_nobody
+        a11_a_receiver_that_hangs_holds_up_no_check
+        a_store_that_is_away_holds_up_no_run
+        results_that_find_no_room_are_unknown
+        a_clock_that_jumps_leaves_a_gap
+        suspect_checks_run_faster;
     thresholds:
         memory_over_ninety_percent_for_five_minutes
         a_dip_starts_for_over

@@ -1,7 +1,7 @@
 //! What the client asks, and what it reads of the answers.
 
 use dynowatch_heroku::{Client, ClientOptions, Generation, LOG_RUNTIME_METRICS};
-use dynowatch_testkit::heroku::{FakeHeroku, KEY};
+use dynowatch_testkit::heroku::{FakeHeroku, KEY, Trouble};
 use secrecy::ExposeSecret as _;
 
 /// A client that waits as little as it can.
@@ -27,6 +27,29 @@ async fn every_page_of_a_list_is_read() {
         names.sort_unstable();
         assert_eq!(names, (0..23).map(|i| format!("app-{i:02}")).collect::<Vec<_>>(), "{page}");
         assert_eq!(fake.asked().len() - before, 23_usize.div_ceil(page), "{page}");
+    }
+}
+
+#[tokio::test]
+async fn one_config_var_and_no_other() {
+    let fake = FakeHeroku::start().await;
+    fake.account(|account| {
+        account.create("shop-web");
+        let vars = [("REDIS_URL", "rediss://:canary-one@redis.example"), ("OTHER_KEY", "canary-two")];
+        account.app("shop-web").vars = vars.map(|(name, value)| (name, value.to_owned())).to_vec();
+    });
+    let client = client(&fake);
+    let found = client.config_var("shop-web", "REDIS_URL").await.unwrap().unwrap();
+    assert_eq!(found.expose_secret(), "rediss://:canary-one@redis.example");
+    assert!(!format!("{found:?}").contains("canary"));
+    assert!(client.config_var("shop-web", "redis_url").await.unwrap().is_none());
+    assert!(client.config_var("gone", "REDIS_URL").await.is_err());
+    // What is no such object is refused without a word of what it held.
+    for lie in ["[\"canary-three\"]", "{\"REDIS_URL\": 7, \"X\": \"canary-three\"}", "{\"REDIS_URL\": \"canary-three\""]
+    {
+        fake.trouble("GET /apps/shop-web/config-vars", Trouble::Lie(lie));
+        let error = client.config_var("shop-web", "REDIS_URL").await.unwrap_err();
+        assert!(!format!("{error} {error:?}").contains("canary"), "{error:?}");
     }
 }
 

@@ -15,7 +15,7 @@ use crate::db::{Tx, on};
 use crate::error::Result;
 use crate::rows::pieces;
 use crate::text::{JsonText, clean, int, json};
-use crate::{audit, blinds, deliveries, packed, releases};
+use crate::{audit, blinds, checks, deliveries, packed, releases};
 
 /// Saves and commits. `match_id` is the greatest id of a match, where it is known.
 pub(super) async fn commit(mut tx: Tx, now: Timestamp, changes: Changes, match_id: Option<i64>) -> Result<()> {
@@ -27,6 +27,9 @@ pub(super) async fn commit(mut tx: Tx, now: Timestamp, changes: Changes, match_i
     deliveries::insert_resolve_notices(&mut tx, &changes.resolve_notices).await?;
     save_releases(&mut tx, &changes).await?;
     blinds::insert(&mut tx, &changes.blinds).await?;
+    if !changes.checks.is_empty() {
+        checks::states::save(&mut tx, &changes.checks).await?;
+    }
     for act in &changes.acts {
         audit::append(&mut tx, act, now).await?;
     }

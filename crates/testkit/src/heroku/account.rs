@@ -43,6 +43,8 @@ pub struct FakeApp {
     pub drains: Vec<FakeDrain>,
     /// Features that are on.
     pub features: Vec<String>,
+    /// Values of config vars.
+    pub vars: Vec<(&'static str, String)>,
 }
 
 /// A process type.
@@ -149,6 +151,7 @@ impl Account {
             releases: Vec::new(),
             drains: Vec::new(),
             features: Vec::new(),
+            vars: Vec::new(),
         });
         id
     }

@@ -46,6 +46,9 @@ pub(super) fn reply(account: &mut Account, asked: &Asked, page_max: usize) -> Re
                 ("GET", ["slugs", slug]) => {
                     app.slug_json(slug).map_or_else(|| Reply::not_found("slug"), |slug| Reply::ok(200, slug))
                 }
+                ("GET", ["config-vars"]) => {
+                    Reply::ok(200, app.vars.iter().map(|(name, value)| ((*name).to_owned(), json!(value))).collect())
+                }
                 ("GET", ["log-drains"]) => {
                     by_id(app.drains.iter().map(|drain| (drain.id.to_string(), drain.json())).collect())
                 }

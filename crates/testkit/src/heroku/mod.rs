@@ -4,7 +4,7 @@
 //! It changes only by what is asked of it over HTTP and by what a test does to its [`Account`]. It can fail, hang, lie,
 //! page and limit ([`Trouble`]). Every request and every answer is held against Heroku's own schema
 //! (`data/heroku-schema.json`, which names its source); a violation fails the test that made it, when the fake is dropped.
-//! Nothing here can be asked for the value of a config var, as nothing in dynowatch may ask.
+//! Of config vars it tells all values, as the real one does: who asks for one must drop the others.
 
 mod account;
 mod answers;

@@ -47,6 +47,7 @@ impl Compose for Composer {
             rules,
             receivers: Receivers::build(&specs, &[]).map_err(|error| error.to_string())?,
             masker: Masker::with_values(vec![KNOWN_SECRET.to_owned()]),
+            checks: dynowatch_engine::checks::ChecksConfig::default(),
             unusable: Vec::new(),
         })
     }

@@ -160,6 +160,7 @@ impl Site {
             receivers: Receivers::build(&[log], &[]).unwrap(),
             masker: Masker::with_values(vec![KNOWN_SECRET.to_owned()]),
             public_url,
+            checks: dynowatch_engine::checks::ChecksConfig::default(),
             compose: Some(Arc::new(crate::composer::Composer::new(folder.path(), rules.clone()))),
         };
         let (engine, loops) =
