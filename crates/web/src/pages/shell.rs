@@ -164,7 +164,7 @@ fn bar(view: &View, head: &Head<'_>) -> Markup {
             nav.places.wide aria-label="Pages" { (places(head)) }
             div.grow {}
             (freshness())
-            button.search type="button" data-palette aria-haspopup="dialog" aria-label="Go to…" { (icon("search")) span { "Go to…" } kbd { "⌘K" } }
+            button.search type="button" data-palette aria-haspopup="dialog" { (icon("search")) span { "Go to…" } kbd { "⌘K" } }
             (zone_toggle(view))
             details.menu {
                 summary aria-label="Menu" { (icon("menu")) }
