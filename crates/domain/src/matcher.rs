@@ -1,9 +1,9 @@
 //! Which rules take a line: the compiled form of all enabled rules.
 //!
 //! The cost of a line grows with its bytes and with what it matched, never with the number of rules. Each count rule is
-//! reached in one way only, by its most telling part: see [`index`]. Only rules found so have their other parts compared. A
+//! reached in one way only, by its most telling part: see `index`. Only rules found so have their other parts compared. A
 //! request with an ordinary status passes through a few table look-ups. What ratio and absence rules count is found in the
-//! same way, see [`levels`].
+//! same way, see `levels`.
 //!
 //! What a match means, part by part, is documented at [`crate::rule::MatchSpec`]; counting is [`crate::window`]'s, buckets
 //! are [`crate::rollup`]'s.

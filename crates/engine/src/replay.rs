@@ -1,9 +1,9 @@
-//! The same rules over a file: what would they have told? The clock is the log's own (see [`clock`]), nothing is stored and
+//! The same rules over a file: what would they have told? The clock is the log's own (see `clock`), nothing is stored and
 //! nothing is sent. Reading the file and printing what was found is the CLI's.
 //!
 //! Lines are decided on as `serve` decides, by the same code: pieces of long lines are put together, groups beyond the
 //! limit share one, blind times are joined, and every ten seconds ratios and absences are judged, and rules on metrics (see
-//! [`metrics`]). What is open when the log ends runs out if time alone ends it; the others stay open, for nobody knows how
+//! `metrics`). What is open when the log ends runs out if time alone ends it; the others stay open, for nobody knows how
 //! it went on.
 
 mod clock;

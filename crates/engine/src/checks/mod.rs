@@ -1,11 +1,11 @@
 //! Checks in this process: which of them it runs, when, and what becomes of their results. What a check is and what its
 //! results mean is `domain::check`'s, how a run is made is `probe`'s (handed in as a [`Probe`]), rows are `store`'s.
 //!
-//! A check's way: the board ([`board`]) gives out what is due, a run ([`runs`]) asks the probe and puts what it found into a
-//! bounded queue, and results are settled ([`settle`]): one step of the state machine each, written with the alert it may
+//! A check's way: the board (`board`) gives out what is due, a run (`runs`) asks the probe and puts what it found into a
+//! bounded queue, and results are settled (`settle`): one step of the state machine each, written with the alert it may
 //! cause. Runs wait for neither the store nor for messages: they have a thread of their own.
 //!
-//! Among several processes checks are shared out by leases ([`Engine::share_pass`]); one that dies loses its checks to the
+//! Among several processes checks are shared out by leases (`Engine::share_pass`); one that dies loses its checks to the
 //! others within 30 s. All that matters is in the store, so whoever takes a check over goes on where the last one was.
 
 pub mod alerts;

@@ -4,7 +4,7 @@
 //! watcher a bounded batch; both numbers are shared out so that a loud app does not drown a quiet one, and what was not
 //! looked at or not shown is counted by app. Ingest never waits for any of this.
 //!
-//! What stood in the log before somebody came is read from the apps' rings ([`recent`]); how a line looks is [`line`]'s.
+//! What stood in the log before somebody came is read from the apps' rings (`recent`); how a line looks is [`line`]'s.
 
 mod line;
 mod recent;
