@@ -82,7 +82,7 @@
     } else {
       waiting.push(message);
       waitingLines += message.lines;
-      while (waitingLines > WAITING_MAX && waiting.length > 1) {
+      while ((waitingLines > WAITING_MAX || waiting.length > WAITING_MAX) && waiting.length > 1) {
         const oldest = waiting.shift();
         waitingLines -= oldest.lines;
         dropped += oldest.lines;

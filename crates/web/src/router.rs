@@ -77,7 +77,7 @@ pub(crate) struct Web {
     pub(crate) boards: Boards,
     pub(crate) standing: Standing,
     /// Places for those who try rules: what they bring is held whole.
-    pub(crate) uploads: Semaphore,
+    pub(crate) uploads: Arc<Semaphore>,
 }
 
 type Route = (&'static str, &'static str, MethodRouter<Arc<Web>>);
@@ -232,7 +232,7 @@ pub fn router(options: WebOptions) -> Router {
     let (outbox, events) = (Recent::default(), Hub::new(stop));
     let accounts = Accounts::new(accounts);
     let (boards, standing) = (boards(), Standing::default());
-    let uploads = Semaphore::new(UPLOADS_MAX);
+    let uploads = Arc::new(Semaphore::new(UPLOADS_MAX));
     let web =
         Web { engine, drain, tokens, flood, outbox, reload, environment, events, accounts, boards, standing, uploads };
     let web = Arc::new(web);

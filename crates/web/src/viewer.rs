@@ -213,7 +213,7 @@ pub(crate) async fn uploads_guarded(State(web): State<Arc<Web>>, request: Reques
         return PageError::new(StatusCode::FORBIDDEN, "This form was not sent by a page of this instance.")
             .into_response();
     }
-    let Ok(_place) = web.uploads.try_acquire() else {
+    let Ok(place) = Arc::clone(&web.uploads).try_acquire_owned() else {
         let what = "Others are trying rules on logs: go back and try again in a few seconds.";
         return PageError::new(StatusCode::SERVICE_UNAVAILABLE, what).into_response();
     };
@@ -233,7 +233,14 @@ pub(crate) async fn uploads_guarded(State(web): State<Arc<Web>>, request: Reques
         return PageError::new(StatusCode::FORBIDDEN, what).into_response();
     }
     parts.extensions.insert(form);
-    next.run(Request::from_parts(parts, Body::empty())).await
+    // A task of its own: who hangs up gives the place back when the work is done, not before.
+    let answer = tokio::spawn(async move {
+        let _place = place;
+        next.run(Request::from_parts(parts, Body::empty())).await
+    });
+    answer.await.unwrap_or_else(|_panicked| {
+        PageError::new(StatusCode::INTERNAL_SERVER_ERROR, "The trial ended unexpectedly: try it again.").into_response()
+    })
 }
 
 /// The same for the forms that one signs in with: nobody has a token yet, so the browser's word must do.

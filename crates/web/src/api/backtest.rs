@@ -98,7 +98,16 @@ pub(crate) struct WholeSince {
     (status = 400, description = "Something is wrong with the rule or the log.", body = ErrorBody),
     (status = 413, description = "The log is too long.", body = ErrorBody)))]
 pub(crate) async fn run(State(web): State<Arc<Web>>, Sent(asked): Sent<Asked>) -> Result<Json<BacktestInfo>, ApiError> {
-    let Ok(_place) = web.uploads.try_acquire() else { return Err(busy()) };
+    let Ok(place) = Arc::clone(&web.uploads).try_acquire_owned() else { return Err(busy()) };
+    // A task of its own: who hangs up gives the place back when the work is done, not before.
+    let trial = tokio::spawn(async move {
+        let _place = place;
+        tried(&web, asked).await
+    });
+    trial.await.map_err(|error| failed(&BacktestError::Log(error.to_string())))?.map(Json)
+}
+
+async fn tried(web: &Web, asked: Asked) -> Result<BacktestInfo, ApiError> {
     let log = match (asked.log, asked.log_base64) {
         (Some(_), Some(_)) => return Err(ApiError::bad_request("send log or log_base64, not both")),
         (Some(text), None) => Some(text.into_bytes()),
@@ -120,7 +129,7 @@ pub(crate) async fn run(State(web): State<Arc<Web>>, Sent(asked): Sent<Asked>) -
             tried.map_err(|error| failed(&error))?
         }
     };
-    Ok(Json(info(tried)))
+    Ok(info(tried))
 }
 
 /// Too many try rules at once.
