@@ -172,6 +172,8 @@ impl Engine {
             coverage.whole_since.extend(ring.first().map(|line| (app.name.clone(), line.at)));
             stored.add(vec![(app.id, ring)]);
         }
+        // The directory has no order of its own.
+        coverage.whole_since.sort_unstable();
         coverage.missing = missing(rule, cut_short);
         let mut trial = Trial::new(coverage);
         let mut apps: Vec<(String, Vec<EvidenceLine>)> = stored
