@@ -56,10 +56,10 @@ fn the_bytes_of_seed_1_are_pinned() {
         .map(|set| format!("{} {} lines, {} bytes, {:016x}", set.name, set.lines, set.body_bytes, set.bodies_fnv1a64))
         .collect();
     insta::assert_snapshot!(lines.join("\n"), @r"
-    b1 2000 lines, 597021 bytes, 384f3daf88289767
-    b10 9995 lines, 2988380 bytes, 8052028284470fde
-    b100 30214 lines, 9042339 bytes, 201bdf23ab04a32f
-    b1000 20598 lines, 6157757 bytes, 05b6235442b6d617
+    b1 2000 lines, 601696 bytes, f1fe7bf61c6bbd4f
+    b10 9965 lines, 2987361 bytes, e7e708fc5ed57c89
+    b100 30372 lines, 9096175 bytes, 3f1299d45d7baf84
+    b1000 19716 lines, 5893618 bytes, 06df2068cc2a0b48
     ");
 }
 
