@@ -44,7 +44,7 @@ async fn what_does_not_fit_is_remembered() {
         (Method::POST, "/apps/shop/log-drains", r#"{"url":"https://x.example/","name":"more than the schema knows"}"#),
         (Method::POST, "/apps/shop/log-drains", "{}"),
         (Method::PATCH, "/apps/shop/features/x", r#"{"enabled":"yes"}"#),
-        (Method::GET, "/apps/shop/config-vars", ""),
+        (Method::GET, "/apps/shop/webhooks", ""),
         (Method::GET, "/apps/shop/formation", r#"{"a":1}"#),
     ] {
         let _answer = ask(&fake, method.clone(), path, &[], body).await;
