@@ -13,6 +13,7 @@
 
 pub mod certificates;
 pub mod clock;
+mod guardian;
 pub mod heroku;
 pub mod http_client;
 pub mod http_fake;

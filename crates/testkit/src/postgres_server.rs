@@ -4,7 +4,6 @@
 //! A shell stands between the test and the server and waits for the end of its standard input, so that however the test
 //! ends, nothing is left running.
 
-use std::net::TcpListener;
 use std::path::{Path, PathBuf};
 use std::process::Stdio;
 
@@ -14,6 +13,7 @@ use tokio::io::{AsyncBufReadExt, AsyncReadExt, BufReader};
 use tokio::process::{Child, Command};
 
 use crate::certificates::Identity;
+use crate::guardian::free_port;
 
 /// Where distributions keep `initdb`, which is not on the path of Debian and its kin.
 const FOLDERS: &[&str] = &["/usr/lib/postgresql", "/usr/pgsql", "/opt/homebrew/opt", "/usr/local/opt"];
@@ -103,8 +103,7 @@ impl PostgresServer {
     }
 
     async fn try_start(bin: &Path, setup: &Setup<'_>) -> Result<Self, String> {
-        let listener = TcpListener::bind(("127.0.0.1", 0)).and_then(|listener| listener.local_addr());
-        let port = listener.expect("a port").port();
+        let port = free_port();
         let is_root = Command::new("id").arg("-u").output().await.is_ok_and(|output| output.stdout == b"0\n");
         // Postgres refuses to run as root; the packages bring a user for it.
         let mut shell = if is_root {

@@ -2,7 +2,6 @@
 //! ways a platform kills, never left behind.
 
 use std::ffi::OsString;
-use std::net::TcpListener;
 use std::path::{Path, PathBuf};
 use std::process::{ExitStatus, Stdio};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -14,6 +13,7 @@ use tokio::process::{Child, Command};
 use tokio::sync::watch;
 use tokio::time::{Instant, MissedTickBehavior};
 
+use crate::guardian::free_port;
 use crate::http_client;
 
 /// A debug build on a loaded machine starts well within this.
@@ -394,9 +394,4 @@ impl Capture {
         // A grandchild may hold the stream open; then what came so far must do.
         let _ended = tokio::time::timeout(Duration::from_secs(5), waiting).await;
     }
-}
-
-fn free_port() -> u16 {
-    let listener = TcpListener::bind(("127.0.0.1", 0)).expect("a free port on 127.0.0.1");
-    listener.local_addr().expect("the address of a listener").port()
 }

@@ -1,32 +1,20 @@
 //! A real Prometheus of one test's own: in a temporary folder, on a free loopback port, scraping nothing, taking remote
 //! write. `cargo xtask test` installs the Debian package; without it a test that needs one fails and says so.
-//!
-//! A shell stands between the test and the server and waits for the end of its standard input, so that however the test
-//! ends, nothing is left running.
 
-use std::net::TcpListener;
-use std::path::{Path, PathBuf};
-use std::process::Stdio;
+use std::path::Path;
 use std::time::Duration;
 
 use serde_json::Value;
 use tempfile::TempDir;
-use tokio::process::{Child, Command};
+use tokio::process::Child;
 use tokio::time::{Instant, MissedTickBehavior};
 
+use crate::guardian::{free_port, guarded, program};
 use crate::http_client;
 
 const START_DEADLINE: Duration = Duration::from_secs(60);
 /// A free port can be taken between the moment we look and the moment it is bound.
 const PORT_ATTEMPTS: u32 = 3;
-/// Arguments: the file for the output, the command.
-const GUARDIAN: &str = r#"
-log=$1; shift
-"$@" >"$log" 2>&1 </dev/null & pid=$!
-trap 'kill -9 $pid 2>/dev/null; wait $pid 2>/dev/null' EXIT
-read -r _ || :
-"#;
-
 /// A running server. Dropping it ends it.
 pub struct Prometheus {
     _guardian: Child,
@@ -40,7 +28,7 @@ impl Prometheus {
     /// # Panics
     /// When the program is not installed, or does not start within a minute; shows what it printed.
     pub async fn start() -> Self {
-        let binary = binary();
+        let binary = program("prometheus", "prometheus");
         let mut problem = String::new();
         for _ in 0..PORT_ATTEMPTS {
             match Self::try_start(&binary).await {
@@ -76,19 +64,12 @@ impl Prometheus {
         let folder = tempfile::tempdir().expect("a temporary folder");
         let (config, log) = (folder.path().join("prometheus.yml"), folder.path().join("log"));
         std::fs::write(&config, "global: {}\n").expect("the configuration is written");
-        let port =
-            TcpListener::bind(("127.0.0.1", 0)).and_then(|listener| listener.local_addr()).expect("a port").port();
-        let guardian = Command::new("/bin/sh")
-            .args(["-c", GUARDIAN, "prometheus-for-tests"])
-            .arg(&log)
-            .arg(binary)
+        let port = free_port();
+        let guardian = guarded(binary, &log)
             .arg(format!("--config.file={}", config.display()))
             .arg(format!("--storage.tsdb.path={}", folder.path().join("data").display()))
             .arg(format!("--web.listen-address=127.0.0.1:{port}"))
             .args(["--web.enable-remote-write-receiver", "--log.level=error"])
-            .stdin(Stdio::piped())
-            .stdout(Stdio::null())
-            .stderr(Stdio::null())
             .spawn()
             .expect("a shell");
         let prometheus = Self { _guardian: guardian, url: format!("http://127.0.0.1:{port}"), _folder: folder };
@@ -107,16 +88,4 @@ impl Prometheus {
             }
         }
     }
-}
-
-fn binary() -> PathBuf {
-    let path = std::env::var_os("PATH").unwrap_or_default();
-    std::env::split_paths(&path)
-        .chain(["/usr/bin".into(), "/usr/local/bin".into()])
-        .map(|folder| folder.join("prometheus"))
-        .find(|file| file.is_file())
-        .expect(
-            "this test needs Prometheus, which is not installed: run it by `cargo xtask test`, which installs Debian's \
-             package, or put the program `prometheus` on the path",
-        )
 }

@@ -1,12 +1,7 @@
 //! A real Redis of one test's own: in a temporary folder, on a free loopback port, keeping nothing. `cargo xtask test`
 //! installs the Debian package; without it a test that needs one fails and says so.
-//!
-//! A shell stands between the test and the server and waits for the end of its standard input, so that however the test
-//! ends, nothing is left running.
 
-use std::net::TcpListener;
-use std::path::{Path, PathBuf};
-use std::process::Stdio;
+use std::path::Path;
 use std::time::Duration;
 
 use tempfile::TempDir;
@@ -14,17 +9,13 @@ use tokio::net::TcpStream;
 use tokio::process::{Child, Command};
 use tokio::time::{Instant, MissedTickBehavior};
 
+use crate::guardian::{free_port, guarded, program};
+
+/// Debian's, of both programs.
+const PACKAGE: &str = "redis-server";
 const START_DEADLINE: Duration = Duration::from_secs(30);
 /// A free port can be taken between the moment we look and the moment it is bound.
 const PORT_ATTEMPTS: u32 = 5;
-/// Arguments: the file for the output, the command.
-const GUARDIAN: &str = r#"
-log=$1; shift
-"$@" >"$log" 2>&1 </dev/null & pid=$!
-trap 'kill -9 $pid 2>/dev/null; wait $pid 2>/dev/null' EXIT
-read -r _ || :
-"#;
-
 /// A running server. Dropping it ends it.
 pub struct Redis {
     guardian: Child,
@@ -64,7 +55,7 @@ impl Redis {
     }
 
     async fn start_in(folder: TempDir, arguments: &[&str]) -> Self {
-        let binary = program("redis-server");
+        let binary = program("redis-server", PACKAGE);
         for attempt in 1.. {
             let (guardian, port) = spawn(&binary, folder.path(), arguments);
             match wait_for(port, folder.path()).await {
@@ -88,7 +79,7 @@ impl Redis {
     /// # Panics
     /// When it cannot be run.
     pub async fn command(&self, words: &[&str]) -> String {
-        let mut cli = Command::new(program("redis-cli"));
+        let mut cli = Command::new(program("redis-cli", PACKAGE));
         cli.arg("-p").arg(self.port.to_string()).args(words);
         let output = cli.output().await.expect("redis-cli runs");
         String::from_utf8_lossy(&output.stdout).trim().to_owned()
@@ -96,10 +87,8 @@ impl Redis {
 }
 
 fn spawn(binary: &Path, folder: &Path, arguments: &[&str]) -> (Child, u16) {
-    let listener = TcpListener::bind(("127.0.0.1", 0)).and_then(|listener| listener.local_addr());
-    let port = listener.expect("a port").port();
-    let mut command = Command::new("/bin/sh");
-    command.args(["-c", GUARDIAN, "redis-for-tests"]).arg(folder.join("log")).arg(binary);
+    let port = free_port();
+    let mut command = guarded(binary, &folder.join("log"));
     command.args(["--bind", "127.0.0.1", "--save", "", "--appendonly", "no", "--dir"]).arg(folder);
     // TLS has a port of its own; the plain one is then closed.
     if let Some((&"--tls-port", others)) = arguments.split_last() {
@@ -107,8 +96,7 @@ fn spawn(binary: &Path, folder: &Path, arguments: &[&str]) -> (Child, u16) {
     } else {
         command.args(arguments).arg("--port").arg(port.to_string());
     }
-    let guardian = command.stdin(Stdio::piped()).stdout(Stdio::null()).stderr(Stdio::null()).spawn().expect("a shell");
-    (guardian, port)
+    (command.spawn().expect("a shell"), port)
 }
 
 async fn wait_for(port: u16, folder: &Path) -> Result<(), String> {
@@ -126,18 +114,4 @@ async fn wait_for(port: u16, folder: &Path) -> Result<(), String> {
             return Err(output);
         }
     }
-}
-
-fn program(name: &str) -> PathBuf {
-    let path = std::env::var_os("PATH").unwrap_or_default();
-    std::env::split_paths(&path)
-        .chain(["/usr/bin".into(), "/usr/local/bin".into()])
-        .map(|folder| folder.join(name))
-        .find(|file| file.is_file())
-        .unwrap_or_else(|| {
-            panic!(
-                "this test needs {name}, which is not installed: run it by `cargo xtask test`, which installs Debian's \
-                 package redis-server"
-            )
-        })
 }
