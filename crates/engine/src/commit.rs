@@ -279,22 +279,8 @@ impl Evaluator {
         if inputs.is_empty() {
             return Ok(0);
         }
-        let (now, count) = (shared.clock.now(), inputs.len());
-        let request = self.request(now, Vec::new(), inputs.iter().map(|(key, ..)| key.clone()).collect());
-        let view = View::of(shared, now, &request, &[]);
-        let held = self.take(&request.keys);
-        let done = shared
-            .store
-            .evaluate(request, |loaded| {
-                let mut work = Work::new(held, loaded, &view);
-                for (key, rule, input) in inputs {
-                    work.apply(&key, &rule, input);
-                }
-                work.changes.acts = acts;
-                work.finish(shared, Vec::new())
-            })
-            .await?;
-        self.keep(shared, done, now);
+        let count = inputs.len();
+        self.apply_beside(shared, inputs, |changes| changes.acts = acts).await?;
         Ok(count)
     }
 
@@ -304,6 +290,16 @@ impl Evaluator {
         shared: &Shared,
         inputs: Vec<(Key, Arc<Rule>, Input)>,
         checks: Vec<CheckChange>,
+    ) -> Result<(), StoreError> {
+        self.apply_beside(shared, inputs, |changes| changes.checks = checks).await
+    }
+
+    /// Steps keys and stores what follows, together with what `beside` adds to it.
+    async fn apply_beside(
+        &mut self,
+        shared: &Shared,
+        inputs: Vec<(Key, Arc<Rule>, Input)>,
+        beside: impl FnOnce(&mut Changes) + Send,
     ) -> Result<(), StoreError> {
         let now = shared.clock.now();
         let request = self.request(now, Vec::new(), inputs.iter().map(|(key, ..)| key.clone()).collect());
@@ -316,7 +312,7 @@ impl Evaluator {
                 for (key, rule, input) in inputs {
                     work.apply(&key, &rule, input);
                 }
-                work.changes.checks = checks;
+                beside(&mut work.changes);
                 work.finish(shared, Vec::new())
             })
             .await?;
