@@ -112,7 +112,7 @@ pub enum ObjectError {
 }
 
 impl ObjectError {
-    fn at(key: &str, text: String) -> Self {
+    pub(crate) fn at(key: &str, text: String) -> Self {
         Self::Wrong(vec![Problem { key: key.to_owned(), text }])
     }
 }
@@ -299,7 +299,7 @@ impl Shared {
     }
 }
 
-fn is_name(name: &str) -> bool {
+pub(crate) fn is_name(name: &str) -> bool {
     !name.is_empty()
         && name.len() <= NAME_BYTES_MAX
         && name.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b"-_.".contains(&b))

@@ -14,6 +14,7 @@ pub mod kind;
 pub mod maintenance;
 pub mod observation;
 pub mod outcome;
+pub mod replay;
 pub mod run;
 pub mod schedule;
 pub mod state;
@@ -130,6 +131,8 @@ pub struct Check {
     pub parent: Option<String>,
     /// Whether it is paused.
     pub paused: bool,
+    /// Whether everyone may see its badge: its name, its state, its uptime, and nothing more.
+    pub public: bool,
 }
 
 impl Check {
@@ -151,6 +154,7 @@ impl Check {
             runbook: None,
             parent: None,
             paused: false,
+            public: false,
         }
     }
 

@@ -225,6 +225,12 @@ impl Reason {
         }
     }
 
+    /// Whether one run that ends with it is enough to be down: a job that did not report is looked at once, not each minute.
+    #[must_use]
+    pub const fn is_decisive(self) -> bool {
+        matches!(self, Self::HeartbeatMissed | Self::HeartbeatUnfinished)
+    }
+
     /// Which of several reasons speaks for the run; the greater one. Among those that say nothing of the target, one that
     /// only a change of the check mends comes first.
     #[must_use]

@@ -46,8 +46,3 @@ fn observation(judged: &Judged, now: Timestamp) -> Observation {
     }
     Observation::bare(now, judged.reason, judged.detail.clone())
 }
-
-/// A silence that needs no second one.
-pub(crate) fn is_decisive(reason: Option<Reason>) -> bool {
-    matches!(reason, Some(Reason::HeartbeatMissed | Reason::HeartbeatUnfinished))
-}

@@ -18,6 +18,7 @@ mod passes;
 mod runs;
 mod settle;
 mod targets;
+pub mod trial;
 
 use std::collections::{BTreeMap, HashSet};
 use std::sync::{Arc, Mutex};
@@ -33,6 +34,7 @@ pub use board::{DATA_RUNS_MAX, HOST_RUNS_MAX, Job, WEB_RUNS_MAX};
 pub use operate::{CheckStatus, CheckUptime};
 pub use passes::{FLUSH_EVERY, LOOK_EVERY, SHARE_EVERY};
 pub use runs::{Probe, ProbeJob, Probed, Prober, Probing};
+pub use trial::CheckReplay;
 
 use crate::Shared;
 use crate::apps::lock;

@@ -140,10 +140,15 @@ impl Engine {
     }
 
     /// One run at once, besides the schedule, whose result counts nowhere: for "explain", and for trying a check out before
-    /// it is saved. A check that this process runs is tried with what it remembers, such as its pin.
+    /// it is saved. It is tried with what the check of that name remembers, such as its pin.
     pub async fn explain_check(&self, check: Arc<Check>) -> Explanation {
-        let memory = lock(&self.shared.checks.board).by_name(&check.name).map(|entry| entry.live.memory.clone());
-        let job = Job { number: 0, check: Arc::clone(&check), memory: memory.unwrap_or_default(), lag: Duration::ZERO };
+        let mine = lock(&self.shared.checks.board).by_name(&check.name).map(|entry| entry.live.memory.clone());
+        let memory = match mine {
+            Some(memory) => memory,
+            // Another process runs it, or none; without the store it is tried as if for the first time.
+            None => self.store().check_row(&check.name).await.ok().flatten().map(|row| row.memory).unwrap_or_default(),
+        };
+        let job = Job { number: 0, check: Arc::clone(&check), memory, lag: Duration::ZERO };
         let (observation, transcript) = match &check.kind {
             CheckKind::Heroku(_) => (self.look_at_heroku(&check).await, Transcript::default()),
             CheckKind::Heartbeat(_) => {

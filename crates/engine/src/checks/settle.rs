@@ -20,9 +20,9 @@ use dynowatch_domain::{AlertId, AppId, Timestamp};
 use dynowatch_store::StoreError;
 use dynowatch_store::checks::{CheckChange, Failure, OutageRow, ResultRow};
 
+use super::alerts;
 use super::board::{Entry, Live};
 use super::runs::Finished;
-use super::{alerts, heartbeats};
 use crate::apps::lock;
 use crate::evaluate::Input;
 use crate::operate::OWN_APP;
@@ -252,10 +252,7 @@ fn step(shared: &Shared, finished: Finished, now: Timestamp) -> Option<Stepped> 
     live.maintenance = around.maintenance;
     let mut effects = Vec::new();
     let (shown, phase) = (live.state.shown(), live.state.phase());
-    let validity = match check.kind {
-        CheckKind::Heartbeat(_) => HEARTBEAT_VALID,
-        _ => check.validity(),
-    };
+    let validity = validity(&check);
     if let Some(at) = live.lost_at.take() {
         let ran = Ran { at, outcome: Outcome::Unknown, misconfigured: false, decisive: false };
         effects.extend(live.state.step(&check.thresholds, validity, Some(ran), &around, &mut RandomIds, now));
@@ -264,7 +261,7 @@ fn step(shared: &Shared, finished: Finished, now: Timestamp) -> Option<Stepped> 
         at: observation.started_at,
         outcome: observation.outcome,
         misconfigured: observation.reason.is_some_and(Reason::is_misconfigured),
-        decisive: heartbeats::is_decisive(observation.reason),
+        decisive: observation.reason.is_some_and(Reason::is_decisive),
     });
     effects.extend(live.state.step(&check.thresholds, validity, ran, &around, &mut RandomIds, now));
     if let Some(memory) = finished.memory {
@@ -283,6 +280,14 @@ fn step(shared: &Shared, finished: Finished, now: Timestamp) -> Option<Stepped> 
         shared.checks.note_failing(&stepped.check.name, failing);
     }
     stepped
+}
+
+/// For how long a result speaks for the present.
+pub(crate) fn validity(check: &Check) -> Duration {
+    match check.kind {
+        CheckKind::Heartbeat(_) => HEARTBEAT_VALID,
+        _ => check.validity(),
+    }
 }
 
 /// What surrounds a check now.

@@ -27,7 +27,7 @@ pub(crate) fn web(name: &str, failures: u32, recoveries: u32) -> Check {
     }
 }
 
-const DOWN: Finds = Finds::Wrong(Reason::ConnectRefused);
+pub(crate) const DOWN: Finds = Finds::Wrong(Reason::ConnectRefused);
 
 async fn play(on: On, checks: Vec<Check>) -> Stage {
     Stage::configured(on, Config::checks(checks)).await
@@ -39,7 +39,7 @@ impl Stage {
     }
 
     /// Lets the check run so many times more.
-    async fn runs(&mut self, check: &str, runs: usize) {
+    pub(crate) async fn runs(&mut self, check: &str, runs: usize) {
         let script = self.config.script.clone().unwrap();
         let wanted = script.begun(check).len() + runs;
         while script.begun(check).len() < wanted {
@@ -50,7 +50,7 @@ impl Stage {
     }
 
     /// One run for each sign: `S`uccess or `F`ailure.
-    async fn row(&mut self, check: &str, signs: &str) {
+    pub(crate) async fn row(&mut self, check: &str, signs: &str) {
         for sign in signs.chars() {
             self.finds(check, if sign == 'F' { DOWN } else { Finds::Up });
             self.runs(check, 1).await;

@@ -5,6 +5,7 @@ mod body;
 mod checks;
 mod checks_schedule;
 mod checks_shared;
+mod checks_trial;
 mod counting;
 mod harness;
 mod heroku;
@@ -59,6 +60,9 @@ on_both! {
         results_that_find_no_room_are_unknown
         a_clock_that_jumps_leaves_a_gap
         suspect_checks_run_faster;
+    checks_trial:
+        the_present_thresholds_give_the_pages_that_were_sent
+        without_a_reader_there_are_no_drafts;
     thresholds:
         memory_over_ninety_percent_for_five_minutes
         a_dip_starts_for_over
