@@ -7,7 +7,7 @@ use std::path::Path;
 
 use anyhow::{Context, Result};
 
-/// Folders that hold nothing we wrote.
+/// Folders that hold nothing we wrote. In a linked worktree `.git` is a file.
 const SKIPPED_FOLDERS: &[&str] = &["target", ".git", "node_modules"];
 
 /// One text file of the workspace.
@@ -70,7 +70,10 @@ pub(crate) fn read_tree(root: &Path) -> Result<Vec<SourceFile>> {
             let entry = entry?;
             let name = entry.file_name().to_string_lossy().into_owned();
             let kind = entry.file_type()?;
-            if kind.is_dir() && !SKIPPED_FOLDERS.contains(&name.as_str()) {
+            if SKIPPED_FOLDERS.contains(&name.as_str()) {
+                continue;
+            }
+            if kind.is_dir() {
                 folders.push(entry.path());
             } else if kind.is_file() {
                 let bytes = std::fs::read(entry.path()).with_context(|| entry.path().display().to_string())?;
