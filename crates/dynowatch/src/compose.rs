@@ -1,4 +1,5 @@
-//! Objects of the console beside the configuration file: written as further `[[rules]]` and `[[receivers]]` behind its
+//! Objects of the console beside the configuration file: written as further `[[rules]]`, `[[receivers]]`,
+//! `[[checks]]` and `[[maintenance]]` behind its
 //! text, and read as one configuration. So an object means exactly what the same words mean in the file, defaults and
 //! limits included, and its errors are the file's errors. Names of the file win.
 
@@ -6,7 +7,6 @@ use std::fmt;
 use std::sync::Arc;
 
 use dynowatch_domain::rule::Origin;
-use dynowatch_engine::checks::ChecksConfig;
 use dynowatch_engine::objects::{Compose, Composed, Objects, Problem};
 use dynowatch_notify::Receivers;
 use dynowatch_store::objects::{Object, ObjectKind};
@@ -20,6 +20,8 @@ pub(crate) struct Composer {
     /// Tables of the file, before which no object's index lies.
     file_rules: usize,
     file_receivers: usize,
+    file_checks: usize,
+    file_windows: usize,
     /// For commands that send nothing: secrets may be missing, and receivers are not made.
     offline: bool,
 }
@@ -30,6 +32,8 @@ impl Composer {
             source: config.source.clone(),
             file_rules: config.rules.iter().filter(|rule| rule.origin == Origin::File).count(),
             file_receivers: config.receivers.len(),
+            file_checks: config.checks.checks.len(),
+            file_windows: config.checks.windows.len(),
             offline,
         })
     }
@@ -49,7 +53,7 @@ impl Composer {
         }
         let specs = if self.offline { &[][..] } else { &config.receivers };
         let receivers = Receivers::build(specs, &config.known_secrets).map_err(|error| error.to_string())?;
-        let checks = ChecksConfig::default();
+        let checks = config.checks.for_engine();
         Ok(Composed { rules, receivers, masker: masker(&config), checks, unusable: Vec::new() })
     }
 
@@ -83,8 +87,8 @@ impl Composer {
         let (list, before) = match kind {
             ObjectKind::Rule => ("rules", self.file_rules),
             ObjectKind::Receiver => ("receivers", self.file_receivers),
-            ObjectKind::Check => ("checks", 0),
-            ObjectKind::Maintenance => ("maintenance", 0),
+            ObjectKind::Check => ("checks", self.file_checks),
+            ObjectKind::Maintenance => ("maintenance", self.file_windows),
         };
         let at = objects.of(kind).iter().position(|object| object.name == name).unwrap_or_default();
         let prefix = format!("{list}[{}]", before + at);
@@ -228,6 +232,63 @@ mod tests {
         assert_eq!(names, ["slow", "mine"]);
         assert!(composed.unusable[0].2.contains("there is no receiver \"hook\""), "{:?}", composed.unusable);
         assert!(composed.rules.iter().any(|rule| rule.name == "fine" && rule.origin == Origin::Store));
+    }
+
+    /// A check of the console has the keys of its table, and may lean on one of the file.
+    #[test]
+    fn checks_and_windows_are_read_like_those_of_the_file() {
+        let file = format!(
+            "{FILE}[[checks]]\nname = \"shop\"\nkind = \"web\"\nurl = \"https://shop.example\"\n\
+             [[maintenance]]\nname = \"night\"\nall = true\ncron = \"0 4 * * *\"\nfor = \"10m\"\n"
+        );
+        let _installed_before = rustls::crypto::ring::default_provider().install_default();
+        let env = MapEnv::from([("CACHE_URL", "redis://:hunter2@cache.example")]);
+        let composer = Composer::new(&config::parse("dynowatch.toml", &file, &env).unwrap(), true);
+        let cache = json!({
+            "kind": "redis", "url_env": "CACHE_URL", "key": "q", "assert": ["length < 5"], "parent": "shop", "flapping": false,
+            "timeout": null,
+        });
+        let window = json!({ "checks": ["cache"], "weekly": ["sat"], "at": "23:30", "for": "2h" });
+        let good = Objects::default().with(ObjectKind::Check, "cache", &cache).with(
+            ObjectKind::Maintenance,
+            "weekend",
+            &window,
+        );
+        let composed = composer.compose(&good).unwrap();
+        assert_eq!(composed.unusable, []);
+        let names: Vec<&str> = composed.checks.checks.iter().map(|check| check.name.as_str()).collect();
+        assert_eq!((names, composed.checks.windows.len()), (vec!["shop", "cache"], 2));
+        assert_eq!(composed.checks.checks[1].receivers, ["log"]);
+        assert_eq!(composed.masker.mask("pass hunter2"), "pass [masked]");
+
+        let problems = |kind, name: &str, body: Value| {
+            let objects = good.clone().with(kind, name, &body);
+            let problems = composer.problems(&objects, kind, name);
+            problems.into_iter().map(|problem| format!("{}: {}", problem.key, problem.text)).collect::<Vec<_>>()
+        };
+        let mut wrong = cache.clone();
+        wrong["assert"] = json!(["length <"]);
+        wrong["parent"] = json!("shp");
+        wrong["url"] = json!("redis://:hunter2@cache.example");
+        let found = problems(ObjectKind::Check, "cache", wrong).join("\n");
+        assert!(found.contains("assert[0]: assertion \"length <\", column 9"), "{found}");
+        assert!(
+            found.contains("parent: there is no check \"shp\"") && found.contains("url_env: `url` stands"),
+            "{found}"
+        );
+        assert!(!found.contains("hunter2"), "{found}");
+        assert_eq!(
+            problems(ObjectKind::Maintenance, "night", window.clone()),
+            ["name: \"night\" is the name of the window in line 17 already: give each its own"]
+        );
+        assert_eq!(problems(ObjectKind::Maintenance, "weekend", window), Vec::<String>::new());
+
+        // One that cannot be used takes neither its siblings nor the file's with it.
+        let gone =
+            good.with(ObjectKind::Check, "orphan", &json!({ "kind": "tcp", "host": "x", "port": 1, "parent": "?" }));
+        let composed = composer.compose(&gone).unwrap();
+        assert_eq!(composed.checks.checks.len(), 2);
+        assert_eq!((composed.unusable[0].0, composed.unusable[0].1.as_str()), (ObjectKind::Check, "orphan"));
     }
 
     #[test]

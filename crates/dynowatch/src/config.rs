@@ -10,9 +10,12 @@
 
 mod accounts;
 mod apps;
+mod check_kind;
+mod checks;
 mod env;
 mod error;
 mod keys;
+mod maintenance;
 mod names;
 mod reader;
 mod receivers;
@@ -37,6 +40,7 @@ use toml::de::DeTable;
 
 pub use accounts::AccountsConfig;
 pub use apps::AppConfig;
+pub use checks::CheckConfig;
 pub use env::{Env, MapEnv, RealEnv, VARIABLES, Variable};
 pub use error::{ConfigError, ConfigErrors, ENVIRONMENT};
 pub use keys::known_keys;
@@ -92,6 +96,8 @@ pub struct Config {
     /// The built-in rules as the file leaves them, then the file's own; receivers and defaults filled in, rules that
     /// are switched off among them. No two have one name.
     pub rules: Vec<Rule>,
+    /// Checks, maintenance windows, and where checks may go.
+    pub checks: CheckConfig,
     /// What is allowed but odd; one sentence each, to be printed by `config check` and at the start.
     pub warnings: Vec<String>,
     /// Every secret of the environment, for those who mask: drain secrets, tokens, keys, passwords in URLs.
@@ -250,7 +256,9 @@ fn read_all(name: Option<&str>, root: &Table<'_>, env: &dyn Env, missing: Missin
     let codes: Vec<_> = built_in.iter().flat_map(|rule| rule.matches.code.iter().copied()).collect();
     let context = Context { receivers: &receivers.names, defaults: &defaults, codes: &codes };
     let rules = rules::read(root, &context, built_in);
-    warn(root, &settings, &receivers.specs, &rules);
+    let context = checks::Context { receivers: &receivers.names, defaults: &defaults, variables: &variables };
+    let checks = checks::read(root, &context);
+    warn(root, &settings, &receivers.specs, &rules, &checks);
     Some(Config {
         file: name.map(str::to_owned),
         listen: settings.listen,
@@ -268,6 +276,7 @@ fn read_all(name: Option<&str>, root: &Table<'_>, env: &dyn Env, missing: Missin
         remote_write,
         receivers: receivers.specs,
         rules,
+        checks,
         warnings: Vec::new(),
         known_secrets: variables.known(),
         settings: settings.list,
@@ -294,7 +303,7 @@ fn read_defaults(root: &Table<'_>, receivers: &[&str]) -> Defaults {
 }
 
 /// What is allowed but will surprise somebody at night.
-fn warn(root: &Table<'_>, settings: &Settings, receivers: &[ReceiverSpec], rules: &[Rule]) {
+fn warn(root: &Table<'_>, settings: &Settings, receivers: &[ReceiverSpec], rules: &[Rule], checks: &CheckConfig) {
     let warn = |text: String| root.report.warn(text);
     if !settings.drain.enabled {
         warn("the drain is switched off: every delivery is answered 501".to_owned());
@@ -312,8 +321,17 @@ fn warn(root: &Table<'_>, settings: &Settings, receivers: &[ReceiverSpec], rules
             first.join(", ")
         ));
     }
+    let silent: Vec<&str> =
+        checks.checks.iter().filter(|check| check.receivers.is_empty()).map(|check| check.name.as_str()).collect();
+    if let Some((first, more)) = silent.split_first() {
+        let more = if more.is_empty() { String::new() } else { format!(" and {} more", more.len()) };
+        warn(format!(
+            "nobody is told when these checks are down, since neither they nor [defaults] name receivers: {first}{more}"
+        ));
+    }
     for receiver in receivers {
-        if !active().any(|rule| rule.receivers.contains(&receiver.name)) {
+        let of_checks = checks.checks.iter().any(|check| check.receivers.contains(&receiver.name));
+        if !of_checks && !active().any(|rule| rule.receivers.contains(&receiver.name)) {
             warn(format!("the receiver {:?} is named by no rule that is on, and not by [defaults]", receiver.name));
         }
     }

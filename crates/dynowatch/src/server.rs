@@ -29,6 +29,9 @@ use crate::key_file;
 /// How often what the drain took is summed up in the log.
 const SUMMARY_EVERY: Duration = Duration::from_secs(10);
 
+/// Where the machine names its DNS server.
+const RESOLV_CONF: &str = "/etc/resolv.conf";
+
 /// A running instance.
 pub struct Server {
     /// Where it listens.
@@ -68,11 +71,7 @@ impl Server {
         let options = EngineOptions { clock, store, settings, limits, commits: runtime.handle()? };
         let (engine, mut loops) = Engine::start(options).await.context("the engine did not start")?;
         engine.connect_heroku(heroku::account(config)?);
-        let (prober, problems) = Prober::of_this_machine(Vec::new());
-        for problem in problems {
-            tracing::warn!(problem, "a root certificate of this machine cannot be used");
-        }
-        engine.probe_with(Arc::new(prober));
+        engine.probe_with(Arc::new(prober(config)));
         let drain = Arc::new(Drain::new(engine.clone(), drain_settings(config)));
         let (reload, reloads) = mpsc::channel(1);
         let (stop, stopped) = watch::channel(false);
@@ -112,6 +111,7 @@ impl Server {
         let account = heroku::account(config)?;
         self.engine.reconfigure(settings(config)?).await?;
         self.engine.connect_heroku(account);
+        self.engine.probe_with(Arc::new(prober(config)));
         self.drain.reconfigure(drain_settings(config));
         Ok(())
     }
@@ -167,9 +167,20 @@ pub fn settings(config: &Config) -> anyhow::Result<Settings> {
         receivers: Receivers::build(&config.receivers, secrets)?,
         masker: masker(config),
         public_url: config.public_url.clone(),
-        checks: dynowatch_engine::checks::ChecksConfig::default(),
+        checks: config.checks.for_engine(),
         compose: Some(Composer::new(config, false)),
     })
+}
+
+/// What runs checks from this machine, with its roots and its DNS server, to where the configuration lets them go.
+pub(crate) fn prober(config: &Config) -> Prober {
+    let resolv_conf = std::fs::read_to_string(RESOLV_CONF).unwrap_or_default();
+    let (prober, problems) =
+        Prober::of_this_machine(config.checks.allowed.clone(), dynowatch_probe::nameserver_of(&resolv_conf));
+    for problem in problems {
+        tracing::warn!(problem, "a root certificate of this machine cannot be used");
+    }
+    prober
 }
 
 /// What must neither leave nor be printed: secrets by shape, and the instance's own.

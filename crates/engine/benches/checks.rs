@@ -105,7 +105,7 @@ async fn start(folder: &std::path::Path, count: u32) -> (Engine, dynowatch_engin
         commits: tokio::runtime::Handle::current(),
     };
     let (engine, mut loops) = Engine::start(options).await.unwrap();
-    let (prober, _problems) = Prober::of_this_machine(vec!["127.0.0.0/8".parse().unwrap()]);
+    let (prober, _problems) = Prober::of_this_machine(vec!["127.0.0.0/8".parse().unwrap()], None);
     engine.probe_with(Arc::new(prober));
     loops.run();
     (engine, loops)

@@ -235,6 +235,7 @@ impl Engine {
                 ));
             }
         }
+        self.is_free(kind, name)?;
         let was = self.shared.store.delete_object(kind, name, &by.did(deleted(kind), name), self.now()).await?;
         if was {
             tracing::info!(kind = kind.as_str(), name, by = by.name, "an object of the console was deleted");
@@ -242,6 +243,22 @@ impl Engine {
             self.close_orphans().await?;
         }
         Ok(was)
+    }
+
+    /// Whether no check needs it: as its receiver, or as its parent.
+    fn is_free(&self, kind: ObjectKind, name: &str) -> Result<(), ObjectError> {
+        let book = self.check_book();
+        let needs = |check: &&Arc<dynowatch_domain::check::Check>| match kind {
+            ObjectKind::Receiver => check.receivers.iter().any(|receiver| receiver == name),
+            ObjectKind::Check => check.parent.as_deref() == Some(name),
+            ObjectKind::Rule | ObjectKind::Maintenance => false,
+        };
+        let users: Vec<&str> = book.checks.values().filter(needs).map(|check| check.name.as_str()).collect();
+        if users.is_empty() {
+            return Ok(());
+        }
+        let how = if kind == ObjectKind::Check { "have it as their parent" } else { "send to it" };
+        Err(ObjectError::at("", format!("these checks {how}: {}. Change them first", users.join(", "))))
     }
 
     fn is_taken(&self, kind: ObjectKind, name: &str) -> bool {

@@ -194,6 +194,12 @@ impl MaintenanceWindow {
     }
 }
 
+/// Reads a moment: a date and time with an offset is one by itself, one without is meant in the zone.
+#[must_use]
+pub fn moment(text: &str, zone: &str) -> Option<Timestamp> {
+    Timestamp::parse(text).ok().or_else(|| zone::moment(&zone::named(zone)?, text.parse().ok()?))
+}
+
 /// A time of day as `23:30`.
 pub mod time_of_day {
     use jiff::civil::Time;

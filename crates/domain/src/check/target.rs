@@ -5,7 +5,9 @@ use std::fmt;
 
 use url::{Host, Url};
 
-use super::kind::Secret;
+use super::kind::{
+    CheckKind, HerokuCheck, HerokuTarget, PostgresCheck, RedisCheck, Secret, Source, TcpCheck, TlsCheck, WebCheck,
+};
 use crate::parse::Invalid;
 
 /// The longest URL.
@@ -146,6 +148,36 @@ impl Target {
             path_and_query: Secret::new(path_and_query),
             host,
         })
+    }
+}
+
+/// What a check looks at, in a few words for people: a URL without credentials and query, `shop REDIS_URL`, `host:port`.
+#[must_use]
+pub fn shown_target(kind: &CheckKind) -> String {
+    let port =
+        |host: &str, port: u16| if host.contains(':') { format!("[{host}]:{port}") } else { format!("{host}:{port}") };
+    let url_kind = match kind {
+        CheckKind::Redis(_) => UrlKind::Redis,
+        CheckKind::Postgres(_) => UrlKind::Postgres,
+        _ => UrlKind::Web,
+    };
+    match kind {
+        CheckKind::Web(WebCheck { url, .. })
+        | CheckKind::Redis(RedisCheck { url, .. })
+        | CheckKind::Postgres(PostgresCheck { url, .. }) => match url {
+            Source::Url(url) => Target::parse(url, url_kind).map_or_else(|_| "a URL".to_owned(), |target| target.shown),
+            Source::ConfigVar { app, name } => format!("{app} {name}"),
+        },
+        CheckKind::Tcp(TcpCheck { host, port: number, .. }) | CheckKind::Tls(TlsCheck { host, port: number, .. }) => {
+            port(host, *number)
+        }
+        CheckKind::Dns(dns) => format!("{} {}", dns.record.name(), dns.name),
+        CheckKind::Heartbeat(heartbeat) => heartbeat.expected.to_string(),
+        CheckKind::Heroku(HerokuCheck { app, target }) => match target {
+            HerokuTarget::Dynos { process_type } => format!("{app} dynos {process_type}"),
+            HerokuTarget::Release => format!("{app} release"),
+            HerokuTarget::Maintenance => format!("{app} maintenance"),
+        },
     }
 }
 

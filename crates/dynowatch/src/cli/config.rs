@@ -3,6 +3,7 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
+use dynowatch_domain::check::target::shown_target;
 use dynowatch_domain::delivery::DeliveryState;
 use dynowatch_notify::ReceiverKind;
 use dynowatch_store::Store;
@@ -13,7 +14,7 @@ use serde_json::json;
 use super::context::{Context, missing_sqlite};
 use super::failure::Failure;
 use super::out::{Out, plural, when};
-use crate::config::{self, Config};
+use crate::config::{self, CheckConfig, Config};
 use crate::server;
 
 /// Deliveries that failed within this time are told.
@@ -130,6 +131,7 @@ fn print(out: &mut Out, config: &Config, problems: &[String]) -> Result<(), Fail
         let shown = config.receivers.iter().map(|receiver| format!("{} ({})", receiver.name, kind(&receiver.kind)));
         out.line(format!("receivers: {}", shown.collect::<Vec<_>>().join(", ")))?;
     }
+    print_checks(out, &config.checks)?;
     for warning in &config.warnings {
         out.line(format!("WARNING: {warning}"))?;
     }
@@ -137,6 +139,32 @@ fn print(out: &mut Out, config: &Config, problems: &[String]) -> Result<(), Fail
         out.line(format!("ERROR: {problem}"))?;
     }
     Ok(())
+}
+
+/// Checks by kind, windows, and where checks go.
+fn print_checks(out: &mut Out, config: &CheckConfig) -> Result<(), Failure> {
+    if config.checks.is_empty() {
+        out.line("checks: none")?;
+    } else {
+        let shown = config
+            .checks
+            .iter()
+            .map(|check| format!("{} ({} {})", check.name, check.kind.name(), shown_target(&check.kind)));
+        out.line(format!("checks: {}", shown.collect::<Vec<_>>().join(", ")))?;
+        let controls: Vec<String> = config.controls.iter().map(|control| shown_target(&control.kind)).collect();
+        out.line(format!("control targets: {}", or_none(&controls)))?;
+        let allowed: Vec<String> = config.allowed.iter().map(ToString::to_string).collect();
+        out.line(format!("addresses that are not public and that checks may reach: {}", or_none(&allowed)))?;
+    }
+    if !config.windows.is_empty() {
+        let shown = config.windows.iter().map(|window| window.name.as_str()).collect::<Vec<_>>();
+        out.line(format!("maintenance windows: {}", shown.join(", ")))?;
+    }
+    Ok(())
+}
+
+fn or_none(texts: &[String]) -> String {
+    if texts.is_empty() { "none".to_owned() } else { texts.join(", ") }
 }
 
 fn print_store(out: &mut Out, config: &Config, seen: Option<&Result<Seen, String>>) -> Result<(), Failure> {
@@ -191,6 +219,12 @@ fn print_json(
         "rules_off": config.rules.iter().filter(|rule| !rule.enabled).count(),
         "apps": config.apps.iter().map(|app| app.name.as_str()).collect::<Vec<_>>(),
         "receivers": receivers,
+        "checks": config.checks.checks.iter().map(|check| json!({
+            "name": check.name, "kind": check.kind.name(), "target": shown_target(&check.kind),
+        })).collect::<Vec<_>>(),
+        "maintenance": config.checks.windows.iter().map(|window| window.name.as_str()).collect::<Vec<_>>(),
+        "control_targets": config.checks.controls.iter().map(|control| shown_target(&control.kind)).collect::<Vec<_>>(),
+        "allow_networks": config.checks.allowed.iter().map(ToString::to_string).collect::<Vec<_>>(),
         "warnings": config.warnings,
         "problems": problems,
         "store": store,

@@ -90,7 +90,7 @@ impl Context {
             receivers: Receivers::build(&[], &[]).map_err(anyhow::Error::from)?,
             masker: server::masker(config),
             public_url: config.public_url.clone(),
-            checks: dynowatch_engine::checks::ChecksConfig::default(),
+            checks: config.checks.for_engine(),
             compose: Some(Composer::new(config, true)),
         };
         let limits = dynowatch_engine::Limits {

@@ -17,7 +17,17 @@ pub(crate) fn changes(old: &Config, new: &Config) -> Vec<String> {
     let apps = |config: &Config| config.apps.iter().map(|app| (app.name.clone(), shown(&app.drain_tokens))).collect();
     named(&mut changes, "rule", &rules(old), &rules(new));
     named(&mut changes, "receiver", &receivers(old), &receivers(new));
+    let checks = |config: &Config| {
+        let checks = config.checks.checks.iter();
+        checks.map(|check| (check.name.clone(), shown(check))).collect()
+    };
+    let windows = |config: &Config| {
+        let windows = config.checks.windows.iter();
+        windows.map(|window| (window.name.clone(), shown(window))).collect()
+    };
     named(&mut changes, "app", &apps(old), &apps(new));
+    named(&mut changes, "check", &checks(old), &checks(new));
+    named(&mut changes, "maintenance window", &windows(old), &windows(new));
     let mut value = |what: &str, old: String, new: String| {
         if old != new {
             changes.push(format!("{what} was {old}, is {new}"));

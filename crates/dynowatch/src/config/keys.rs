@@ -14,6 +14,9 @@ pub(super) const FILE: &[&str] = &[
     "apps",
     "receivers",
     "rules",
+    "prober",
+    "checks",
+    "maintenance",
 ];
 pub(super) const SERVER: &[&str] = &["listen", "public_url", "environment"];
 pub(super) const STORE: &[&str] = &["url", "metrics_bytes_max"];
@@ -64,6 +67,60 @@ pub(super) const MATCH: &[&str] =
     &["code", "kind", "source", "process", "dyno", "text", "regex", "status", "path_prefix"];
 pub(super) const LIVELY: &[&str] = &["lines", "within"];
 
+pub(super) const PROBER: &[&str] = &["allow_networks", "control_targets", "receivers"];
+pub(super) const CHECK: &[&str] = &[
+    "name",
+    "kind",
+    "app",
+    "url",
+    "url_env",
+    "config_var",
+    "method",
+    "headers",
+    "headers_env",
+    "body",
+    "body_env",
+    "redirects",
+    "http_version",
+    "body_bytes_max",
+    "key",
+    "table",
+    "query",
+    "role",
+    "host",
+    "port",
+    "record",
+    "server",
+    "ip_family",
+    "tls",
+    "ca",
+    "cron",
+    "time_zone",
+    "grace",
+    "run_max",
+    "target",
+    "process_type",
+    "every",
+    "every_when_suspect",
+    "timeout",
+    "assert",
+    "failures",
+    "failing_for",
+    "recoveries",
+    "recovering_for",
+    "flapping",
+    "tell_degraded",
+    "receivers",
+    "severity",
+    "send_resolved",
+    "runbook",
+    "parent",
+    "paused",
+];
+pub(super) const FLAPPING: &[&str] = &["transitions", "window", "quiet"];
+pub(super) const MAINTENANCE: &[&str] =
+    &["name", "checks", "apps", "all", "at", "weekly", "cron", "for", "time_zone", "reason"];
+
 /// Keys that hold a table or a list of tables, with what may stand in it.
 const TABLES: &[(&str, &[&str])] = &[
     ("server", SERVER),
@@ -83,6 +140,10 @@ const TABLES: &[(&str, &[&str])] = &[
     ("rules", RULE),
     ("rules.match", MATCH),
     ("rules.lively", LIVELY),
+    ("prober", PROBER),
+    ("checks", CHECK),
+    ("checks.flapping", FLAPPING),
+    ("maintenance", MAINTENANCE),
 ];
 
 /// Every key with the table it belongs to: `("rules.match", "code")`. Keys that hold such a table stand in it, too.

@@ -146,6 +146,19 @@ impl<'a> Node<'a> {
         }
     }
 
+    /// The value as text, or a date or time as it is written.
+    pub(super) fn text_or_time(&self, wanted: &str) -> Option<String> {
+        match self.value {
+            DeValue::Datetime(at) => Some(at.to_string()),
+            _ => self.text(wanted).map(str::to_owned),
+        }
+    }
+
+    /// Whether it is `true` or `false`, for keys that take something else as well.
+    pub(super) fn is_flag(&self) -> bool {
+        matches!(self.value, DeValue::Boolean(_))
+    }
+
     pub(super) fn flag(&self) -> Option<bool> {
         match self.value {
             DeValue::Boolean(flag) => Some(*flag),
@@ -156,8 +169,13 @@ impl<'a> Node<'a> {
     /// An integer in a range; `unit` is what it counts.
     pub(super) fn number(&self, range: std::ops::RangeInclusive<u64>, unit: &str) -> Option<u64> {
         let wanted = format!("a number of {unit} from {} to {}", range.start(), range.end());
+        self.integer(range, &wanted)
+    }
+
+    /// An integer in a range; `wanted` says what to write.
+    pub(super) fn integer(&self, range: std::ops::RangeInclusive<u64>, wanted: &str) -> Option<u64> {
         let DeValue::Integer(number) = self.value else {
-            return self.wrong_type(&wanted);
+            return self.wrong_type(wanted);
         };
         match u64::from_str_radix(number.as_str(), number.radix()) {
             Ok(number) if range.contains(&number) => Some(number),
@@ -266,6 +284,12 @@ impl<'a> Table<'a> {
     pub(super) fn fail<T>(&self, key: &str, problem: impl fmt::Display) -> Option<T> {
         self.report.error(self.at, &self.path(key), &problem.to_string());
         None
+    }
+
+    /// Says that something about the table is odd, with its place.
+    pub(super) fn warn(&self, text: impl fmt::Display) {
+        let line = self.report.line(self.at);
+        self.report.warn(format!("{}:{line}: {}: {text}", self.report.file, self.key));
     }
 
     pub(super) fn has(&self, key: &str) -> bool {

@@ -148,7 +148,7 @@ pub(super) fn named_secret(node: &Node<'_>, variables: &Variables<'_>, what: &st
 }
 
 /// The name of a variable. What is none is not shown: it may be the secret itself.
-fn variable_name<'a>(node: &Node<'a>) -> Option<&'a str> {
+pub(super) fn variable_name<'a>(node: &Node<'a>) -> Option<&'a str> {
     match node.text("the name of an environment variable, as in \"SLACK_BOT_TOKEN\"")? {
         name if is_variable_name(name) => Some(name),
         _ => node.fail(

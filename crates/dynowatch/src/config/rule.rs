@@ -343,7 +343,7 @@ pub(super) fn read_severity(node: &Node<'_>) -> Option<Severity> {
     node.one_of("a severity", &Severity::ALL.map(|severity| (severity.as_str(), severity)))
 }
 
-fn read_runbook(node: &Node<'_>) -> Option<String> {
+pub(super) fn read_runbook(node: &Node<'_>) -> Option<String> {
     match node.text("a URL, or a path in your repository")? {
         text if text.is_empty() || text.len() > 2_000 || text.chars().any(char::is_control) => {
             node.fail("a runbook is a URL or a path of 1 to 2000 bytes without control characters")

@@ -146,6 +146,16 @@ impl<'a> Variables<'a> {
         Some(url)
     }
 
+    /// A secret that may hold blanks, as a header's `Bearer …` does: each long word of it is a secret, too.
+    pub(super) fn secret_words(&self, name: &str) -> Option<String> {
+        let value = self.value(name)?;
+        self.know(&value);
+        for word in value.split_whitespace().filter(|word| word.len() >= URL_PART_BYTES_MIN) {
+            self.know(word);
+        }
+        Some(value)
+    }
+
     /// Says that a variable is missing; `Some` when that is no error here.
     pub(super) fn missing(&self, name: &str, fail: &dyn Fn(String) -> Option<()>, what: &str) -> Option<()> {
         match self.missing {

@@ -7,17 +7,21 @@ use std::path::{Path, PathBuf};
 use dynowatch::config::{self, Config, MapEnv};
 
 mod bad;
+mod checks;
 mod example;
 mod good;
 
 /// Enough of an environment for every receiver of these tests.
-const ENV: [(&str, &str); 6] = [
+const ENV: [(&str, &str); 9] = [
     ("HEROKU_LOG_DRAIN_HMAC_SECRET", "0123456789abcdef0123456789abcdef"),
     ("SLACK_BOT_TOKEN", "xoxb-0-test"),
     ("HOOK_URL", "https://user:password@example.com/hook"),
     ("HOOK_SECRET", "a-secret-of-some-length"),
     ("SECOND_SLACK_BOT_TOKEN", "xoxb-1-test"),
     ("REMOTE_WRITE_PASSWORD", "0-password-of-remote-write"),
+    ("SHOP_AUTHORIZATION", "Bearer a-token-of-the-shop"),
+    ("SHOP_DATABASE_URL", "postgres://shop:hunter2%40@db.example.com/shop"),
+    ("SHOP_BODY", "{\"password\": \"hunter2\"}"),
 ];
 
 /// The environment of these tests with some values in place of its own.

@@ -1,6 +1,7 @@
 //! One run of a check, from its start to the queue of results: the target is looked up, the probe asked under a deadline,
 //! a failure doubted as long as our own way out may be the cause, and the result handed on without waiting.
 
+use std::net::SocketAddr;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::time::Duration;
@@ -73,15 +74,16 @@ pub struct Prober(Arc<dynowatch_probe::Prober>);
 
 impl Prober {
     /// With the roots and the resolver of this machine. `allowed` are ranges of private addresses that checks may reach.
-    /// Also says what is wrong with the machine's roots.
+    /// `nameserver` is the machine's DNS server, for DNS checks that name none. Also says what is wrong with the machine's
+    /// roots.
     #[must_use]
-    pub fn of_this_machine(allowed: Vec<Network>) -> (Self, Vec<String>) {
+    pub fn of_this_machine(allowed: Vec<Network>, nameserver: Option<SocketAddr>) -> (Self, Vec<String>) {
         let (roots, problems) = Roots::system();
         let surroundings = Surroundings {
             policy: AddressPolicy::allowing(allowed),
             roots,
             lookup: dynowatch_probe::system_lookup(),
-            nameserver: None,
+            nameserver,
         };
         (Self::new(dynowatch_probe::Prober::new(surroundings)), problems)
     }

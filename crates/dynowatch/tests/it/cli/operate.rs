@@ -50,6 +50,7 @@ async fn config_check_says_everything() {
     rules: 1 on, 58 off; 1 of those on tell somebody
     apps: shop
     receivers: file (log alerts.log)
+    checks: none
     WARNING: environment: HEROKU_LOG_DRAIN_HMAC_SECRET: a secret of fewer than 16 bytes can be guessed: make one with `openssl rand -hex 32`
     store: sqlite://dynowatch.db, made at the first start
     "#);

@@ -37,7 +37,7 @@ fn bad_files_give_exactly_these_errors() {
 
 #[test]
 fn no_error_repeats_a_secret() {
-    for file in ["secrets_in_the_file", "environment", "missing_secrets"] {
+    for file in ["secrets_in_the_file", "environment", "missing_secrets", "check_targets"] {
         let path = Path::new(env!("CARGO_MANIFEST_DIR")).join(format!("tests/it/config/bad/{file}.toml"));
         let text = std::fs::read_to_string(path).expect("a readable file");
         for line in text.lines().filter(|line| line.starts_with("#! ")) {
@@ -91,6 +91,9 @@ fn piece() -> impl Strategy<Value = String> {
         "[[apps]]",
         "[[receivers]]",
         "[[rules]]",
+        "[prober]",
+        "[[checks]]",
+        "[[maintenance]]",
     ]);
     prop_oneof![
         3 => (prop::sample::select(keys), value).prop_map(|(key, value)| format!("{key} = {value}\n")),

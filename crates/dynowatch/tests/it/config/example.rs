@@ -36,6 +36,12 @@ fn the_example_is_a_good_file() {
 fn the_example_is_good_with_everything_uncommented() {
     let config = good(&whole_example());
     assert_eq!(config.rules.iter().filter(|rule| rule.origin == Origin::File).count(), 9);
+    let kinds: Vec<&str> = config.checks.checks.iter().map(|check| check.kind.name()).collect();
+    assert_eq!(
+        kinds,
+        ["web", "web", "web", "redis", "postgres", "tcp", "tls", "dns", "heartbeat", "heartbeat", "heroku"]
+    );
+    assert_eq!((config.checks.windows.len(), config.checks.controls.len()), (3, 2));
     assert_eq!((config.receivers.len(), config.rules[0].receivers.as_slice()), (5, ["operator".to_owned()].as_slice()));
 }
 
