@@ -24,6 +24,7 @@ use crate::events::Hub;
 use crate::flood::{ApiLimits, Flood, address_limited};
 use crate::health::{Outbox, Recent};
 use crate::pages::app::board::{Boards, boards};
+use crate::pages::checks::{Pasts, pasts};
 use crate::pages::plain::surrounded;
 use crate::pages::standing::Standing;
 use crate::viewer::{forms_guarded, own_forms, uploads_guarded};
@@ -76,6 +77,8 @@ pub(crate) struct Web {
     pub(crate) accounts: Accounts,
     pub(crate) boards: Boards,
     pub(crate) standing: Standing,
+    /// The last week of the checks.
+    pub(crate) check_pasts: Pasts,
     /// Places for those who try rules: what they bring is held whole.
     pub(crate) uploads: Arc<Semaphore>,
 }
@@ -171,6 +174,15 @@ fn page_routes() -> Vec<Route> {
         ("GET",  "/alerts",      get(pages::alerts::show)),
         ("GET",  "/alerts/{id}", get(pages::alert::show)),
         ("GET",  "/deliveries",  get(pages::deliveries::show)),
+        ("GET",  "/checks",                       get(pages::checks::list)),
+        ("GET",  "/checks/{name}",                get(pages::checks::one::show)),
+        ("GET",  "/checks/{name}/charts/{file}",  get(pages::checks::one::values)),
+        ("POST", "/checks/{name}/run",            post(pages::checks::act::run)),
+        ("POST", "/checks/{name}/explain",        post(pages::checks::act::explain)),
+        ("POST", "/checks/{name}/pause",          post(pages::checks::act::pause)),
+        ("POST", "/checks/{name}/resume",         post(pages::checks::act::resume)),
+        ("POST", "/checks/{name}/pin",            post(pages::checks::act::pin)),
+        ("POST", "/checks/{name}/delete",         post(pages::checks::act::delete)),
         ("GET",  "/rules",                   get(pages::rules::list)),
         ("GET",  "/rules/new",               get(pages::rules::edit::new)),
         ("POST", "/rules/new",               post(pages::rules::edit::create)),
@@ -233,8 +245,22 @@ pub fn router(options: WebOptions) -> Router {
     let accounts = Accounts::new(accounts);
     let (boards, standing) = (boards(), Standing::default());
     let uploads = Arc::new(Semaphore::new(UPLOADS_MAX));
-    let web =
-        Web { engine, drain, tokens, flood, outbox, reload, environment, events, accounts, boards, standing, uploads };
+    let check_pasts = pasts();
+    let web = Web {
+        engine,
+        drain,
+        tokens,
+        flood,
+        outbox,
+        reload,
+        environment,
+        events,
+        accounts,
+        boards,
+        standing,
+        check_pasts,
+        uploads,
+    };
     let web = Arc::new(web);
     let metrics = Router::new().route("/metrics", get(metrics::show));
     Router::new()

@@ -39,6 +39,11 @@ impl Zone {
         self.name
     }
 
+    /// Its rules, for days and weeks.
+    pub(crate) fn rules(&self) -> &TimeZone {
+        &self.zone
+    }
+
     /// Whether it is UTC.
     pub(crate) fn is_utc(&self) -> bool {
         self.name == "UTC"

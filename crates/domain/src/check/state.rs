@@ -343,6 +343,25 @@ impl CheckState {
         self.flip
     }
 
+    /// Since when people see what they see: the first failure of an outage or of a row that may become one, else the last
+    /// flip.
+    #[must_use]
+    pub fn since(&self) -> Option<Timestamp> {
+        match self.shown() {
+            Shown::Suspect => Some(self.streak.since),
+            Shown::Down | Shown::Recovering | Shown::Flapping => {
+                self.outage.as_ref().map(|outage| outage.began_at).or(self.flip.map(|flip| flip.at))
+            }
+            _ => self.flip.map(|flip| flip.at),
+        }
+    }
+
+    /// How many runs of the same kind there were in a row, while it is not decided what they mean.
+    #[must_use]
+    pub fn undecided_runs(&self) -> u32 {
+        if matches!(self.phase, Phase::Suspect | Phase::Recovering) { self.streak.count } else { 0 }
+    }
+
     /// When the last run began.
     #[must_use]
     pub fn last_run_at(&self) -> Option<Timestamp> {

@@ -177,22 +177,50 @@ impl std::fmt::Display for Percent {
     }
 }
 
-/// How long the check was what in `[from, until)`. `flips` in order of time, with the last one at or before `from` among
-/// them; what lies before the first is no time of this check. What lies after `known_until` nobody has measured yet, or
-/// nobody did: it is unknown, save maintenance and pauses, which need no measuring.
+/// A part of a time in which a check counted as one thing.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Stretch {
+    /// As what.
+    pub standing: Standing,
+    /// The first moment.
+    pub from: Timestamp,
+    /// The first moment after it.
+    pub until: Timestamp,
+}
+
+/// What the check counted as in `[from, until)`, one part after the other. `flips` in order of time, with the last one at or
+/// before `from` among them; what lies before the first is no time of this check. What lies after `known_until` nobody has
+/// measured yet, or nobody did: it is unknown, save maintenance and pauses, which need no measuring.
 #[must_use]
-pub fn spent(flips: &[Flip], known_until: Timestamp, from: Timestamp, until: Timestamp) -> Spent {
-    let mut spent = Spent::default();
+pub fn stretches(flips: &[Flip], known_until: Timestamp, from: Timestamp, until: Timestamp) -> Vec<Stretch> {
+    let mut found: Vec<Stretch> = Vec::new();
+    let mut add = |standing, from: Timestamp, until: Timestamp| {
+        if from >= until {
+            return;
+        }
+        match found.last_mut().filter(|last| last.standing == standing && last.until == from) {
+            Some(last) => last.until = until,
+            None => found.push(Stretch { standing, from, until }),
+        }
+    };
     for (place, flip) in flips.iter().enumerate() {
         let end = flips.get(place + 1).map_or(until, |next| next.at).min(until);
         let begin = flip.at.max(from);
         let planned = matches!(flip.standing, Standing::Maintenance | Standing::Paused);
         let is_last = place + 1 == flips.len();
         let measured = if is_last && !planned { end.min(known_until.max(begin)) } else { end };
-        spent.spend(flip.standing, measured.since(begin));
-        if begin < end {
-            spent.spend(Standing::Unknown, end.since(measured.max(begin)));
-        }
+        add(flip.standing, begin, measured);
+        add(Standing::Unknown, measured.max(begin), end);
+    }
+    found
+}
+
+/// How long the check was what in `[from, until)`; see [`stretches`].
+#[must_use]
+pub fn spent(flips: &[Flip], known_until: Timestamp, from: Timestamp, until: Timestamp) -> Spent {
+    let mut spent = Spent::default();
+    for stretch in stretches(flips, known_until, from, until) {
+        spent.spend(stretch.standing, stretch.until.since(stretch.from));
     }
     spent
 }

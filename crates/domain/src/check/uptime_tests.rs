@@ -45,6 +45,23 @@ fn what_is_shown() {
 }
 
 #[test]
+fn stretches_follow_each_other() {
+    let list = flips(&[
+        (-50, Standing::Up),
+        (100, Standing::Down),
+        (150, Standing::Up),
+        (150, Standing::Up),
+        (300, Standing::Up),
+    ]);
+    let found = stretches(&list, t(400), t(0), t(1_000));
+    let seen: Vec<_> = found.iter().map(|one| (one.standing, one.from.as_seconds(), one.until.as_seconds())).collect();
+    let want =
+        [(Standing::Up, 0, 100), (Standing::Down, 100, 150), (Standing::Up, 150, 400), (Standing::Unknown, 400, 1_000)];
+    assert_eq!(seen, want);
+    assert_eq!(stretches(&list[1..2], t(0), t(0), t(50)), []);
+}
+
+#[test]
 fn percentages_are_cut() {
     for (part, whole, decimals, want) in [
         (99_999, 100_000, 2, "99.99 %"),

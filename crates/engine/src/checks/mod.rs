@@ -31,6 +31,7 @@ use dynowatch_store::checks::{Failure, ResultRow};
 use tokio::sync::{Notify, mpsc};
 
 pub use board::{DATA_RUNS_MAX, HOST_RUNS_MAX, Job, WEB_RUNS_MAX};
+pub use dynowatch_probe::Explanation;
 pub use operate::{CheckStatus, CheckUptime};
 pub use passes::{FLUSH_EVERY, LOOK_EVERY, SHARE_EVERY};
 pub use runs::{Probe, ProbeJob, Probed, Prober, Probing};

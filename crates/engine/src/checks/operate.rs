@@ -25,6 +25,14 @@ pub struct CheckStatus {
     pub row: Option<CheckRow>,
 }
 
+impl CheckStatus {
+    /// Up to when anything is known of it.
+    #[must_use]
+    pub fn known_until(&self, now: Timestamp) -> Timestamp {
+        self.row.as_ref().map_or(now, |row| known_until(&self.check, row, now))
+    }
+}
+
 /// How much of a time a check was up.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct CheckUptime {

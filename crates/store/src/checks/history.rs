@@ -14,10 +14,13 @@ use crate::db::{Tx, on, read};
 use crate::error::Result;
 use crate::open::Store;
 use crate::rows::pieces;
-use crate::text::{int, json, time};
+use crate::text::{count, int, json, time};
 
 /// The most flips of one answer, the newest: a flip a minute for a month.
 const FLIPS_MAX: i64 = 50_000;
+
+/// The most flips of one answer about all checks.
+const ALL_FLIPS_MAX: i64 = 200_000;
 
 /// A time of not working.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -51,6 +54,27 @@ impl Store {
             .bind(FLIPS_MAX)
             .fetch_all(pool))?;
         Ok(rows.into_iter().map(|(at, standing)| Flip { at: time(at), standing: standing_of(standing) }).collect())
+    }
+
+    /// From when on every check counted as what, in order, by its number: the last flip at or before `from`, and those after
+    /// it before `until`.
+    ///
+    /// # Errors
+    /// When the store is away.
+    pub async fn all_check_flips(&self, from: Timestamp, until: Timestamp) -> Result<BTreeMap<u64, Vec<Flip>>> {
+        let sql = "SELECT f.number, f.at, f.standing FROM check_states s JOIN check_flips f ON f.number = s.number AND f.at < $1 \
+                   AND f.at >= COALESCE((SELECT MAX(b.at) FROM check_flips b WHERE b.number = s.number AND b.at <= $2), $2) \
+                   ORDER BY f.number, f.at LIMIT $3";
+        let rows: Vec<(i64, i64, i64)> = read!(&self.state, |pool| sqlx::query_as(sql)
+            .bind(until.as_micros())
+            .bind(from.as_micros())
+            .bind(ALL_FLIPS_MAX)
+            .fetch_all(pool))?;
+        let mut found: BTreeMap<u64, Vec<Flip>> = BTreeMap::new();
+        for (number, at, standing) in rows {
+            found.entry(count(number)).or_default().push(Flip { at: time(at), standing: standing_of(standing) });
+        }
+        Ok(found)
     }
 
     /// Outages of a check, newest first, that began before `before`.

@@ -245,6 +245,10 @@ pub(crate) async fn flips_and_outages(bed: &Bed) {
     assert_eq!(flips(100, 120).await.unwrap(), all[1..2]);
     assert_eq!(flips(120, 1_000).await.unwrap(), all[2..]);
     assert_eq!(flips(-100, 0).await.unwrap(), []);
+    let of_all = |from, until| bed.store.all_check_flips(t(from), t(until));
+    assert_eq!(of_all(-100, 1_000).await.unwrap().remove(&number).unwrap(), all);
+    assert_eq!(of_all(100, 120).await.unwrap().remove(&number).unwrap(), all[1..2]);
+    assert!(of_all(-100, 0).await.unwrap().is_empty());
     let outages = bed.store.check_outages(number, t(1_000), 10).await.unwrap();
     assert_eq!(outages.iter().map(|outage| outage.id).collect::<Vec<_>>(), [second, first]);
     assert_eq!((outages[1].ended_at, outages[1].opened_at), (Some(t(120)), Some(t(90))));

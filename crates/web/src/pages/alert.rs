@@ -9,6 +9,7 @@ use axum::response::Html;
 use dynowatch_domain::AlertId;
 use dynowatch_domain::evidence::{EvidenceLine, Role};
 use dynowatch_domain::rule::Severity;
+use dynowatch_engine::checks::alerts::RULE_PREFIX;
 use dynowatch_store::alerts::{Alert, AlertRow, AlertState};
 use maud::{Markup, html};
 
@@ -99,6 +100,7 @@ fn top(view: &View, row: &AlertRow) -> Markup {
             @if let Some(runbook) = details.runbook.as_ref().filter(|runbook| is_link(runbook)) { a.button.primary href=(runbook) rel="noreferrer noopener" { "Runbook" } }
             a.button href="#evidence" { "Evidence" }
             a.button href="#why" { "Why" }
+            @if let Some(check) = row.key.rule.strip_prefix(RULE_PREFIX) { a.button href={ "/checks/" (encoded(check)) } { "The check" } }
             a.button href={ "/alerts?app=" (encoded(&row.app_name)) } { "This app" }
         }
     }

@@ -15,6 +15,7 @@ pub(crate) mod app;
 pub(crate) mod apps;
 pub(crate) mod assets;
 pub(crate) mod chart;
+pub(crate) mod checks;
 pub(crate) mod connect;
 pub(crate) mod deliveries;
 pub(crate) mod drains;

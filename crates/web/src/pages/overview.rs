@@ -10,6 +10,7 @@ use axum::http::StatusCode;
 use axum::response::Html;
 use dynowatch_domain::rule::Severity;
 use dynowatch_domain::{AppId, Timestamp};
+use dynowatch_engine::checks::CheckStatus;
 use dynowatch_engine::metrics::strip::{Happening, HappeningKind};
 use dynowatch_store::alerts::{AlertFilter, AlertRow, AlertState};
 use dynowatch_store::apps::App;
@@ -87,6 +88,8 @@ struct Now {
     report: Report,
     verdict: Verdict,
     recent: Vec<AlertRow>,
+    /// Checks that need somebody, and how many there are in all.
+    checks: (Vec<CheckStatus>, usize),
 }
 
 /// The page.
@@ -103,6 +106,7 @@ pub(crate) async fn show(view: View, query: Result<Query<Asked>, QueryRejection>
     let title = now.verdict.sentence.clone();
     Ok(view.page(&Head::new(&title, "/").live(&[Topic::Now(id)]).charts(), &html! {
         div #now-verdict { (verdict_part(&view, &now)) }
+        div #now-checks { (checks_part(&view, &now)) }
         @if chosen.is_some() {
             div.now {
                 section.now-apps aria-label="Apps, worst first" { div #now-apps { (apps_part(&view, &now, id)) } }
@@ -119,6 +123,7 @@ pub(crate) async fn live(view: &View, chosen: Option<AppId>) -> Result<Markup, P
     let now = look(view).await?;
     Ok(html! {
         (partial("now-verdict", &verdict_part(view, &now)))
+        (partial("now-checks", &checks_part(view, &now)))
         (partial("now-apps", &apps_part(view, &now, chosen)))
         (partial("now-feed", &feed_part(view, &now)))
         (partial("now-foot", &foot_part(view, &now)))
@@ -138,7 +143,8 @@ async fn look(view: &View) -> Result<Now, PageError> {
     rows.retain(|row| !is_unconnected(row));
     let report = Report::of(&view.web).await;
     let verdict = verdict(view, &rows, counts.pending, &report);
-    Ok(Now { rows, firing, numbers, report, verdict, recent })
+    let checks = super::checks::needing(view).await?;
+    Ok(Now { rows, firing, numbers, report, verdict, recent, checks })
 }
 
 /// The apps, worst first, then by name.
@@ -218,6 +224,25 @@ fn verdict_part(view: &View, now: &Now) -> Markup {
         (verdict_box(now.verdict.state, &sentence, &below))
         @if !warnings.is_empty() { ul.warnings { @for warning in warnings { li { (warning) } } } }
         @if now.rows.is_empty() || now.rows.iter().all(|row| row.last_line_at.is_none()) { (connect()) }
+    }
+}
+
+/// Checks that are not up; nothing where there is no check.
+fn checks_part(view: &View, now: &Now) -> Markup {
+    let (needing, all) = &now.checks;
+    let named: Vec<&CheckStatus> = needing.iter().take(NAMED_MAX).collect();
+    let more = needing.len() - named.len();
+    html! {
+        (super::checks::words::blind(view))
+        @if !named.is_empty() {
+            section.checks-now aria-label="Checks that are not up" {
+                h2 { a href="/checks" { (needing.len()) " of " (all) " checks" } @if needing.len() == 1 { " is not up" } @else { " are not up" } }
+                (super::checks::words::links(view, &named))
+                @if more > 0 { p { a href="/checks" { (more) " more" } } }
+            }
+        } @else if *all > 0 {
+            p.quiet { a href="/checks" { @if *all == 1 { "1 check" } @else { (all) " checks" } } ": none needs anybody." }
+        }
     }
 }
 

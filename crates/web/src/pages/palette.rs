@@ -1,4 +1,4 @@
-//! What the command palette leads to: pages, apps, rules, open alerts. Names only; the browser narrows them.
+//! What the command palette leads to: pages, apps, checks, rules, open alerts. Names only; the browser narrows them.
 
 use axum::Json;
 use axum::extract::State;
@@ -14,13 +14,13 @@ use std::sync::Arc;
 
 /// Open alerts among the entries.
 const ALERTS_MAX: u32 = 100;
-/// Apps and rules among the entries, each.
+/// Apps, checks and rules among the entries, each.
 const NAMES_MAX: usize = 1_000;
 
 /// One entry.
 #[derive(Serialize)]
 struct Entry {
-    /// `page`, `app`, `rule` or `alert`.
+    /// `page`, `app`, `check`, `rule` or `alert`.
     kind: &'static str,
     name: String,
     href: String,
@@ -43,6 +43,11 @@ pub(crate) async fn list(State(web): State<Arc<Web>>, view: View) -> Result<Json
         kind: "app",
         href: format!("/apps/{}", encoded(&name)),
         name: view.outside(&name),
+    }));
+    entries.extend(web.engine.check_book().checks.keys().take(NAMES_MAX).map(|name| Entry {
+        kind: "check",
+        href: format!("/checks/{}", encoded(name)),
+        name: visible(name),
     }));
     entries.extend(web.engine.rules().iter().take(NAMES_MAX).map(|rule| Entry {
         kind: "rule",

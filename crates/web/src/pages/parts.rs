@@ -31,7 +31,6 @@ pub(crate) enum State {
     /// Looked after on purpose: a hatched square.
     Maintenance,
     /// To and fro: a zigzag.
-    #[expect(dead_code, reason = "checks are to come")]
     Flapping,
     /// Not well: a mark in a triangle.
     Degraded,

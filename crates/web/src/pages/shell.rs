@@ -26,13 +26,14 @@ const fn place(path: &'static str, name: &'static str, keys: &'static str) -> Pl
 }
 
 /// Where the navigation leads. Only what exists: a link to a page that is not there yet is a lie.
-const PLACES: [Place; 8] = [
+const PLACES: [Place; 9] = [
     place("/", "Now", "g n"),
     place("/apps", "Apps", "g p"),
     place("/live", "Live", "g l"),
+    place("/checks", "Checks", "g c"),
     place("/alerts", "Alerts", "g a"),
     place("/rules", "Rules", "g r"),
-    place("/receivers", "Receivers", "g c"),
+    place("/receivers", "Receivers", "g v"),
     place("/deliveries", "Deliveries", "g d"),
     place("/settings", "Settings", "g s"),
 ];

@@ -6,6 +6,7 @@ mod accounts;
 mod api;
 mod backtest;
 mod browser;
+mod checks;
 mod composer;
 mod console_app;
 mod documented;

@@ -12,6 +12,7 @@ use dynowatch_domain::account::audit::Actor;
 use dynowatch_domain::mask::Masker;
 use dynowatch_domain::rule::{Condition, GroupBy, MatchSpec, Rule};
 use dynowatch_domain::{Clock as _, rule_pack};
+use dynowatch_engine::checks::ChecksConfig;
 use dynowatch_engine::heroku::HerokuAccount;
 use dynowatch_engine::{Engine, EngineOptions, Limits, Loops, Settings, Taken};
 use dynowatch_heroku::{Client, ClientOptions};
@@ -95,6 +96,23 @@ pub(crate) fn rules() -> Vec<Rule> {
     vec![h12, by_path, silent, off]
 }
 
+/// What the engine is given.
+pub(crate) fn settings(folder: &TempDir, rules: &[Rule], public_url: Option<String>, checks: ChecksConfig) -> Settings {
+    let log = ReceiverSpec {
+        name: "operator".into(),
+        kind: ReceiverKind::Log { path: Some(folder.path().join("messages.txt")) },
+    };
+    Settings {
+        rules: rules.to_vec(),
+        apps: vec![("shop".into(), vec!["d.01234567-89ab-4cde-8f01-23456789abcd".into()])],
+        receivers: Receivers::build(&[log], &[]).unwrap(),
+        masker: Masker::with_values(vec![KNOWN_SECRET.to_owned()]),
+        public_url,
+        checks: checks.clone(),
+        compose: Some(Arc::new(crate::composer::Composer::new(folder.path(), rules.to_vec(), checks))),
+    }
+}
+
 /// Signing in with a key for seeds, and no proxy.
 pub(crate) fn account_options() -> AccountOptions {
     AccountOptions { trust_forwarded: false, secret_keys: vec![[7; 32]], oidc: None }
@@ -150,19 +168,7 @@ impl Site {
         _ = rustls::crypto::ring::default_provider().install_default();
         let clock = Arc::new(TestClock::at(BEGIN));
         let store = Store::open(&StoreOptions::new(url)).await.unwrap();
-        let log = ReceiverSpec {
-            name: "operator".into(),
-            kind: ReceiverKind::Log { path: Some(folder.path().join("messages.txt")) },
-        };
-        let settings = Settings {
-            rules: rules.clone(),
-            apps: vec![("shop".into(), vec!["d.01234567-89ab-4cde-8f01-23456789abcd".into()])],
-            receivers: Receivers::build(&[log], &[]).unwrap(),
-            masker: Masker::with_values(vec![KNOWN_SECRET.to_owned()]),
-            public_url,
-            checks: dynowatch_engine::checks::ChecksConfig::default(),
-            compose: Some(Arc::new(crate::composer::Composer::new(folder.path(), rules.clone()))),
-        };
+        let settings = settings(&folder, &rules, public_url, ChecksConfig::default());
         let (engine, loops) =
             Engine::start(EngineOptions { clock: clock.clone(), store, settings, limits: engine_limits, commits })
                 .await

@@ -165,6 +165,7 @@ pub(crate) async fn show(
     let rest = if scope.process.is_empty() { String::new() } else { format!("process={}&", encoded(&scope.process)) };
     let page = html! {
         div #app-state { (head) }
+        section #app-checks { (super::checks::of_app(&view, &app.name).await?) }
         div.title-row { h2.visually-hidden { "Range" } (range.picker(&view, &href, &rest)) }
         @if board.has_metrics {
             (numbers::stats(&view, app.id).await?)
@@ -231,7 +232,12 @@ fn concerns(source: &str, dyno: &str) -> bool {
 
 /// How an app stands now, for pages that are open.
 pub(crate) async fn live(view: &View, app: AppId) -> Result<Markup, PageError> {
-    Ok(partial("app-state", &standing(view, app).await?))
+    let state = partial("app-state", &standing(view, app).await?);
+    let checks = match view.web.engine.apps().by_id(app) {
+        Some(app) => partial("app-checks", &super::checks::of_app(view, &app.name).await?),
+        None => html! {},
+    };
+    Ok(html! { (state) (checks) })
 }
 
 async fn standing(view: &View, id: AppId) -> Result<Markup, PageError> {
