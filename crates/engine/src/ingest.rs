@@ -341,38 +341,11 @@ fn counts(share: Share, message: &Message<'_>) -> bool {
 
 #[cfg(test)]
 mod tests {
-    use dynowatch_domain::mask::Masker;
     use dynowatch_domain::rule::{Condition, MatchSpec, Rule};
-    use dynowatch_notify::Receivers;
-    use dynowatch_store::{Store, StoreOptions};
-    use dynowatch_testkit::clock::TestClock;
 
     use super::*;
-    use crate::{EngineOptions, Limits, Settings};
-
-    async fn engine(folder: &std::path::Path, limits: Limits) -> (Engine, crate::Loops) {
-        let _installed_before = rustls::crypto::ring::default_provider().install_default();
-        let url = format!("sqlite://{}", folder.join("dynowatch.db").display());
-        let matches = MatchSpec { text: vec!["boom".to_owned()], ..MatchSpec::default() };
-        let condition = Condition::Count { threshold: "> 100".parse().unwrap(), window: Duration::from_secs(60) };
-        let settings = Settings {
-            rules: vec![Rule::new("boom", matches, condition)],
-            apps: vec![("shop".to_owned(), Vec::new())],
-            receivers: Receivers::build(&[], &[]).unwrap(),
-            masker: Masker::default(),
-            public_url: None,
-            checks: crate::checks::ChecksConfig::default(),
-            compose: None,
-        };
-        let options = EngineOptions {
-            clock: Arc::new(TestClock::at("2026-05-07T08:00:00Z")),
-            store: Store::open(&StoreOptions::new(&url)).await.unwrap(),
-            settings,
-            limits,
-            commits: tokio::runtime::Handle::current(),
-        };
-        Engine::start(options).await.unwrap()
-    }
+    use crate::Limits;
+    use crate::bed::Bed;
 
     fn batch(engine: &Engine, id: &str) -> Box<PendingBatch> {
         let line = "<158>1 2026-05-07T08:00:00Z host app web.1 - boom\n";
@@ -386,13 +359,18 @@ mod tests {
     /// DESIGN: an overloaded drain waits for up to 4 s before it says 503; how many may wait is bounded.
     #[tokio::test]
     async fn a_full_queue_is_waited_for() {
-        let folder = tempfile::tempdir().unwrap();
-        let limits = Limits { commit_queue: 2, commit_waiters: 2, ..Limits::default() };
-        let (engine, _loops) = engine(folder.path(), limits).await;
+        let matches = MatchSpec { text: vec!["boom".to_owned()], ..MatchSpec::default() };
+        let condition = Condition::Count { threshold: "> 100".parse().unwrap(), window: Duration::from_secs(60) };
+        let bed = Bed::with(|options| {
+            options.limits = Limits { commit_queue: 2, commit_waiters: 2, ..Limits::default() };
+            options.settings.rules.push(Rule::new("boom", matches, condition));
+        })
+        .await;
+        let engine = &bed.engine;
         let shared = &engine.shared;
         let busy = shared.evaluator.lock().await;
         let keep = |id: &str| {
-            let (engine, batch) = (engine.clone(), batch(&engine, id));
+            let (engine, batch) = (engine.clone(), batch(engine, id));
             tokio::spawn(async move { engine.keep(batch).await })
         };
         // The first is in the hands of the commit, two are in its queue, two wait for a place there.
@@ -403,10 +381,10 @@ mod tests {
         kept.push(keep("4"));
         until(|| shared.waiters.available_permits() == 1).await;
         let begun = Instant::now().checked_sub(COMMIT_WAIT_MAX).unwrap();
-        assert_eq!(engine.keep(batch(&engine, "too late").since(begun)).await, Err(Refused::Overloaded));
+        assert_eq!(engine.keep(batch(engine, "too late").since(begun)).await, Err(Refused::Overloaded));
         kept.push(keep("5"));
         until(|| shared.waiters.available_permits() == 0).await;
-        assert_eq!(engine.keep(batch(&engine, "one too many")).await, Err(Refused::Overloaded));
+        assert_eq!(engine.keep(batch(engine, "one too many")).await, Err(Refused::Overloaded));
         drop(busy);
         for kept in kept {
             assert_eq!(kept.await.unwrap(), Ok(1));

@@ -11,6 +11,8 @@
 mod adapter;
 pub mod apps;
 pub mod backtest;
+#[cfg(test)]
+mod bed;
 pub mod checks;
 mod commit;
 mod evaluate;

@@ -144,44 +144,24 @@ async fn finish(shared: &Shared, id: DeliveryId, attempt: u32, outcome: &Outcome
 
 #[cfg(test)]
 mod tests {
-    use dynowatch_domain::mask::Masker;
     use dynowatch_notify::{ReceiverKind, ReceiverSpec, Receivers};
-    use dynowatch_store::{Store, StoreOptions};
-    use dynowatch_testkit::clock::TestClock;
     use dynowatch_testkit::http_fake::Behaviour;
     use dynowatch_testkit::webhook_sink::WebhookSink;
 
     use super::*;
-    use crate::{EngineOptions, Limits, Settings};
+    use crate::bed::Bed;
 
     #[tokio::test]
     async fn no_receiver_has_more_than_four_on_their_way() {
-        let _installed_before = rustls::crypto::ring::default_provider().install_default();
-        let folder = tempfile::tempdir().unwrap();
-        let url = format!("sqlite://{}", folder.path().join("dynowatch.db").display());
         let (slow, quick) = (WebhookSink::start().await, WebhookSink::start().await);
         slow.otherwise(Behaviour::Hang);
         let spec = |name: &str, sink: &WebhookSink| ReceiverSpec {
             name: name.to_owned(),
             kind: ReceiverKind::Webhook { url: sink.url(), secret: None },
         };
-        let settings = Settings {
-            rules: Vec::new(),
-            apps: Vec::new(),
-            receivers: Receivers::build(&[spec("slow", &slow), spec("quick", &quick)], &[]).unwrap(),
-            masker: Masker::default(),
-            public_url: None,
-            checks: crate::checks::ChecksConfig::default(),
-            compose: None,
-        };
-        let options = EngineOptions {
-            clock: Arc::new(TestClock::at("2026-05-07T08:00:00Z")),
-            store: Store::open(&StoreOptions::new(&url)).await.unwrap(),
-            settings,
-            limits: Limits::default(),
-            commits: tokio::runtime::Handle::current(),
-        };
-        let (engine, _loops) = Engine::start(options).await.unwrap();
+        let specs = [spec("slow", &slow), spec("quick", &quick)];
+        let bed = Bed::with(|options| options.settings.receivers = Receivers::build(&specs, &[]).unwrap()).await;
+        let engine = &bed.engine;
         let mut tasks = JoinSet::new();
         let ops = dynowatch_domain::account::audit::Actor::here("ops");
         for _ in 0..3 {

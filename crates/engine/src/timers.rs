@@ -391,41 +391,13 @@ pub(crate) fn arm(state: &TimerState, before: &RuleBook, after: &RuleBook, now: 
 
 #[cfg(test)]
 mod tests {
-    use dynowatch_domain::mask::Masker;
-    use dynowatch_notify::Receivers;
-    use dynowatch_store::{Store, StoreOptions};
-    use dynowatch_testkit::clock::TestClock;
-
     use super::*;
-    use crate::{EngineOptions, Limits, Settings};
-
-    /// An engine on a new store, without rules.
-    async fn engine(folder: &std::path::Path) -> (Engine, crate::Loops) {
-        let _installed_before = rustls::crypto::ring::default_provider().install_default();
-        let url = format!("sqlite://{}", folder.join("dynowatch.db").display());
-        let settings = Settings {
-            rules: Vec::new(),
-            apps: vec![("shop".to_owned(), Vec::new())],
-            receivers: Receivers::build(&[], &[]).unwrap(),
-            masker: Masker::default(),
-            public_url: None,
-            checks: crate::checks::ChecksConfig::default(),
-            compose: None,
-        };
-        let options = EngineOptions {
-            clock: Arc::new(TestClock::at("2026-05-07T08:00:00Z")),
-            store: Store::open(&StoreOptions::new(&url)).await.unwrap(),
-            settings,
-            limits: Limits::default(),
-            commits: tokio::runtime::Handle::current(),
-        };
-        Engine::start(options).await.unwrap()
-    }
+    use crate::bed::Bed;
 
     #[tokio::test]
     async fn a_key_that_cannot_be_stored_holds_up_no_other() {
-        let folder = tempfile::tempdir().unwrap();
-        let (engine, _loops) = engine(folder.path()).await;
+        let bed = Bed::new().await;
+        let engine = &bed.engine;
         let shop = engine.apps().by_name("shop").unwrap().id;
         let unknown = AppId(uuid::Uuid::from_u128(7));
         let condition = Condition::Absence { fewer_than: 1, window: Duration::from_secs(60), lively: None };
