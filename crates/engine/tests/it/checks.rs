@@ -10,7 +10,7 @@ use dynowatch_domain::check::outcome::Reason;
 use dynowatch_domain::check::state::Held;
 use dynowatch_domain::check::uptime::Standing;
 use dynowatch_domain::check::{Check, Flapping, Source, Thresholds};
-use dynowatch_testkit::heroku::FakeHeroku;
+use dynowatch_testkit::heroku::{FakeHeroku, Trouble};
 
 use crate::harness::{Config, On, Stage, at, seconds};
 use crate::script::Finds;
@@ -461,4 +461,38 @@ pub(crate) async fn a_target_in_a_config_var_follows_its_rotation(on: On) {
     play.told_of(&["[resolved] check:queue on shop"]);
     let stored = format!("{:?} {:?}", play.engine().store().check_rows().await.unwrap(), play.alerts().await);
     assert!(!stored.contains("canary"), "{stored}");
+}
+
+/// A config var that cannot be read is not asked for at every run, and holds up no other.
+pub(crate) async fn config_vars_that_cannot_be_read_are_left_alone(on: On) {
+    let url = "rediss://:canary-one@redis.example:6380";
+    let fake = FakeHeroku::start().await;
+    fake.account(|account| {
+        for name in ["shop", "mail"] {
+            account.create(name);
+            account.app(name).vars = vec![("REDIS_URL", url.to_owned())];
+        }
+    });
+    let check = |app: &str| {
+        let url = Source::ConfigVar { app: app.into(), name: "REDIS_URL".into() };
+        let redis = RedisCheck { url, key: None, family: Default::default(), tls: TlsMode::Pin };
+        Check { kind: CheckKind::Redis(redis), ..web(app, 1, 1) }
+    };
+    let mut play = play(on, vec![check("shop"), check("mail")]).await;
+    play.engine().connect_heroku(Some(crate::heroku::account(&fake)));
+    for name in ["shop", "mail"] {
+        play.finds(name, Finds::Accepts(url));
+    }
+    (0..200).for_each(|_| fake.trouble("GET /apps/shop/config-vars", Trouble::refuse(403, "forbidden")));
+    play.until("60:00").await;
+    assert_eq!((play.shown("shop").await.as_str(), play.shown("mail").await.as_str()), ("misconfigured", "up"));
+    let asked = fake.count("/apps/shop/config-vars");
+    assert!((4..=10).contains(&asked), "{asked} times in an hour of a run each minute");
+    // A release that changes the config is a reason to ask at once.
+    _ = fake.untrouble();
+    let line = crate::harness::frame(play.clock.now(), "app", "api", "Set REDIS_URL config vars by user a@example.com");
+    play.post_now("shop", &[line]).await.unwrap();
+    play.until("62:30").await;
+    assert_eq!(play.shown("shop").await, "up");
+    assert_eq!(fake.count("/apps/shop/config-vars"), asked + 1);
 }

@@ -50,7 +50,8 @@ on_both! {
         jobs_that_report
         what_a_job_said_while_nobody_listened
         a_check_is_run_and_a_pin_accepted_when_asked
-        a_target_in_a_config_var_follows_its_rotation;
+        a_target_in_a_config_var_follows_its_rotation
+        config_vars_that_cannot_be_read_are_left_alone;
     checks_schedule:
         a6_no_overlap_and_the_grid
         a7_offsets_are_spread_and_stay
