@@ -31,6 +31,11 @@ pub const SILENCE_MAX: Duration = Duration::from_secs(86_400);
 const LOOK_EVERY: Duration = Duration::from_secs(2);
 /// The same after [`PROOF_MAX`].
 const LOOK_LATER: Duration = Duration::from_secs(60);
+/// A call that adds a drain may do its work this long after it was given up: it takes 45 s with all its tries, and so may the
+/// look before it.
+const CREATE_SETTLES: Duration = Duration::from_secs(120);
+/// How often such a late drain is looked for.
+const LOOK_FOR_LATE: Duration = Duration::from_secs(15);
 /// The longest wait before a call is made again.
 const RETRY_MAX: Duration = Duration::from_secs(3_600);
 /// For how long after its end the cutover is still looked at: for lines that come late.
@@ -285,6 +290,10 @@ impl Rotation {
                 Ok(next.to(State::Removing, Some(now)))
             }
             (State::Removing, Event::Removed) => Ok(next.to(State::Done, None)),
+            // It was abandoned while the drain was being added: a call on its way may still add it.
+            (State::Reverting, Event::Removed) if self.new.is_none() && now.since(self.changed_at) < CREATE_SETTLES => {
+                Ok(Self { next_at: Some(now + LOOK_FOR_LATE), changed_at: self.changed_at, ..next })
+            }
             (State::Reverting, Event::Removed) => {
                 let end = if self.problem.is_some() { State::Failed } else { State::Abandoned };
                 Ok(Self { problem: self.problem.clone(), ..next.to(end, None) })
@@ -356,8 +365,13 @@ impl Rotation {
             State::Abandoned => "the last replacement was abandoned; the old drain stayed".to_owned(),
             State::Failed => "the last replacement failed; the old drain stayed".to_owned(),
             State::Left => {
-                "the last replacement was left where it stood; one drain too many is there and does not count"
-                    .to_owned()
+                let old = format!("the old drain {}", self.old.id);
+                let new =
+                    self.new.as_ref().map_or("the new drain".to_owned(), |new| format!("the new drain {}", new.id));
+                let (counts, too_many) = if self.cutover_at.is_some() { (new, old) } else { (old, new) };
+                format!(
+                    "the last replacement was left where it stood: {counts} counts, {too_many} does not and can be removed"
+                )
             }
         };
         let problem = self.problem.as_ref().map(|problem| format!(" ({problem})")).unwrap_or_default();

@@ -75,7 +75,7 @@ fn what_goes_wrong_is_tried_again_or_ends() {
 
 #[test]
 fn an_operator_has_a_way_out_of_every_open_state() {
-    let reverting = begun().step(Event::Abandon, t(1)).unwrap();
+    let reverting = created().step(Event::Abandon, t(1)).unwrap();
     assert_eq!(reverting.step(Event::Removed, t(2)).unwrap().state, State::Abandoned);
     assert_eq!(reverting.step(Event::Abandon, t(2)).unwrap().state, State::Left);
     assert_eq!(created().step(Event::Proceed, t(5)).unwrap().cutover_at, Some(t(20)));
@@ -89,6 +89,32 @@ fn an_operator_has_a_way_out_of_every_open_state() {
     assert_eq!((left.state, left.next_at), (State::Left, None));
     assert!(left.shares_matter(t(9_000_000)), "the drain that was left must never count");
     assert!(left.step(Event::Abandon, t(89)).unwrap_err().to_string().contains("has ended"));
+}
+
+/// Whoever abandons while the drain is being added does not know whether the call on its way does its work.
+#[test]
+fn a_drain_that_comes_late_is_waited_for() {
+    let mut rotation = begun().step(Event::Abandon, t(1)).unwrap();
+    for after in [2, 20, 60, 120] {
+        rotation = rotation.step(Event::Removed, t(after)).unwrap();
+        assert_eq!((rotation.state, rotation.next_at), (State::Reverting, Some(t(after + 15))));
+    }
+    assert_eq!(rotation.step(Event::Removed, t(121)).unwrap().state, State::Abandoned);
+}
+
+/// Which of the two it is can be read from what is said.
+#[test]
+fn what_is_left_is_said_by_name() {
+    let words = |rotation: &Rotation| rotation.in_words(|at| at.to_string());
+    let (old, new) = (drain(1).id, drain(2).id);
+    let back = created().step(Event::Abandon, t(1)).unwrap().step(Event::Abandon, t(2)).unwrap();
+    assert!(words(&back).contains(&format!("the old drain {old} counts, the new drain {new} does not")));
+    let on = cutting().step(Event::Wake, t(86)).unwrap().step(Event::Abandon, t(88)).unwrap();
+    assert!(
+        words(&on).contains(&format!("the new drain {new} counts, the old drain {old} does not")),
+        "{}",
+        words(&on)
+    );
 }
 
 fn any_event() -> impl Strategy<Value = Event> {

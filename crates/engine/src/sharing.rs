@@ -8,6 +8,8 @@ use arc_swap::ArcSwap;
 use dynowatch_domain::drain_rotation::{Rotation, Share, State};
 use dynowatch_domain::{AppId, Timestamp};
 use dynowatch_store::StoreError;
+use dynowatch_store::heroku::HerokuApp;
+use uuid::Uuid;
 
 use crate::Engine;
 use crate::apps::lock;
@@ -78,6 +80,19 @@ impl Sharing {
     }
 }
 
+/// The drains of an app that deliver here and whose lines do not count now, because another one's do.
+pub(crate) fn silent(app: &HerokuApp, rotations: &[Rotation], now: Timestamp) -> Vec<Uuid> {
+    let sharing = Sharing::of(rotations, now);
+    // From Private Spaces there is no token, and where there is no mark either, the app's own name stands for it.
+    let unmarked = app.facts.space.as_ref().map(|_| nameless(app.app));
+    let there = app.drains.iter().filter(|drain| drain.ours && drain.gone_at.is_none());
+    let silent = there.filter(|drain| {
+        let mark = drain.mark.as_deref().or(unmarked.as_deref());
+        !sharing.share(Some(&drain.token)).and(sharing.share(mark)).counts(now)
+    });
+    silent.map(|drain| drain.id).collect()
+}
+
 impl Engine {
     /// Which lines of a delivery of an app count: of the drain with this token, and this mark in its URL. `None` when the mark is new
     /// to this process: then [`Engine::learn_mark`] asks the store.
@@ -94,18 +109,30 @@ impl Engine {
         if sharing.shares.is_empty() {
             return Some(Share::ALL);
         }
-        for name in [token, mark].into_iter().flatten().filter(|name| sharing.watched.contains(*name)) {
-            // Bounded: only names that stand in an open row.
-            lock(&drains.delivered).insert(name.to_owned(), self.now());
-        }
         if token.is_none() && mark.is_none() {
-            let name = nameless(app);
-            if let Some(token) = sharing.unmarked.get(&name) {
-                lock(&drains.delivered).insert(token.clone(), self.now());
-            }
-            return Some(sharing.share(Some(&name)));
+            return Some(sharing.share(Some(&nameless(app))));
         }
         Some(sharing.share(token).and(sharing.share(mark)))
+    }
+
+    /// Takes note that this drain has delivered: the proof that a new one works. To be called when a delivery was kept, for
+    /// one that is refused proves nothing yet.
+    pub fn delivered(&self, app: AppId, token: Option<&str>, mark: Option<&str>) {
+        let drains = &self.shared.sharing;
+        let sharing = drains.current.load();
+        if sharing.watched.is_empty() {
+            return;
+        }
+        // Bounded: only names that stand in an open row.
+        for name in [token, mark].into_iter().flatten().filter(|name| sharing.watched.contains(*name)) {
+            lock(&drains.delivered).insert(name.to_owned(), self.now());
+        }
+        if token.is_none()
+            && mark.is_none()
+            && let Some(token) = sharing.unmarked.get(&nameless(app))
+        {
+            lock(&drains.delivered).insert(token.clone(), self.now());
+        }
     }
 
     /// Looks up a mark that this process does not know. A drain being added may deliver before the next look at the rows,
@@ -132,12 +159,36 @@ impl Engine {
         Ok(())
     }
 
-    /// Writes down which of the drains that are waited for have delivered.
+    /// Writes down which of the drains that are waited for have delivered. What the store does not take waits.
     pub(crate) async fn note_drain_deliveries(&self) -> Result<(), StoreError> {
-        let delivered = std::mem::take(&mut *lock(&self.shared.sharing.delivered));
-        for (name, at) in delivered {
-            self.shared.store.note_drain_delivery(&name, at).await?;
+        let delivered = &self.shared.sharing.delivered;
+        let mut noted = std::mem::take(&mut *lock(delivered)).into_iter();
+        while let Some((name, at)) = noted.next() {
+            if let Err(error) = self.shared.store.note_drain_delivery(&name, at).await {
+                let mut waiting = lock(delivered);
+                // What came meanwhile is newer.
+                std::iter::once((name, at)).chain(noted).for_each(|(name, at)| _ = waiting.entry(name).or_insert(at));
+                return Err(error);
+            }
         }
         Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// What a store that is away does not take is not forgotten.
+    #[tokio::test]
+    async fn proof_that_is_not_stored_waits() {
+        let bed = crate::bed::Bed::new().await;
+        let noted = || lock(&bed.engine.shared.sharing.delivered).len();
+        for name in ["d.a", "d.b", "d.c"] {
+            lock(&bed.engine.shared.sharing.delivered).insert(name.to_owned(), bed.engine.now());
+        }
+        bed.engine.store().close().await;
+        bed.engine.note_drain_deliveries().await.unwrap_err();
+        assert_eq!(noted(), 3);
     }
 }

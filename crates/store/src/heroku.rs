@@ -298,6 +298,15 @@ impl Store {
             .fetch_all(pool))
     }
 
+    /// Makes every app of the account due now.
+    ///
+    /// # Errors
+    /// When the store is away or full.
+    pub async fn heroku_apps_due(&self, now: Timestamp) -> Result<()> {
+        let sql = "UPDATE heroku_apps SET next_dynos_at = $1, next_drains_at = $1 WHERE gone_at IS NULL";
+        change!(&self.state, sqlx::query(sql).bind(now.as_micros())).map(drop)
+    }
+
     /// Process types of the apps that were read after a moment.
     ///
     /// # Errors

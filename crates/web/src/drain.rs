@@ -248,7 +248,13 @@ impl Drain {
             return StatusCode::SERVICE_UNAVAILABLE;
         };
         match read_body(body, keys.settings.body_bytes_max, begun + COMMIT_WAIT_MAX).await {
-            Ok(body) => self.take(&app, share, &keys, &head.headers, &body, begun).await,
+            Ok(body) => {
+                let status = self.take(&app, share, &keys, &head.headers, &body, begun).await;
+                if status == StatusCode::NO_CONTENT {
+                    self.engine.delivered(app.id, token, mark);
+                }
+                status
+            }
             Err(status) => {
                 self.engine.refuse(&app);
                 status

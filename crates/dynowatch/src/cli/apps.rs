@@ -113,7 +113,7 @@ async fn sync(ctx: &mut Context, code: Option<String>) -> Result<(), Failure> {
         ctx.out.json(&json!({
             "apps": report.apps, "new": report.new, "gone": report.gone, "problems": report.problems,
             "renamed": report.renamed.iter().map(|(from, to)| json!({ "from": from, "to": to })).collect::<Vec<_>>(),
-            "requests": report.requests,
+            "put_off": report.put_off, "requests": report.requests,
         }))?;
     } else {
         ctx.out.line(format!(
@@ -125,6 +125,12 @@ async fn sync(ctx: &mut Context, code: Option<String>) -> Result<(), Failure> {
         report.renamed.iter().try_for_each(|(from, to)| ctx.out.line(format!("renamed: {from} is now {to}")))?;
         report.gone.iter().try_for_each(|name| ctx.out.line(format!("gone: {name}")))?;
         report.problems.iter().try_for_each(|problem| ctx.out.line(format!("PROBLEM: {problem}")))?;
+        if report.put_off > 0 {
+            ctx.out.line(format!(
+                "{} left for later, so that requests are left to the account; a running server goes on with them",
+                plural(report.put_off, "app")
+            ))?;
+        }
     }
     if report.problems.is_empty() { Ok(()) } else { Err(Failure::Said) }
 }

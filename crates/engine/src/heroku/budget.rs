@@ -11,6 +11,11 @@ const SPARING_BELOW: u32 = 1_500;
 /// With fewer left, none: they are for people.
 const NONE_BELOW: u32 = 500;
 
+/// Whether so few are left to the account that they are for people.
+pub(super) fn is_for_people(remaining: u32) -> bool {
+    remaining < NONE_BELOW
+}
+
 /// A bucket that fills with time.
 #[derive(Debug)]
 pub(super) struct Budget {
@@ -29,7 +34,7 @@ impl Budget {
     pub(super) fn take(&mut self, requests: u32, remaining: Option<u32>, now: Timestamp) -> bool {
         let passed = self.filled_at.map_or(0.0, |at| now.since(at).as_secs_f64());
         let rate = match remaining {
-            Some(left) if left < NONE_BELOW => 0.0,
+            Some(left) if is_for_people(left) => 0.0,
             Some(left) if left < SPARING_BELOW => PER_MINUTE / 2.0,
             _ => PER_MINUTE,
         };

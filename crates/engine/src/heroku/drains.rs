@@ -6,12 +6,15 @@ use dynowatch_domain::NewId;
 use dynowatch_domain::account::audit::Actor;
 use dynowatch_domain::drain_rotation::{DrainRef, Event, Rotation};
 use dynowatch_heroku::LOG_RUNTIME_METRICS;
+use dynowatch_store::StoreError;
 use dynowatch_store::heroku::{Drain, HerokuApp, Part, SyncState};
 use uuid::Uuid;
 
+use super::sync::SyncReport;
 use super::{HerokuAccount, HerokuProblem, PAUSE, in_time, merge};
 use crate::Engine;
 use crate::random::{RandomIds, bytes};
+use crate::sharing::silent;
 
 /// An app's drains, and the newest replacement of one.
 #[derive(Debug, Clone)]
@@ -20,6 +23,8 @@ pub struct AppDrains {
     pub app: HerokuApp,
     /// The newest rotation, if there is one.
     pub rotation: Option<Rotation>,
+    /// The drains that deliver here and do not count now, because another one does.
+    pub silent: Vec<Uuid>,
 }
 
 impl AppDrains {
@@ -28,16 +33,33 @@ impl AppDrains {
         self.app.drains.iter().filter(|drain| drain.ours && drain.gone_at.is_none())
     }
 
+    /// The drains among them whose lines count now.
+    pub fn counting(&self) -> impl Iterator<Item = &Drain> {
+        self.ours().filter(|drain| !self.silent.contains(&drain.id))
+    }
+
+    /// Whether the lines of a drain count now; `None` for one that is gone or delivers elsewhere.
+    #[must_use]
+    pub fn counts(&self, drain: &Drain) -> Option<bool> {
+        (drain.ours && drain.gone_at.is_none()).then(|| !self.silent.contains(&drain.id))
+    }
+
     /// Whether lines of this app are counted more than once: several drains deliver here, and no rotation tells them apart.
     #[must_use]
     pub fn counted_twice(&self) -> bool {
-        let of_rotation = |drain: &&Drain| {
-            self.rotation.as_ref().is_some_and(|rotation| {
-                rotation.old.id == drain.id || rotation.new.as_ref().is_some_and(|new| new.id == drain.id)
-            })
-        };
-        let apart = self.ours().filter(of_rotation).count();
-        self.ours().count() > apart.max(1)
+        self.counting().count() > 1
+    }
+
+    /// Whether no line of this app is counted although a drain delivers: the one that counts is gone.
+    #[must_use]
+    pub fn counts_nothing(&self) -> bool {
+        !self.silent.is_empty() && self.counting().next().is_none()
+    }
+
+    /// Whether this is the one drain that counts, and another is there that does not.
+    #[must_use]
+    pub fn must_stay(&self, drain: &Drain) -> bool {
+        !self.silent.is_empty() && self.counting().map(|one| one.id).eq([drain.id])
     }
 }
 
@@ -57,8 +79,18 @@ impl Engine {
             return Err(HerokuProblem::Fir(name.to_owned()));
         }
         let app = self.sync_drains(account, app).await?;
-        let rotation = self.store().newest_rotation(app.app).await?;
-        Ok(AppDrains { app, rotation })
+        Ok(self.stored_drains(app).await?)
+    }
+
+    /// The drains of an app as they were last read: nothing is asked of Heroku.
+    ///
+    /// # Errors
+    /// When the store does not answer.
+    pub async fn stored_drains(&self, app: HerokuApp) -> Result<AppDrains, StoreError> {
+        let mut rotations = self.store().rotations().await?;
+        rotations.retain(|rotation| rotation.app == app.app);
+        let silent = silent(&app, &rotations, self.now());
+        Ok(AppDrains { rotation: rotations.pop(), silent, app })
     }
 
     /// The drains after a change that Heroku has made: as it tells them now, or, if it does not, as they must be. What was
@@ -74,8 +106,7 @@ impl Engine {
         match self.fresh(account, name).await {
             Err(HerokuProblem::Heroku(error)) => {
                 tracing::warn!(%error, app = name, "the drains could not be read after a change");
-                let rotation = self.store().newest_rotation(app.app).await?;
-                Ok(AppDrains { app, rotation })
+                Ok(self.stored_drains(app).await?)
             }
             drains => drains,
         }
@@ -92,6 +123,14 @@ impl Engine {
     async fn add_now(&self, name: &str, by: &Actor) -> Result<AppDrains, HerokuProblem> {
         let account = self.heroku()?;
         let before = self.fresh(&account, name).await?;
+        if before.counts_nothing() {
+            let ids: Vec<String> = before.silent.iter().map(Uuid::to_string).collect();
+            return Err(HerokuProblem::Conflict(format!(
+                "{name} has a drain to this instance whose lines do not count ({}): remove it first, with `dynowatch drain \
+                 remove --app {name}`",
+                ids.join(", ")
+            )));
+        }
         if let Some(drain) = before.ours().next() {
             return Err(HerokuProblem::Conflict(format!(
                 "{name} has a drain to this instance already ({}): a second one would count every line twice; \
@@ -100,22 +139,24 @@ impl Engine {
             )));
         }
         let ours = self.store().app_name(before.app.app).await?.unwrap_or_else(|| name.to_owned());
-        let url = (account.drain_url)(&ours, None).map_err(HerokuProblem::NoDrainUrl)?;
+        // From a Private Space a drain without a mark cannot be told from the one that was there before, which counts no more.
+        let mark = (before.rotation.is_some() || before.app.facts.space.is_some()).then(fresh_mark);
+        let url = (account.drain_url)(&ours, mark.as_deref()).map_err(HerokuProblem::NoDrainUrl)?;
         self.store().audit(&by.did("drain.add", name), self.now()).await?;
         let drain = account.client.create_log_drain(&before.app.heroku_id.to_string(), &url).await?;
         self.store().learn_token(&drain.token, before.app.app, Some(&ours), self.now()).await?;
         self.load_apps().await?;
         tracing::info!(app = name, by = by.name, "a log drain was added");
         let mut app = before.app;
-        app.drains.insert(0, merge::drain(&drain, true, None));
+        app.drains.insert(0, merge::drain(&drain, true, mark));
         self.look_after(&account, name, app).await
     }
 
     /// Removes a drain of an app to this instance: the one with this id, or the only one.
     ///
     /// # Errors
-    /// As [`Engine::drains`]; also when there is none, when it must be said which, when it is being replaced, and for
-    /// drains to elsewhere.
+    /// As [`Engine::drains`]; also when there is none, when it must be said which, when it is being replaced, when it is the
+    /// one that counts and another is there that does not, and for drains to elsewhere.
     pub async fn remove_drain(&self, name: &str, drain: Option<Uuid>, by: &Actor) -> Result<AppDrains, HerokuProblem> {
         in_time(self.remove_now(name, drain, by)).await
     }
@@ -128,6 +169,14 @@ impl Engine {
             return Err(HerokuProblem::Conflict(format!(
                 "a drain of {name} is being replaced ({}): wait for its end, or end it with `dynowatch drain rotate --app {name} --abandon`",
                 rotation.state.as_str()
+            )));
+        }
+        if before.must_stay(&drain) {
+            let ids: Vec<String> = before.silent.iter().map(Uuid::to_string).collect();
+            return Err(HerokuProblem::Conflict(format!(
+                "{} is the drain of {name} that counts; {} delivers as well and does not count: remove that one",
+                drain.id,
+                ids.join(", ")
             )));
         }
         self.store().audit(&by.did("drain.remove", name).with(drain.id.to_string()), self.now()).await?;
@@ -155,9 +204,17 @@ impl Engine {
         let account = self.heroku()?;
         let before = self.fresh(&account, name).await?;
         let old = chosen(&before, name, drain)?;
+        let is_open = before.rotation.as_ref().is_some_and(|rotation| rotation.next_at.is_some());
+        if !is_open && before.counts(old) == Some(false) {
+            return Err(HerokuProblem::Conflict(format!(
+                "{} delivers and does not count, so there is nothing to replace: `dynowatch drain remove --app {name} --drain \
+                 {}` removes it",
+                old.id, old.id
+            )));
+        }
         let old_mark = old.mark.clone();
         let old = DrainRef { id: old.id, token: old.token.clone() };
-        let mark = format!("{:016x}", u64::from_le_bytes(bytes()));
+        let mark = fresh_mark();
         // What cannot be made need not be begun.
         self.rotation_url(&account, &before.app, &mark).await?;
         let now = self.now();
@@ -207,17 +264,21 @@ impl Engine {
         self.look_after(&account, name, app).await
     }
 
-    /// Asks for the lists of apps and add-ons now; what concerns single apps is due at once, and the loop reads it.
+    /// Asks for the lists of apps and add-ons now, or tells what they said if they were asked for seconds ago; what concerns
+    /// single apps is due at once, and the loop reads it as its budget allows.
     ///
     /// # Errors
     /// Without a key, and when Heroku or the store does not answer.
-    pub async fn heroku_lists_now(&self, by: &Actor) -> Result<(), HerokuProblem> {
+    pub async fn heroku_lists_now(&self, by: &Actor) -> Result<SyncReport, HerokuProblem> {
         let account = self.heroku()?;
         self.store().audit(&by.did("heroku.sync", ""), self.now()).await?;
-        in_time(self.sync_lists(&account)).await?;
+        let report = in_time(self.lists_again(&account)).await?;
         // Whoever asks has seen to what was wrong.
-        let unpaused = SyncState { next_at: self.now(), done_at: None, problem: None };
-        Ok(self.store().save_heroku_sync(PAUSE, &unpaused).await?)
+        let now = self.now();
+        let unpaused = SyncState { next_at: now, done_at: None, problem: None };
+        self.store().save_heroku_sync(PAUSE, &unpaused).await?;
+        self.store().heroku_apps_due(now).await?;
+        Ok(report)
     }
 
     /// Switches `log-runtime-metrics` of an app. It takes effect at the next restart of each dyno.
@@ -245,6 +306,11 @@ impl Engine {
     }
 }
 
+/// What tells a drain of ours from another one of its app.
+fn fresh_mark() -> String {
+    format!("{:016x}", u64::from_le_bytes(bytes()))
+}
+
 /// The drain that is meant.
 fn chosen<'a>(drains: &'a AppDrains, name: &str, id: Option<Uuid>) -> Result<&'a Drain, HerokuProblem> {
     let ours: Vec<&Drain> = drains.ours().collect();
@@ -265,7 +331,11 @@ fn chosen<'a>(drains: &'a AppDrains, name: &str, id: Option<Uuid>) -> Result<&'a
             "{name} has no drain to this instance; `dynowatch drain add --app {name}` adds one"
         ))),
         several => {
-            let ids: Vec<String> = several.iter().map(|drain| drain.id.to_string()).collect();
+            let named = |drain: &&Drain| {
+                let counts = if drains.counts(drain) == Some(true) { "counts" } else { "does not count" };
+                format!("{} ({counts})", drain.id)
+            };
+            let ids: Vec<String> = several.iter().map(named).collect();
             Err(HerokuProblem::Conflict(format!(
                 "{name} has several drains to this instance; say which: {}",
                 ids.join(", ")

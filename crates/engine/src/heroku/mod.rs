@@ -10,6 +10,7 @@ mod merge;
 mod rotate;
 pub mod sync;
 
+use std::collections::HashMap;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
@@ -20,10 +21,12 @@ use dynowatch_heroku::{Client, Error, ErrorId};
 use dynowatch_store::StoreError;
 use dynowatch_store::heroku::{SyncState, Wanted};
 use secrecy::SecretString;
+use uuid::Uuid;
 
 use crate::Engine;
 use crate::apps::lock;
 use budget::Budget;
+use sync::SyncReport;
 
 /// How often the loop looks for what is due.
 pub const HEROKU_PASS_EVERY: Duration = Duration::from_secs(1);
@@ -55,6 +58,10 @@ pub(crate) struct Connection {
     account: ArcSwapOption<HerokuAccount>,
     budget: Mutex<Budget>,
     lease_taken: Mutex<Option<Timestamp>>,
+    /// What the lists said when somebody last asked for them: one asks at a time, and not at every press of a button.
+    listed: tokio::sync::Mutex<Option<(Timestamp, SyncReport)>>,
+    /// Apps whose drains were looked through for an adopted app's, and when.
+    looked: Mutex<HashMap<Uuid, Timestamp>>,
 }
 
 impl Connection {

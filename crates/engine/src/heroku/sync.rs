@@ -20,10 +20,10 @@ use dynowatch_domain::{AppId, NewId};
 use dynowatch_heroku::{self as api, LOG_RUNTIME_METRICS};
 use dynowatch_store::StoreError;
 use dynowatch_store::apps::AppOrigin;
-use dynowatch_store::heroku::{Facts, HerokuApp, Part, SyncState, Wanted};
+use dynowatch_store::heroku::{HerokuApp, Part, SyncState, Wanted};
 use uuid::Uuid;
 
-use super::{HerokuAccount, HerokuProblem, concerns_all, merge};
+use super::{HerokuAccount, HerokuProblem, budget, concerns_all, merge};
 use crate::Engine;
 use crate::apps::lock;
 use crate::random::RandomIds;
@@ -35,6 +35,14 @@ const APPS_EVERY: Duration = Duration::from_secs(300);
 const ADDONS_EVERY: Duration = Duration::from_secs(600);
 const DYNOS_EVERY: Duration = Duration::from_secs(60);
 const DRAINS_EVERY: Duration = Duration::from_secs(900);
+/// When some apps of the list had to wait for the budget.
+const PUT_OFF_EVERY: Duration = Duration::from_secs(60);
+/// Whoever asks for the lists again sooner gets what they said.
+const LISTS_AGAIN_AFTER: Duration = Duration::from_secs(10);
+/// The drains of an app that is not ours are looked through for an adopted app's this often.
+const LOOK_AGAIN_AFTER: Duration = Duration::from_secs(3_600);
+/// Such apps that are remembered; beyond that all are forgotten.
+const LOOKED_MAX: usize = 10_000;
 /// After a failure that concerns one app only.
 const AFTER_FAILURE: Duration = Duration::from_secs(300);
 /// Apps of one pass.
@@ -61,12 +69,15 @@ pub struct SyncReport {
     pub gone: Vec<String>,
     /// What did not work, in words.
     pub problems: Vec<String>,
+    /// Apps that are left for a later look, so that requests are left to the account.
+    pub put_off: usize,
     /// Requests that were made.
     pub requests: u64,
 }
 
 impl Engine {
-    /// Asks for everything now, whatever is due.
+    /// Asks for everything now, whatever is due: four requests for each app, so not for a request that somebody waits for.
+    /// Stops where the account has few requests left.
     ///
     /// # Errors
     /// Without a key, and when Heroku or the store does not answer. What concerns one app only is in the report.
@@ -77,6 +88,10 @@ impl Engine {
         self.sync_apps(&account, &mut report).await?;
         self.sync_addons(&account).await?;
         for app in self.store().heroku_apps(Wanted::All).await?.into_iter().filter(|app| app.gone_at.is_none()) {
+            if account.client.remaining().is_some_and(budget::is_for_people) {
+                report.put_off += 1;
+                continue;
+            }
             let name = app.name.clone();
             let done = async {
                 let app = self.sync_dynos(&account, app).await?;
@@ -94,15 +109,26 @@ impl Engine {
         Ok(report)
     }
 
-    /// The lists of apps and add-ons, whenever they are due.
-    pub(super) async fn sync_lists(&self, account: &HerokuAccount) -> Result<(), HerokuProblem> {
+    /// The lists of apps and add-ons, whenever they are due; or what they said a moment ago.
+    pub(super) async fn lists_again(&self, account: &HerokuAccount) -> Result<SyncReport, HerokuProblem> {
+        let mut listed = self.shared.heroku.listed.lock().await;
+        if let Some((at, report)) = &*listed
+            && *at <= self.now()
+            && self.now().since(*at) < LISTS_AGAIN_AFTER
+        {
+            return Ok(SyncReport { requests: 0, ..report.clone() });
+        }
+        let before = account.client.sent();
         let mut report = SyncReport::default();
         self.sync_apps(account, &mut report).await?;
         report
             .problems
             .iter()
             .for_each(|problem| tracing::warn!(problem, "an app of the Heroku account is not in step"));
-        self.sync_addons(account).await
+        self.sync_addons(account).await?;
+        report.requests = account.client.sent() - before;
+        *listed = Some((self.now(), report.clone()));
+        Ok(report)
     }
 
     /// What is due, as far as the budget goes.
@@ -118,17 +144,24 @@ impl Engine {
         if self.list_due(ADDONS).await? && self.may_ask(account, 1) {
             self.sync_addons(account).await?;
         }
-        for app in self.store().heroku_apps(Wanted::DynosDue(self.now(), APPS_PER_PASS)).await? {
+        let now = self.now();
+        let dynos = self.store().heroku_apps(Wanted::DynosDue(now, APPS_PER_PASS)).await?;
+        let drains = self.store().heroku_apps(Wanted::DrainsDue(now, APPS_PER_PASS)).await?;
+        let dynos = dynos.into_iter().map(|app| (app.next_dynos_at, Part::Dynos, app));
+        let mut due: Vec<_> =
+            dynos.chain(drains.into_iter().map(|app| (app.next_drains_at, Part::Drains, app))).collect();
+        // Together, so that what is due often does not keep back what is due seldom.
+        due.sort_by_key(|(at, ..)| *at);
+        for (_, part, app) in due {
             if !self.may_ask(account, 2) || !self.holds_heroku_lease().await? {
                 return Ok(());
             }
-            self.or_later(app.clone(), self.sync_dynos(account, app).await).await?;
-        }
-        for app in self.store().heroku_apps(Wanted::DrainsDue(self.now(), APPS_PER_PASS)).await? {
-            if !self.may_ask(account, 2) || !self.holds_heroku_lease().await? {
-                return Ok(());
-            }
-            self.or_later(app.clone(), self.sync_drains(account, app).await).await?;
+            let known = app.clone();
+            let done = match part {
+                Part::Drains => self.sync_drains(account, app).await,
+                _ => self.sync_dynos(account, app).await,
+            };
+            self.or_later(known, done).await?;
         }
         Ok(())
     }
@@ -178,6 +211,11 @@ impl Engine {
         for app in &listed {
             let done = match known.get(&app.id) {
                 Some(row) => self.update(account, app, row.clone(), report).await,
+                // Another app of ours may have been made for it: who cannot be asked is not made a second one.
+                None if self.must_look(app, &adopted) && !self.may_ask(account, 1) => {
+                    report.put_off += 1;
+                    continue;
+                }
                 None => self.link(account, app, &adopted, report).await.map(drop),
             };
             match done {
@@ -191,9 +229,13 @@ impl Engine {
         }
         let missing = known.into_values().filter(|row| row.gone_at.is_none() && !ids.contains(&row.heroku_id));
         for row in missing.take(CONFIRMED_MAX) {
-            self.confirm_gone(account, row, report).await?;
+            if self.may_ask(account, 1) {
+                self.confirm_gone(account, row, report).await?;
+            } else {
+                report.put_off += 1;
+            }
         }
-        self.list_done(APPS, APPS_EVERY).await?;
+        self.list_done(APPS, if report.put_off > 0 { PUT_OFF_EVERY } else { APPS_EVERY }).await?;
         self.load_apps().await?;
         Ok(())
     }
@@ -229,7 +271,13 @@ impl Engine {
             HerokuApp { facts: merge::facts(app, Some(&row.facts)), seen_at: now, gone_at: None, ..row.clone() };
         if app.name != row.name {
             // The drains' URLs keep the old name: they must be known before it is gone.
-            next = if next.facts.fir { next } else { self.sync_drains(account, next).await? };
+            if !next.facts.fir {
+                if !self.may_ask(account, 2) {
+                    report.put_off += 1;
+                    return Ok(());
+                }
+                next = self.sync_drains(account, next).await?;
+            }
             next.name = self.renamed(app, &row).await?;
             report.renamed.push((row.name, next.name.clone()));
         }
@@ -271,7 +319,7 @@ impl Engine {
         check_name(&app.name)?;
         let now = self.now();
         let facts = merge::facts(app, None);
-        let id = match self.adopted_as(account, app, &facts, adopted).await? {
+        let id = match self.adopted_as(account, app, adopted).await? {
             Some(id) => id,
             None if self.apps().by_name(&app.name).is_none()
                 && self.apps().len() + report.new.len() >= self.shared.limits.apps =>
@@ -314,18 +362,34 @@ impl Engine {
         Ok(row)
     }
 
+    /// Whether the drains of an app that is not known must be looked through: an app of ours may have been named after the
+    /// token of one. Once an hour is enough for those that stay unknown, such as all beyond `limits.apps`.
+    fn must_look(&self, app: &api::App, adopted: &HashMap<String, AppId>) -> bool {
+        if adopted.is_empty() || merge::facts(app, None).fir || self.apps().by_name(&app.name).is_some() {
+            return false;
+        }
+        let looked = lock(&self.shared.heroku.looked).get(&app.id).copied();
+        looked.is_none_or(|at| self.now().since(at) >= LOOK_AGAIN_AFTER)
+    }
+
     /// The app of ours that was named after the token of one of this app's drains; it gets the app's name.
     async fn adopted_as(
         &self,
         account: &HerokuAccount,
         app: &api::App,
-        facts: &Facts,
         adopted: &HashMap<String, AppId>,
     ) -> Result<Option<AppId>, HerokuProblem> {
-        if adopted.is_empty() || facts.fir || self.apps().by_name(&app.name).is_some() {
+        if !self.must_look(app, adopted) {
             return Ok(None);
         }
         let drains = account.client.log_drains(&app.id.to_string()).await?;
+        {
+            let mut looked = lock(&self.shared.heroku.looked);
+            if looked.len() >= LOOKED_MAX {
+                looked.clear();
+            }
+            looked.insert(app.id, self.now());
+        }
         let Some(&id) = drains.iter().find_map(|drain| adopted.get(&drain.token)) else { return Ok(None) };
         let ours = self.apps().by_id(id).map(|ours| ours.name.clone());
         if let Some(ours) = ours.filter(|ours| adopted.contains_key(ours)) {

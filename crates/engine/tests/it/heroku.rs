@@ -341,6 +341,7 @@ async fn deliver_with(stage: &Stage, fake: &FakeHeroku, stamp: &str, token: bool
         if let Taken::Pending(pending) = engine.take_share(&app, share, Some(&frame), &h12(stamp).into()) {
             engine.keep(pending).await.unwrap();
         }
+        engine.delivered(app.id, token, mark);
     }
 }
 
@@ -410,6 +411,7 @@ async fn the_second_process_knows_in_time() {
     other.learn_mark(mark.unwrap()).await.unwrap();
     let share = other.share(app, Some(&drain.token), mark).unwrap();
     assert!(!share.counts(stage.clock.now()), "the old one counts");
+    other.delivered(app, Some(&drain.token), mark);
     other.refresh_pass().await.unwrap();
     pass(&mut stage, 6).await;
     assert_eq!(state(&engine).await, State::Cutting);
@@ -459,6 +461,7 @@ async fn a_new_drain_that_does_not_deliver_is_taken_back() {
     engine.rotate_drain("api-prod", None, &dev()).await.unwrap();
     for _ in 0..95 {
         assert!(engine.share(app, Some(&old[0]), None).unwrap().counts(stage.clock.now()));
+        engine.delivered(app, Some(&old[0]), None);
         pass(&mut stage, 10).await;
     }
     assert_eq!((state(&engine).await, drains(&fake)), (State::Failed, old));
@@ -544,4 +547,132 @@ async fn what_one_drain_lost_is_news_from_that_drain() {
         }
         assert_eq!(engine.store().blinds_between(app, at("-9:00"), at("30:00")).await.unwrap().len(), want, "{since}");
     }
+}
+
+/// What waits for whoever presses the button is two requests, however many apps there are, and not at every press.
+#[tokio::test]
+async fn who_asks_for_the_account_waits_for_its_lists_alone() {
+    let (mut stage, fake) = stage(On::Sqlite).await;
+    fake.account(|account| (0..40).for_each(|n| _ = account.create(&format!("app-{n}"))));
+    let engine = stage.engine();
+    let report = engine.heroku_lists_now(&dev()).await.unwrap();
+    assert_eq!((report.apps, report.new.len(), report.requests, fake.asked().len()), (41, 41, 2, 2));
+    let again = engine.heroku_lists_now(&dev()).await.unwrap();
+    assert_eq!((again.apps, again.requests, fake.asked().len()), (41, 0, 2), "a second press is no second question");
+    // The rest is due and comes at the pace of the loop.
+    pass(&mut stage, 600).await;
+    let all = engine.store().heroku_apps(Wanted::All).await.unwrap();
+    let read = all.iter().filter(|app| app.dynos_at.is_some() && app.drains_at.is_some()).count();
+    assert_eq!(read, 41, "where requests are few all become rarer, and nothing is left out");
+    let asked = fake.asked().len();
+    engine.heroku_lists_now(&dev()).await.unwrap();
+    let due = engine.store().heroku_apps(Wanted::DrainsDue(stage.clock.now(), 100)).await.unwrap();
+    assert_eq!((due.len(), fake.asked().len()), (41, asked + 2));
+}
+
+/// The drains of apps that are not ours are looked through within the budget, and not at every look at the list.
+#[tokio::test]
+async fn apps_beyond_the_limit_cost_no_requests() {
+    let limits = dynowatch_engine::Limits { apps: 4, ..dynowatch_engine::Limits::default() };
+    let config = crate::harness::Config { limits, ..crate::harness::Config::of(vec![h12_rule()]) };
+    let mut stage = Stage::configured(On::Sqlite, config).await;
+    let fake = FakeHeroku::start().await;
+    fake.account(|account| (0..200).for_each(|n| _ = account.create(&format!("app-{n:03}"))));
+    let engine = stage.engine();
+    // An app that was named after its token: any of the account's may be it.
+    engine.app_of_token("d.unknown").await.unwrap();
+    engine.connect_heroku(Some(account(&fake)));
+    engine.heroku_pass().await.unwrap();
+    assert!(fake.asked().len() <= 95, "{}: no more than what is saved up", fake.asked().len());
+    // Half an hour of four apps, and one look at each of the others.
+    pass(&mut stage, 1_800).await;
+    let looked = fake.count("/log-drains");
+    assert!((195..=300).contains(&looked), "{looked}");
+    assert!(fake.asked().len() < 30 * 45 + 90, "{}", fake.asked().len());
+}
+
+/// A rotation that an operator left: of the two drains it is known which counts, and that one cannot be removed by mistake.
+#[tokio::test]
+async fn of_two_that_were_left_the_one_that_counts_stays() {
+    let (mut stage, fake) = with_drain(On::Sqlite).await;
+    let engine = stage.engine();
+    let old = engine.drains("api-prod").await.unwrap().app.drains[0].id;
+    engine.rotate_drain("api-prod", None, &dev()).await.unwrap();
+    engine.proceed_rotation("api-prod", &dev()).await.unwrap();
+    (0..40).for_each(|_| fake.trouble("DELETE /apps", Trouble::refuse(503, "")));
+    pass(&mut stage, 90).await;
+    assert_eq!(state(&engine).await, State::Removing);
+    engine.abandon_rotation("api-prod", &dev()).await.unwrap();
+    _ = fake.untrouble();
+    let left = engine.drains("api-prod").await.unwrap();
+    let new = left.ours().find(|drain| drain.id != old).unwrap().id;
+    assert_eq!((state(&engine).await, &left.silent[..], left.counted_twice()), (State::Left, &[old][..], false));
+    deliver(&stage, &fake, &crate::harness::offset(stage.clock.now())).await;
+    assert_eq!(counted(&engine), 1);
+    let words = left.rotation.unwrap().in_words(|at| at.to_string());
+    assert!(words.contains(&format!("the new drain {new} counts, the old drain {old} does not")), "{words}");
+    for refused in [
+        engine.remove_drain("api-prod", Some(new), &dev()).await.unwrap_err(),
+        engine.rotate_drain("api-prod", Some(old), &dev()).await.unwrap_err(),
+        engine.remove_drain("api-prod", None, &dev()).await.unwrap_err(),
+    ] {
+        assert!(refused.to_string().contains(&old.to_string()), "{refused}");
+    }
+    assert_eq!(drains(&fake).len(), 2);
+    engine.remove_drain("api-prod", Some(old), &dev()).await.unwrap();
+    deliver(&stage, &fake, &crate::harness::offset(stage.clock.now() + seconds(1))).await;
+    assert_eq!((counted(&engine), drains(&fake).len()), (2, 1));
+    engine.remove_drain("api-prod", Some(new), &dev()).await.unwrap();
+}
+
+/// From a Private Space there is no token: a drain that is added after a rotation must not be taken for the one that was
+/// replaced.
+#[tokio::test]
+async fn a_drain_that_is_added_after_a_rotation_counts() {
+    let (mut stage, fake) = with_drain(On::Sqlite).await;
+    let engine = stage.engine();
+    engine.rotate_drain("api-prod", None, &dev()).await.unwrap();
+    engine.proceed_rotation("api-prod", &dev()).await.unwrap();
+    pass(&mut stage, 90).await;
+    assert_eq!(state(&engine).await, State::Done);
+    engine.remove_drain("api-prod", None, &dev()).await.unwrap();
+    engine.add_drain("api-prod", &dev()).await.unwrap();
+    assert!(engine.drains("api-prod").await.unwrap().silent.is_empty());
+    deliver_with(&stage, &fake, &crate::harness::offset(stage.clock.now()), false).await;
+    assert_eq!((counted(&engine), drains(&fake).len()), (1, 1));
+}
+
+/// The call that adds the new drain does its work after the rotation was abandoned.
+#[tokio::test]
+async fn a_drain_that_comes_late_is_taken_back() {
+    let (mut stage, fake) = with_drain(On::Sqlite).await;
+    let engine = stage.engine();
+    let old = drains(&fake);
+    fake.trouble("POST /apps", Trouble::Drop);
+    engine.rotate_drain("api-prod", None, &dev()).await.unwrap();
+    engine.abandon_rotation("api-prod", &dev()).await.unwrap();
+    pass(&mut stage, 40).await;
+    let mark = engine.store().rotations().await.unwrap().pop().unwrap().mark;
+    let url = format!("https://drain:{PASSWORD}@dynowatch.example.com/drain/api-prod?drain={mark}");
+    fake.account(|account| _ = account.add_drain("api-prod", &url));
+    pass(&mut stage, 120).await;
+    assert_eq!((state(&engine).await, drains(&fake)), (State::Abandoned, old));
+}
+
+/// A delivery that was refused proves nothing, and proof that the store did not take is not lost.
+#[tokio::test]
+async fn a_new_drain_is_proved_by_what_was_kept() {
+    let (mut stage, fake) = with_drain(On::Sqlite).await;
+    let engine = stage.engine();
+    engine.rotate_drain("api-prod", None, &dev()).await.unwrap();
+    let app = row(&engine, "api-prod").await.app;
+    let drain = fake.account(|account| account.app("api-prod").drains[1].clone());
+    let mark = drain.url.split_once("?drain=").map(|(_, mark)| mark);
+    // Its share is asked for, and then the batch is not kept.
+    assert!(engine.share(app, Some(&drain.token), mark).is_some());
+    pass(&mut stage, 6).await;
+    assert_eq!(state(&engine).await, State::Proving);
+    engine.delivered(app, Some(&drain.token), mark);
+    pass(&mut stage, 6).await;
+    assert_eq!(state(&engine).await, State::Cutting);
 }

@@ -107,6 +107,10 @@ pub(crate) async fn parts_of_a_row_are_written_apart(bed: &Bed) {
     assert_eq!((found.drains, found.drains_at), (full.drains, Some(t(70))));
     assert_eq!((found.formation.len(), found.dynos_at, found.addons.len()), (0, Some(t(71)), 0));
     assert_eq!((found.name.as_str(), found.problem.as_deref()), ("renamed", Some("away")));
+    // Whoever asks for all of it makes it due.
+    bed.store.heroku_apps_due(t(90)).await.unwrap();
+    assert_eq!(bed.store.heroku_apps(Wanted::DrainsDue(t(90), 9)).await.unwrap().len(), 1);
+    assert_eq!(bed.store.heroku_apps(Wanted::DynosDue(t(89), 9)).await.unwrap().len(), 0);
     // What is counted is read again only where it was read anew.
     assert_eq!(bed.store.heroku_formations(t(70)).await.unwrap(), [(shop, t(71), Vec::new())]);
     assert_eq!(bed.store.heroku_formations(t(71)).await.unwrap(), []);

@@ -66,6 +66,8 @@ pub(crate) struct SyncInfo {
     gone: Vec<String>,
     /// What did not work.
     problems: Vec<String>,
+    /// Apps that are left for a later look, so that requests are left to the account.
+    put_off: usize,
     /// Requests that were made.
     requests: u64,
 }
@@ -178,8 +180,12 @@ pub(crate) struct DrainsInfo {
     rotation: Option<RotationInfo>,
     /// Whether several drains deliver here without one being replaced, so that every line counts more than once.
     counted_twice: bool,
-    /// When they were last read.
+    /// Whether no line of the app is counted although a drain delivers: the one that counted is gone.
+    counts_nothing: bool,
+    /// When they were last read of Heroku; `null` when never.
     read_at: Option<Time>,
+    /// How long ago that is, in seconds.
+    age_s: Option<u64>,
     /// What to know about log drains on this app's generation.
     notice: Option<&'static str>,
 }
@@ -193,6 +199,9 @@ pub(crate) struct LogDrainInfo {
     token: String,
     /// Whether it delivers to this instance.
     ours: bool,
+    /// Whether its lines count now: of two drains that deliver the same lines one does. `null` for one that is gone or
+    /// delivers elsewhere.
+    counts: Option<bool>,
     /// The host it delivers to.
     host: String,
     /// The add-on that made it.
@@ -266,37 +275,35 @@ pub(crate) async fn status(State(web): State<Arc<Web>>) -> Result<Json<HerokuInf
     }))
 }
 
-/// Asks the Heroku account for everything now.
+/// Asks the Heroku account for its lists of apps and add-ons now. Dynos, releases and drains of each app are due at once and follow as the budget of requests allows. Who asks again within ten seconds gets the same answer.
 #[utoipa::path(post, path = "/api/v1/heroku/sync", tag = "heroku", responses(
-    (status = 200, description = "What was found.", body = SyncInfo),
+    (status = 200, description = "What the lists say.", body = SyncInfo),
     (status = 409, description = "There is no key.", body = ErrorBody),
     (status = 502, description = "Heroku refused, or did not answer.", body = ErrorBody)))]
 pub(crate) async fn sync(State(web): State<Arc<Web>>, actor: Actor) -> Result<Json<SyncInfo>, ApiError> {
     tracing::info!(actor = actor.0.name, "the Heroku account is read anew");
-    web.engine.store().audit(&actor.0.did("heroku.sync", ""), web.engine.now()).await?;
-    let report = web.engine.heroku_sync_now().await?;
+    let report = web.engine.heroku_lists_now(&actor.0).await?;
     Ok(Json(SyncInfo {
         apps: report.apps,
         new: report.new,
         renamed: report.renamed.into_iter().map(|(from, to)| RenamedInfo { from, to }).collect(),
         gone: report.gone,
         problems: report.problems.iter().map(|text| masked(&web.engine, text)).collect(),
+        put_off: report.put_off,
         requests: report.requests,
     }))
 }
 
-/// The log drains of an app, as they were last read.
+/// The log drains of an app, as they were last read; nothing is asked of Heroku.
 #[utoipa::path(get, path = "/api/v1/apps/{name}/drains", tag = "heroku", params(("name" = String, Path, description = "The app's name.")), responses(
     (status = 200, description = "The drains.", body = DrainsInfo),
-    (status = 404, description = "No such app of the account.", body = ErrorBody),
-    (status = 409, description = "They were never read, and there is no key.", body = ErrorBody)))]
+    (status = 404, description = "No such app of the account, as far as it was read.", body = ErrorBody),
+    (status = 409, description = "Nothing is known of it, and there is no key.", body = ErrorBody)))]
 pub(crate) async fn drains(State(web): State<Arc<Web>>, Named(name): Named) -> Result<Json<DrainsInfo>, ApiError> {
     let known = web.engine.known_heroku_app(&name).await?;
-    let drains = match known.filter(|app| app.facts.fir || app.drains_at.is_some()) {
-        Some(app) => AppDrains { rotation: web.engine.store().newest_rotation(app.app).await?, app },
-        None => web.engine.drains(&name).await?,
-    };
-    Ok(Json(info(&web, &drains)))
+    let unknown = if web.engine.is_heroku_connected() { HerokuProblem::NoApp(name) } else { HerokuProblem::NoKey };
+    let app = known.ok_or(unknown)?;
+    Ok(Json(info(&web, &web.engine.stored_drains(app).await?)))
 }
 
 /// Adds a log drain of the app to this instance.
@@ -361,7 +368,7 @@ pub(crate) async fn proceed(
 #[utoipa::path(delete, path = "/api/v1/apps/{name}/drains/{id}", tag = "heroku", params(("name" = String, Path, description = "The app's name."), ("id" = String, Path, description = "The drain's id.")), responses(
     (status = 200, description = "The drains that are left.", body = DrainsInfo),
     (status = 404, description = "No such app or drain.", body = ErrorBody),
-    (status = 409, description = "It delivers elsewhere or is being replaced, or there is no key.", body = ErrorBody),
+    (status = 409, description = "It delivers elsewhere, is being replaced, or is the one that counts while another does not; or there is no key.", body = ErrorBody),
     (status = 502, description = "Heroku refused, or did not answer.", body = ErrorBody)))]
 pub(crate) async fn remove(
     State(web): State<Arc<Web>>,
@@ -434,19 +441,22 @@ fn addon(addon: AddOn) -> AddOnInfo {
 
 fn info(web: &Web, drains: &AppDrains) -> DrainsInfo {
     DrainsInfo {
-        items: drains.app.drains.iter().map(drain).collect(),
+        items: drains.app.drains.iter().map(|one| drain(drains, one)).collect(),
         rotation: drains.rotation.as_ref().map(|rotation| rotation_info(web, rotation)),
         counted_twice: drains.counted_twice(),
+        counts_nothing: drains.counts_nothing(),
         read_at: maybe(drains.app.drains_at),
+        age_s: drains.app.drains_at.map(|at| web.engine.now().since(at).as_secs()),
         notice: drains.app.facts.fir.then_some(FIR_NOTICE),
     }
 }
 
-fn drain(drain: &Drain) -> LogDrainInfo {
+fn drain(of: &AppDrains, drain: &Drain) -> LogDrainInfo {
     LogDrainInfo {
         id: drain.id.to_string(),
         token: shortened(&drain.token),
         ours: drain.ours,
+        counts: of.counts(drain),
         host: drain.host.clone(),
         addon: drain.addon.clone(),
         created_at: maybe(drain.created_at),

@@ -95,11 +95,11 @@ pub(crate) async fn live(view: &View, app: AppId) -> Result<Markup, PageError> {
 
 async fn known(view: &View, app: &HerokuApp) -> Result<Known, PageError> {
     let store = view.web.engine.store();
-    let rotation = store.newest_rotation(app.app).await?;
+    let drains = view.web.engine.stored_drains(app.clone()).await?;
     let stored = store.apps().await?.into_iter().find(|stored| stored.id == app.app);
     let newest = stored.as_ref().and_then(|stored| seen(&view.web, stored).2);
     let arrives = newest.is_some_and(|at| view.now.since(at) <= SILENCE_MAX);
-    Ok(Known { drains: AppDrains { app: app.clone(), rotation }, arrives, arrived: newest.is_some() })
+    Ok(Known { drains, arrives, arrived: newest.is_some() })
 }
 
 /// What is the same for everyone who looks.
@@ -108,12 +108,15 @@ async fn standing(view: &View, app: &HerokuApp) -> Result<Markup, PageError> {
         return Ok(html! { p { (state(State::Info, "Fir")) " " (FIR_NOTICE) } });
     }
     let known = known(view, app).await?;
-    let AppDrains { app, rotation } = &known.drains;
+    let AppDrains { app, rotation, .. } = &known.drains;
     Ok(html! {
         @if app.gone_at.is_some() { (stale(&html! { "The Heroku account does not have this app any more." })) }
         @if let Some(problem) = &app.problem { (stale(&html! { "It could not be read last: " (view.outside(problem)) })) }
         @if known.drains.counted_twice() {
             ul.warnings { li { "Several drains deliver here and none is being replaced: every line is counted more than once. Remove all but one." } }
+        }
+        @if known.drains.counts_nothing() {
+            ul.warnings { li { "The drain that counted is gone, and the one that is left does not count: no line of this app is counted. Remove it, then add a new one." } }
         }
         @if app.drains.is_empty() {
             (empty(if app.drains_at.is_some() { "It has no log drain." } else { "Its drains were not read yet." }, &html! { "With a drain to here, each of its log lines arrives within seconds." }))
@@ -152,6 +155,8 @@ fn drain_state(known: &Known, drain: &Drain) -> (State, &'static str) {
         _ if !drain.ours => (State::Info, "elsewhere"),
         _ if is_old => (State::Maintenance, "being replaced"),
         _ if is_new => (State::Maintenance, "takes over"),
+        _ if known.drains.counts(drain) == Some(false) => (State::Unknown, "does not count"),
+        _ if known.drains.must_stay(drain) => (State::Up, "counts"),
         _ if known.arrives => (State::Up, "delivers"),
         _ if known.arrived => (State::Unknown, "silent"),
         _ => (State::Unknown, "no line yet"),
@@ -177,9 +182,9 @@ async fn changes(view: &View, app: &HerokuApp, name: &str, href: &str) -> Result
     if !view.viewer.may(Role::Operator) {
         return Ok(html! { p.quiet { "Drains are added, replaced and removed by operators." } });
     }
-    let rotation = view.web.engine.store().newest_rotation(app.app).await?;
-    let is_open = rotation.is_some_and(|rotation| rotation.next_at.is_some());
-    let ours: Vec<&Drain> = app.drains.iter().filter(|drain| drain.ours && drain.gone_at.is_none()).collect();
+    let drains = view.web.engine.stored_drains(app.clone()).await?;
+    let is_open = drains.rotation.as_ref().is_some_and(|rotation| rotation.next_at.is_some());
+    let ours: Vec<&Drain> = drains.ours().collect();
     Ok(html! {
         section.flow {
             h2 { "Change them" }
@@ -195,10 +200,16 @@ async fn changes(view: &View, app: &HerokuApp, name: &str, href: &str) -> Result
                 p.quiet { a href={ "/connect?app=" (encoded(name)) } { "Connect an app" } " watches the first line arrive." }
             } @else {
                 @for drain in ours {
-                    p { "The drain to here " code { (view.outside(&shortened(&drain.token))) } ":" }
+                    @let (counts, must_stay) = (drains.counts(drain) == Some(true), drains.must_stay(drain));
+                    p {
+                        "The drain to here " code { (view.outside(&shortened(&drain.token))) }
+                        @if !counts { ", whose lines do not count" }
+                        @if must_stay { ", whose lines count; it can be removed once the other one is" }
+                        ":"
+                    }
                     div.buttons {
-                        a.button href={ (href) "/drains/rotate?drain=" (drain.id) } { "Replace it…" }
-                        a.button.danger href={ (href) "/drains/" (drain.id) "/remove" } { "Remove it…" }
+                        @if counts { a.button href={ (href) "/drains/rotate?drain=" (drain.id) } { "Replace it…" } }
+                        @if !must_stay { a.button.danger href={ (href) "/drains/" (drain.id) "/remove" } { "Remove it…" } }
                     }
                 }
             }
@@ -284,7 +295,7 @@ mod tests {
             next_drains_at: now,
             problem: None,
         };
-        Known { drains: AppDrains { app, rotation }, arrives, arrived }
+        Known { drains: AppDrains { app, rotation, silent: Vec::new() }, arrives, arrived }
     }
 
     #[test]
@@ -306,5 +317,16 @@ mod tests {
             let known = known(vec![drain.clone()], rotation, arrives, arrived);
             assert_eq!(drain_state(&known, &drain).1, want);
         }
+    }
+
+    #[test]
+    fn of_two_that_deliver_it_is_said_which_counts() {
+        let mut known = known(vec![drain(3, true), drain(4, true)], None, true, true);
+        assert!(known.drains.counted_twice());
+        known.drains.silent = vec![drain(3, true).id];
+        let states: Vec<_> = known.drains.app.drains.iter().map(|drain| drain_state(&known, drain).1).collect();
+        assert_eq!((states, known.drains.counted_twice()), (vec!["does not count", "counts"], false));
+        known.drains.app.drains.pop();
+        assert!(known.drains.counts_nothing());
     }
 }

@@ -213,6 +213,8 @@ async fn heroku_answers_have_exactly_the_documented_fields() {
         "delete",
         &mut wrong,
     );
+    // Who asks again at once gets the same answer.
+    site.clock.advance(std::time::Duration::from_secs(11));
     fake.trouble("GET /apps", dynowatch_testkit::heroku::Trouble::refuse(401, "unauthorized"));
     let refused = site.api(Method::POST, "/api/v1/heroku/sync", "").await;
     assert_eq!(

@@ -90,21 +90,28 @@ fn show(ctx: &mut Context, app: &str, drains: &AppDrains) -> Result<(), Failure>
     if ctx.json {
         return ctx.out.json(&json!({
             "app": app,
-            "drains": drains.app.drains.iter().map(drain_json).collect::<Vec<_>>(),
+            "drains": drains.app.drains.iter().map(|drain| drain_json(drains, drain)).collect::<Vec<_>>(),
             "rotation": drains.rotation.as_ref().map(rotation_json),
             "counted_twice": drains.counted_twice(),
+            "counts_nothing": drains.counts_nothing(),
         }));
     }
     let there: Vec<&Drain> = drains.app.drains.iter().filter(|drain| drain.gone_at.is_none()).collect();
     if there.is_empty() {
         ctx.out.line(format!("{app} has no log drain"))?;
     } else {
-        let rows: Vec<_> = there.iter().map(|drain| row(drain)).collect();
-        ctx.out.table(&["SINCE (UTC)", "DELIVERS", "TOKEN", "ID"], &rows)?;
+        let rows: Vec<_> = there.iter().map(|drain| row(drains, drain)).collect();
+        ctx.out.table(&["SINCE (UTC)", "DELIVERS", "COUNTS", "TOKEN", "ID"], &rows)?;
     }
     if drains.counted_twice() {
         ctx.out.line(
             "WARNING: several drains deliver here, so every line is counted more than once: remove all but one",
+        )?;
+    }
+    if drains.counts_nothing() {
+        ctx.out.line(
+            "WARNING: the drain that counted is gone and the one that is left does not count, so no line of this app is \
+             counted: remove it, then add a new one",
         )?;
     }
     match &drains.rotation {
@@ -113,13 +120,14 @@ fn show(ctx: &mut Context, app: &str, drains: &AppDrains) -> Result<(), Failure>
     }
 }
 
-fn row(drain: &Drain) -> Vec<String> {
+fn row(of: &AppDrains, drain: &Drain) -> Vec<String> {
     let to = match (&drain.addon, drain.ours) {
         (_, true) => "here".to_owned(),
         (Some(addon), _) => format!("to {} (add-on {addon})", drain.host),
         (None, _) => format!("to {}", drain.host),
     };
-    vec![when_any(drain.created_at), to, drain.token.clone(), drain.id.to_string()]
+    let counts = of.counts(drain).map_or("", |counts| if counts { "yes" } else { "no" });
+    vec![when_any(drain.created_at), to, counts.to_owned(), drain.token.clone(), drain.id.to_string()]
 }
 
 /// How a rotation stands, in a sentence.
@@ -128,9 +136,10 @@ fn said(rotation: &Rotation) -> String {
     format!("replacement: {}{open}", rotation.in_words(|at| format!("{} UTC", when(at))))
 }
 
-fn drain_json(drain: &Drain) -> serde_json::Value {
+fn drain_json(of: &AppDrains, drain: &Drain) -> serde_json::Value {
     json!({
-        "id": drain.id, "token": drain.token, "ours": drain.ours, "host": drain.host, "addon": drain.addon,
+        "id": drain.id, "token": drain.token, "ours": drain.ours, "counts": of.counts(drain), "host": drain.host,
+        "addon": drain.addon,
         "created_at": drain.created_at.map(|at| at.to_string()), "gone_at": drain.gone_at.map(|at| at.to_string()),
     })
 }
