@@ -155,6 +155,12 @@ impl LineFilter {
                 .is_none_or(|glob| glob.matches(process) || glob.matches(crate::signal::Signal::process_type(process)))
     }
 
+    /// Whether both ask for lines of the same apps and writers, whatever these say.
+    #[must_use]
+    pub fn wants_same_writers(&self, other: &Self) -> bool {
+        (&self.app, self.source, &self.process) == (&other.app, other.source, &other.process)
+    }
+
     /// Whether it asks for more than who wrote a line.
     #[must_use]
     pub fn reads_text(&self) -> bool {

@@ -12,11 +12,15 @@ mod shapes;
 mod values;
 
 use std::borrow::Cow;
+use std::ops::Range;
 
 use aho_corasick::{AhoCorasick, MatchKind};
 
 /// What stands where a secret was.
 pub const MASKED: &str = "[masked]";
+
+/// Of a word that was torn at its end so much is masked.
+const TORN_BYTES_MAX: usize = 256;
 
 /// A shorter value is not looked for: it would mask ordinary words.
 const VALUE_BYTES_MIN: usize = 6;
@@ -37,6 +41,16 @@ pub fn mask(text: &str) -> Cow<'_, str> {
     }
     out.push_str(text.get(copied..).unwrap_or(""));
     Cow::Owned(out)
+}
+
+/// Where known shapes of secrets lie in a text.
+fn shapes_in(text: &str) -> impl Iterator<Item = Range<usize>> {
+    let mut at = 0;
+    std::iter::from_fn(move || {
+        let secret = shapes::next(text, at)?;
+        at = secret.end;
+        Some(secret)
+    })
 }
 
 /// Masks known values besides known shapes.
@@ -73,6 +87,50 @@ impl Masker {
         });
         Cow::Owned(mask(&out).into_owned())
     }
+
+    /// Masks a part of a text that was cut: a secret may begin in what lies before it and end in what lies behind it. Where
+    /// the text goes on and nobody knows how, its last word is masked, too.
+    #[must_use]
+    pub fn mask_part(&self, before: &str, text: &str, after: Behind<'_>) -> String {
+        let behind = if let Behind::Known(behind) = after { behind } else { "" };
+        let whole = [before, text, behind].concat();
+        let part = before.len()..before.len() + text.len();
+        let values = self.values.iter().flat_map(|values| values.find_iter(&whole).map(|found| found.range()));
+        let mut secrets: Vec<Range<usize>> = values.chain(shapes_in(&whole)).collect();
+        if after == Behind::Unknown {
+            let word = text.rfind(char::is_whitespace).map_or(0, |blank| blank + 1);
+            let mut begin = word.max(text.len().saturating_sub(TORN_BYTES_MAX));
+            while !text.is_char_boundary(begin) {
+                begin += 1;
+            }
+            secrets.push(part.start + begin..part.end);
+        }
+        secrets.sort_unstable_by_key(|secret| secret.start);
+        let (mut out, mut copied) = (String::with_capacity(text.len()), part.start);
+        for secret in secrets {
+            let (start, end) = (secret.start.max(part.start), secret.end.min(part.end));
+            if start >= end || end <= copied {
+                continue;
+            }
+            if start >= copied {
+                out.push_str(whole.get(copied..start).unwrap_or_default());
+                out.push_str(MASKED);
+            }
+            copied = end;
+        }
+        out.push_str(whole.get(copied..part.end).unwrap_or_default());
+        // What stands alone is masked as it always is.
+        self.mask(&out).into_owned()
+    }
+}
+
+/// What lies behind a part of a text.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Behind<'a> {
+    /// This, or nothing.
+    Known(&'a str),
+    /// The text goes on.
+    Unknown,
 }
 
 #[cfg(test)]

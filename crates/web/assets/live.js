@@ -10,7 +10,7 @@
   const STALE_AFTER_S = 600;
   // A stream says every five seconds that it lives.
   const SILENT_AFTER_MS = 12000;
-  let process, lineMs, heardAt = 0, away = false, ended = "";
+  let process, lineMs, heardAt = 0, away = false, ended = "", full = false;
 
   function show() {
     const [state, text] = judge();
@@ -19,6 +19,7 @@
   }
   function judge() {
     if (ended) return ["away", ended];
+    if (full) return ["away", "too many pages are open"];
     if (away || (heardAt && Date.now() - heardAt > SILENT_AFTER_MS)) return ["away", "reconnecting"];
     if (!heardAt) return ["loaded", "as loaded"];
     if (lineMs == null) return ["stale", "no line yet"];
@@ -39,7 +40,7 @@
     if (process !== undefined && process !== beat.process) notice("dynowatch was restarted. This page is up to date again.");
     else if (away) notice("Connected again. This page is up to date.");
     process = beat.process;
-    away = false;
+    away = full = false;
     show();
   });
   stream.addEventListener("bye", () => { lost(); notice("dynowatch is stopping. This page stays, and goes on when it is back."); });
@@ -51,7 +52,9 @@
   });
   for (const name of ["htmx:sse:error", "htmx:error"]) {
     stream.addEventListener(name, (event) => {
-      if (event.detail?.status === 401) { ended = "signed out"; show(); }
+      const status = event.detail?.status;
+      if (status === 401) { ended = "signed out"; show(); }
+      else if (status === 429 || status === 503) { full = true; show(); }
       else if (heardAt) lost();
     });
   }

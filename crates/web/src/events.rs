@@ -15,6 +15,7 @@ use std::collections::HashMap;
 use std::convert::Infallible;
 use std::fmt::Write as _;
 use std::hash::{DefaultHasher, Hash as _, Hasher as _};
+use std::net::IpAddr;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
@@ -29,12 +30,16 @@ use futures_util::stream;
 use serde::Serialize;
 use tokio::sync::{Notify, mpsc, watch};
 use tokio::time::{Instant, MissedTickBehavior, interval, interval_at};
+use uuid::Uuid;
 
+use crate::accounts::client::Client;
 use crate::accounts::current::viewer;
 use crate::api::apps::newest_line_at;
+use crate::flood::network;
 use crate::pages::look::Look;
 use crate::pages::view::View;
 use crate::router::Web;
+use crate::viewer::Viewer;
 use crate::zone::Zone;
 use lines::Lines;
 
@@ -42,6 +47,10 @@ pub(crate) use topic::{Topic, partial};
 
 /// Streams at a time. Who comes later is told to load the page again by hand.
 const STREAMS_MAX: usize = 1_000;
+/// Streams of one account, and from one address (of IPv6, one /64 network), at a time: nobody takes all places. Behind an
+/// address may be an office.
+const STREAMS_PER_USER_MAX: usize = 50;
+const STREAMS_PER_ADDRESS_MAX: usize = 300;
 /// Pieces that are rendered, in all time zones together. A page beyond that only gets the beat.
 const PIECES_MAX: usize = 512;
 /// Topics of one page.
@@ -76,6 +85,9 @@ pub(crate) struct Hub {
     stop: watch::Receiver<bool>,
     streams: AtomicUsize,
     refused: AtomicUsize,
+    /// Streams by whom and from where; an entry for each that has one.
+    callers: Mutex<HashMap<Caller, usize>>,
+    refused_to_one: AtomicUsize,
     pieces: Mutex<HashMap<PieceKey, Arc<Piece>>>,
     /// Counts renderings that changed something; streams wait for it to move.
     changed: watch::Sender<u64>,
@@ -85,12 +97,38 @@ pub(crate) struct Hub {
     rendering: Mutex<Option<tokio::task::JoinHandle<()>>>,
 }
 
+/// Whose streams are counted together.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+enum Caller {
+    User(Uuid),
+    Address(IpAddr),
+}
+
+impl Caller {
+    /// Whose stream this request is.
+    fn of(parts: &Parts) -> Vec<Self> {
+        let user =
+            parts.extensions.get::<Viewer>().and_then(|viewer| viewer.signed_in).map(|known| Self::User(known.user));
+        let address = parts.extensions.get::<Client>().and_then(|client| client.address.parse().ok());
+        user.into_iter().chain(address.map(|address| Self::Address(network(address)))).collect()
+    }
+
+    fn most(self) -> usize {
+        match self {
+            Self::User(_) => STREAMS_PER_USER_MAX,
+            Self::Address(_) => STREAMS_PER_ADDRESS_MAX,
+        }
+    }
+}
+
 /// What streams do, for the page about this instance.
 pub(crate) struct HubStats {
     /// Open ones.
     pub(crate) streams: usize,
     /// Refused because there were too many.
     pub(crate) refused: usize,
+    /// Refused because one account or one address had too many.
+    pub(crate) refused_to_one: usize,
     /// Pieces being rendered.
     pub(crate) pieces: usize,
 }
@@ -101,6 +139,8 @@ impl Hub {
             stop,
             streams: AtomicUsize::new(0),
             refused: AtomicUsize::new(0),
+            callers: Mutex::default(),
+            refused_to_one: AtomicUsize::new(0),
             pieces: Mutex::default(),
             changed: watch::channel(0).0,
             wanted: Notify::new(),
@@ -112,6 +152,7 @@ impl Hub {
         HubStats {
             streams: self.streams.load(Ordering::Relaxed),
             refused: self.refused.load(Ordering::Relaxed),
+            refused_to_one: self.refused_to_one.load(Ordering::Relaxed),
             pieces: locked(&self.pieces).len(),
         }
     }
@@ -135,6 +176,28 @@ impl Hub {
         drop(pieces);
         self.wanted.notify_one();
         Some(piece)
+    }
+
+    /// Counts a stream; `Err`: who has too many.
+    fn enter(&self, callers: &[Caller]) -> Result<(), Caller> {
+        let mut open = locked(&self.callers);
+        if let Some(full) = callers.iter().find(|caller| open.get(caller).is_some_and(|open| *open >= caller.most())) {
+            return Err(*full);
+        }
+        callers.iter().for_each(|caller| *open.entry(*caller).or_default() += 1);
+        Ok(())
+    }
+
+    fn leave(&self, callers: &[Caller]) {
+        let mut open = locked(&self.callers);
+        for caller in callers {
+            if let Some(left) = open.get_mut(caller) {
+                *left -= 1;
+                if *left == 0 {
+                    open.remove(caller);
+                }
+            }
+        }
     }
 
     fn begin_rendering(&self, web: &Arc<Web>) {
@@ -214,10 +277,18 @@ pub(crate) async fn stream(State(web): State<Arc<Web>>, request: Request) -> Res
         return (StatusCode::SERVICE_UNAVAILABLE, [(header::RETRY_AFTER, "30")], "too many pages are open\n")
             .into_response();
     }
+    let callers = Caller::of(&parts);
+    if let Err(full) = hub.enter(&callers) {
+        hub.streams.fetch_sub(1, Ordering::Relaxed);
+        hub.refused_to_one.fetch_add(1, Ordering::Relaxed);
+        let whose = if matches!(full, Caller::User(_)) { "by this account" } else { "from this address" };
+        let words = format!("{} pages are open {whose} already: close some, then load this one again\n", full.most());
+        return (StatusCode::TOO_MANY_REQUESTS, [(header::RETRY_AFTER, "30")], words).into_response();
+    }
     hub.begin_rendering(&web);
     let (sender, receiver) = mpsc::channel::<Bytes>(WAITING_MAX);
     let look = Look::of(&parts);
-    let listener = Listener::new(Arc::clone(&web), &parts, &look.zone);
+    let listener = Listener::new(Arc::clone(&web), &parts, callers, &look.zone);
     tokio::spawn(listener.run(parts, sender));
     let body = Body::from_stream(stream::unfold(receiver, |mut receiver| async move {
         let event = receiver.recv().await?;
@@ -244,6 +315,7 @@ fn last_event_id(parts: &Parts) -> &str {
 /// One stream's side: what it takes part in and what it was sent.
 struct Listener {
     web: Arc<Web>,
+    callers: Vec<Caller>,
     pieces: Vec<(Topic, Arc<Piece>)>,
     /// By the topic's name.
     sent: HashMap<String, u64>,
@@ -272,12 +344,13 @@ impl Drop for Listener {
         for (_, piece) in &self.pieces {
             piece.listeners.fetch_sub(1, Ordering::Relaxed);
         }
+        self.web.events.leave(&self.callers);
         self.web.events.streams.fetch_sub(1, Ordering::Relaxed);
     }
 }
 
 impl Listener {
-    fn new(web: Arc<Web>, parts: &Parts, zone: &Zone) -> Self {
+    fn new(web: Arc<Web>, parts: &Parts, callers: Vec<Caller>, zone: &Zone) -> Self {
         let topics = asked_topics(parts);
         let mut pieces: Vec<(Topic, Arc<Piece>)> = Vec::with_capacity(topics.len());
         for topic in topics {
@@ -292,7 +365,7 @@ impl Listener {
         // The topics, and how far the log was read.
         let sent: HashMap<String, u64> = sent.take(TOPICS_PER_PAGE_MAX + 1).collect();
         let lines = Lines::asked(&web, parts, zone, sent.get(lines::PLACE).copied());
-        Self { web, pieces, sent, lines }
+        Self { web, callers, pieces, sent, lines }
     }
 
     async fn run(mut self, parts: Parts, out: mpsc::Sender<Bytes>) {

@@ -1,17 +1,21 @@
 //! One line of a log as people may see it: masked, bounded, with a name by which it can be found again.
 
+use std::borrow::Cow;
 use std::fmt;
 use std::hash::{DefaultHasher, Hasher as _};
 use std::str::FromStr;
 
 use dynowatch_domain::evidence::{EVIDENCE_LINE_BYTES_MAX, EvidenceLine};
 use dynowatch_domain::log_level::LogLevel;
-use dynowatch_domain::mask::Masker;
+use dynowatch_domain::mask::{Behind, Masker};
 use dynowatch_domain::signal::Source;
 use dynowatch_domain::{AlertId, AppId, Timestamp};
+use dynowatch_logplex::rejoin::PIECE_BYTES;
 
 /// The longest text of a line in a list. A page about one line shows more.
 pub const SHOWN_BYTES_MAX: usize = 2_048;
+/// Lines of an app that wait for their next piece.
+const OPEN_MAX: usize = 16;
 /// The longest process name that is looked at; evidence cuts there, too.
 const PROCESS_BYTES_MAX: usize = 128;
 
@@ -57,6 +61,8 @@ pub struct SeenLine {
     pub cut_bytes: usize,
     /// Whether something in the text was masked.
     pub is_masked: bool,
+    /// Whether it is a part of a longer line, which Heroku cut.
+    pub is_torn: bool,
     /// The alert that it caused, or that was open when it matched.
     pub alert: Option<AlertId>,
 }
@@ -68,6 +74,11 @@ pub(crate) struct RawLine<'a> {
     pub(crate) source: Source,
     pub(crate) process: &'a [u8],
     pub(crate) text: &'a [u8],
+    /// What is known to lie before and behind the text, where it is a part of a longer line: a secret may lie across a cut.
+    pub(crate) before: &'a [u8],
+    pub(crate) behind: &'a [u8],
+    /// Whether the line goes on behind the text.
+    pub(crate) goes_on: bool,
 }
 
 impl<'a> RawLine<'a> {
@@ -77,12 +88,30 @@ impl<'a> RawLine<'a> {
             source: crate::adapter::source(message),
             process: cut(message.proc_id, PROCESS_BYTES_MAX),
             text: cut(message.text, EVIDENCE_LINE_BYTES_MAX),
+            before: &[],
+            behind: cut(message.text.get(EVIDENCE_LINE_BYTES_MAX..).unwrap_or_default(), EVIDENCE_LINE_BYTES_MAX),
+            goes_on: is_piece(message.text) && !message.newline || message.text.len() > EVIDENCE_LINE_BYTES_MAX,
         }
+    }
+
+    /// A line of which these parts are known.
+    pub(crate) fn new(at: Timestamp, source: Source, process: &'a [u8], text: &'a [u8]) -> Self {
+        let goes_on = is_piece(text) || text.len() >= EVIDENCE_LINE_BYTES_MAX;
+        Self { at, source, process, text, before: &[], behind: &[], goes_on }
+    }
+
+    /// Whether it is a part of a longer line.
+    pub(crate) fn is_torn(&self) -> bool {
+        self.goes_on || !self.before.is_empty()
+    }
+
+    fn is_of_one_line(&self, other: &RawLine<'_>) -> bool {
+        (self.at, self.source, self.process) == (other.at, other.source, other.process)
     }
 
     /// A line of evidence.
     pub(crate) fn of_evidence(line: &'a EvidenceLine) -> Self {
-        Self { at: line.at, source: line.source, process: &line.process, text: &line.text }
+        Self::new(line.at, line.source, &line.process, &line.text)
     }
 
     /// The same line has the same name in the ring, in the tail and in evidence.
@@ -101,7 +130,7 @@ impl<'a> RawLine<'a> {
     /// As people may see it. Masked whole and cut after, so that no part of a secret is left over.
     pub(crate) fn see(&self, id: LineId, app: AppId, app_name: &str, masker: &Masker, bytes_max: usize) -> SeenLine {
         let (process, text) = (String::from_utf8_lossy(self.process), String::from_utf8_lossy(self.text));
-        let (shown_process, masked) = (masker.mask(&process), masker.mask(&text));
+        let (shown_process, masked) = (masker.mask(&process), self.masked(masker, &text));
         let is_masked = masked != text;
         let mut end = bytes_max.min(masked.len());
         while !masked.is_char_boundary(end) {
@@ -118,9 +147,75 @@ impl<'a> RawLine<'a> {
             text: masked.get(..end).unwrap_or_default().to_owned(),
             process: shown_process.into_owned(),
             is_masked,
+            is_torn: self.is_torn(),
             alert: None,
         }
     }
+
+    fn masked<'t>(&self, masker: &Masker, text: &'t str) -> Cow<'t, str> {
+        if !self.is_torn() {
+            return masker.mask(text);
+        }
+        let (before, behind) = (String::from_utf8_lossy(self.before), String::from_utf8_lossy(self.behind));
+        let unknown = self.goes_on && self.behind.is_empty();
+        let behind = if unknown { Behind::Unknown } else { Behind::Known(&behind) };
+        Cow::Owned(masker.mask_part(&before, text, behind))
+    }
+}
+
+/// A piece of a long line whose next piece may still come.
+#[derive(Debug, Clone)]
+pub(crate) struct Torn {
+    at: Timestamp,
+    source: Source,
+    process: Box<[u8]>,
+    text: Box<[u8]>,
+}
+
+impl Torn {
+    fn as_line(&self) -> RawLine<'_> {
+        RawLine::new(self.at, self.source, &self.process, &self.text)
+    }
+}
+
+/// Lets the pieces of long lines know of each other; `earlier` are pieces that came before all of these. Returns those whose
+/// next piece may still come. The order of pieces is that of their arrival.
+pub(crate) fn know_neighbours<'a>(lines: &mut [RawLine<'a>], earlier: &'a [Torn]) -> Vec<Torn> {
+    // By process: the text before, and where it stands if it is one of these lines.
+    let mut open: Vec<(RawLine<'a>, Option<usize>)> = earlier.iter().map(|torn| (torn.as_line(), None)).collect();
+    for at in 0..lines.len() {
+        let Some(&line) = lines.get(at) else { break };
+        if open.is_empty() && !line.goes_on {
+            continue;
+        }
+        if let Some(place) = open.iter().position(|(before, _)| before.is_of_one_line(&line)) {
+            let (before, stands) = open.remove(place);
+            if let Some(piece) = lines.get_mut(at) {
+                piece.before = before.text;
+            }
+            if let Some(piece) = stands.and_then(|stands| lines.get_mut(stands)) {
+                piece.behind = line.text;
+            }
+        }
+        if is_piece(line.text) && line.goes_on {
+            if open.len() >= OPEN_MAX {
+                open.remove(0);
+            }
+            open.push((line, Some(at)));
+        }
+    }
+    let torn = |(line, _): (RawLine<'_>, _)| Torn {
+        at: line.at,
+        source: line.source,
+        process: line.process.into(),
+        text: line.text.into(),
+    };
+    open.into_iter().map(torn).collect()
+}
+
+/// Heroku cuts lines into pieces of this length.
+fn is_piece(text: &[u8]) -> bool {
+    text.len() == PIECE_BYTES
 }
 
 fn cut(bytes: &[u8], max: usize) -> &[u8] {

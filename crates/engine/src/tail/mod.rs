@@ -30,6 +30,7 @@ use crate::{Engine, Shared};
 
 pub(crate) use line::RawLine;
 pub use line::{LineId, SHOWN_BYTES_MAX, SeenLine};
+use line::{Torn, know_neighbours};
 pub use recent::{FoundLine, RECENT_APPS_MAX, Recent};
 
 /// How often watchers are told.
@@ -50,6 +51,8 @@ const BATCHES_WAITING_MAX: usize = 4;
 /// Lines kept for who comes back, and for who wants to see one of them whole.
 const KEPT_LINES_MAX: usize = 4_000;
 const KEPT_BYTES_MAX: usize = 4 * 1024 * 1024;
+/// Apps of which pieces of long lines are held until their next piece comes.
+const TORN_APPS_MAX: usize = 32;
 /// Lines that caused alerts and are remembered as such.
 const MARKS_MAX: usize = 4_096;
 /// How long after a watcher was shown the newest lines these may still arrive: a batch may wait four seconds for its commit.
@@ -85,9 +88,19 @@ struct Inbox {
 }
 
 struct Watcher {
+    /// From this place on every line that it may want was looked at.
+    from: u64,
     filter: Arc<LineFilter>,
     out: mpsc::Sender<Batch>,
     missed: BTreeMap<String, u64>,
+}
+
+/// A watcher that left and may come back: until then its lines are looked at, too.
+struct Away {
+    filter: Arc<LineFilter>,
+    from: u64,
+    /// Passes since it left.
+    passes: u32,
 }
 
 /// A new line, and its bytes where they say more than what is shown.
@@ -103,8 +116,14 @@ struct Kept {
 #[derive(Default)]
 struct State {
     watchers: HashMap<u64, Watcher>,
+    /// Those that left lately, the oldest first.
+    away: VecDeque<Away>,
     next_watcher: u64,
     seq: u64,
+    /// Up to here lines are no longer kept.
+    forgotten: u64,
+    /// Up to here some lines were not looked at, because nobody wanted any of their writers.
+    narrowed: u64,
     kept: VecDeque<Kept>,
     kept_bytes: usize,
     /// Lines that pages were loaded with: a busy app's ring forgets them within seconds, people do not press a link that
@@ -140,6 +159,8 @@ pub(crate) struct Tail {
     key: [u8; 16],
     watched: AtomicBool,
     inbox: Mutex<Inbox>,
+    /// Pieces of long lines, by app, whose next piece may come with the next pass.
+    torn: Mutex<HashMap<AppId, Vec<Torn>>>,
     state: Mutex<State>,
     marks: Mutex<Marks>,
     /// Lines that no watcher was shown although one wanted its app.
@@ -149,11 +170,12 @@ pub(crate) struct Tail {
 impl Tail {
     /// A hub whose line names are made with `key`; its places begin at `seq`, which must grow from process to process.
     pub(crate) fn new(key: [u8; 16], seq: u64) -> Self {
-        let state = State { seq, ..State::default() };
+        let state = State { seq, forgotten: seq, narrowed: seq, ..State::default() };
         Self {
             key,
             watched: AtomicBool::new(false),
             inbox: Mutex::default(),
+            torn: Mutex::default(),
             state: Mutex::new(state),
             marks: Mutex::default(),
             missed: AtomicU64::new(0),
@@ -223,7 +245,8 @@ impl Tail {
         }
         state.next_watcher += 1;
         let id = state.next_watcher;
-        let watcher = Watcher { filter, out, missed: BTreeMap::new() };
+        let from = after.filter(|_| resumed).unwrap_or(state.seq);
+        let watcher = Watcher { from, filter, out, missed: BTreeMap::new() };
         state.watchers.insert(id, watcher);
         state.idle_passes = 0;
         let is_first = !std::mem::replace(&mut state.running, true);
@@ -232,7 +255,10 @@ impl Tail {
     }
 
     fn leave(&self, watcher: u64) {
-        lock(&self.state).watchers.remove(&watcher);
+        let mut state = lock(&self.state);
+        if let Some(watcher) = state.watchers.remove(&watcher) {
+            state.left(watcher);
+        }
     }
 
     /// Looks at what waits and tells every watcher. Returns whether anybody may still want to be told.
@@ -243,11 +269,16 @@ impl Tail {
             std::mem::take(&mut inbox.apps)
         };
         let mut state = lock(&self.state);
-        state.watchers.retain(|_, watcher| !watcher.out.is_closed());
+        state.round();
         let mut missed: BTreeMap<String, u64> = BTreeMap::new();
-        let fresh = self.look(&state, &waiting, masker, &mut missed);
+        let (fresh, narrowed) = self.look(&state, &waiting, masker, &mut missed);
         let news = std::mem::take(&mut lock(&self.marks).news);
         let fresh = state.keep(fresh);
+        if narrowed {
+            // A place of its own: whoever was at the one before has missed something.
+            state.seq += 1;
+            state.narrowed = state.seq;
+        }
         let seq = state.seq;
         let mut not_shown = 0;
         for watcher in state.watchers.values_mut() {
@@ -260,25 +291,34 @@ impl Tail {
             state.running = false;
             self.watched.store(false, Ordering::Relaxed);
             *lock(&self.inbox) = Inbox::default();
+            lock(&self.torn).clear();
+            // From now on nothing is looked at: nobody goes on from a place before this one.
+            state.seq += 1;
+            state.forgotten = state.seq;
         }
         goes_on
     }
 
     /// The lines that some watcher may want by who wrote them, as people may see them; of each app the newest of its share.
+    /// Also whether others were left out.
     fn look(
         &self,
         state: &State,
         waiting: &HashMap<AppId, Waiting>,
         masker: &Masker,
         missed: &mut BTreeMap<String, u64>,
-    ) -> Vec<Fresh> {
+    ) -> (Vec<Fresh>, bool) {
         let mut cache = StampCache::default();
         let mut apps: Vec<(AppId, &Waiting, Vec<RawLine<'_>>)> = Vec::new();
+        let earlier = std::mem::take(&mut *lock(&self.torn));
+        let mut torn = HashMap::new();
+        let mut narrowed = false;
         for (id, of_app) in waiting {
             // Between the last watcher and the next, all lines count: who comes back may want any.
             let filters: Vec<&LineFilter> =
-                state.watchers.values().map(|w| &*w.filter).filter(|filter| filter.wants_app(&of_app.name)).collect();
+                state.filters().map(|filter| &**filter).filter(|filter| filter.wants_app(&of_app.name)).collect();
             if filters.is_empty() && !state.watchers.is_empty() {
+                narrowed = true;
                 continue;
             }
             let frames = of_app.bodies.iter().flat_map(|(body, share)| frames(body).map(move |frame| (frame, share)));
@@ -287,10 +327,16 @@ impl Tail {
                 Frame::Bad(_) => None,
             });
             let lines = lines.filter(|(line, share)| share.counts(line.at)).map(|(line, _)| line);
-            let wanted = lines.filter(|line| {
+            let mut wanted: Vec<RawLine<'_>> = lines.collect();
+            let open = know_neighbours(&mut wanted, earlier.get(id).map(Vec::as_slice).unwrap_or_default());
+            if !open.is_empty() && torn.len() < TORN_APPS_MAX {
+                torn.insert(*id, open);
+            }
+            let all = wanted.len();
+            wanted.retain(|line| {
                 filters.is_empty() || filters.iter().any(|filter| filter.wants_writer(line.source, line.process))
             });
-            let wanted: Vec<_> = wanted.collect();
+            narrowed |= wanted.len() < all;
             if of_app.missed > 0 {
                 *missed.entry(of_app.name.clone()).or_default() += of_app.missed;
             }
@@ -311,12 +357,42 @@ impl Tail {
                 (Arc::new(line), says_more.then(|| raw.text.into()))
             }));
         }
+        // Of the others nothing came: their next piece may come with the next pass.
+        for (id, open) in earlier.iter().filter(|(id, _)| !waiting.contains_key(*id)) {
+            if torn.len() < TORN_APPS_MAX {
+                torn.insert(*id, open.clone());
+            }
+        }
+        *lock(&self.torn) = torn;
         fresh.sort_by_key(|(line, _)| line.at);
-        fresh
+        (fresh, narrowed)
     }
 }
 
 impl State {
+    /// The filters of those who watch and of those who may come back.
+    fn filters(&self) -> impl Iterator<Item = &Arc<LineFilter>> {
+        self.watchers.values().map(|watcher| &watcher.filter).chain(self.away.iter().map(|away| &away.filter))
+    }
+
+    /// A watcher left and may come back.
+    fn left(&mut self, Watcher { filter, from, .. }: Watcher) {
+        self.away.push_back(Away { filter, from, passes: 0 });
+        if self.away.len() > WATCHERS_MAX {
+            self.away.pop_front();
+        }
+    }
+
+    /// Sees who is gone, and who has not come back for too long.
+    fn round(&mut self) {
+        let gone: Vec<u64> =
+            self.watchers.iter().filter(|(_, watcher)| watcher.out.is_closed()).map(|(id, _)| *id).collect();
+        let gone: Vec<Watcher> = gone.iter().filter_map(|id| self.watchers.remove(id)).collect();
+        self.away.iter_mut().for_each(|away| away.passes += 1);
+        self.away.retain(|away| PASS_EVERY * away.passes < LINGER);
+        gone.into_iter().for_each(|watcher| self.left(watcher));
+    }
+
     /// Gives new lines their places and keeps the newest.
     fn keep(&mut self, fresh: Vec<Fresh>) -> Vec<Arc<SeenLine>> {
         let mut lines = Vec::with_capacity(fresh.len());
@@ -328,6 +404,7 @@ impl State {
         }
         while self.kept.len() > KEPT_LINES_MAX || self.kept_bytes > KEPT_BYTES_MAX {
             let Some(oldest) = self.kept.pop_front() else { break };
+            self.forgotten = oldest.seq;
             self.kept_bytes -= weight(&oldest.line, oldest.raw.as_deref());
         }
         lines
@@ -350,6 +427,13 @@ impl State {
         }
     }
 
+    /// Whether all lines that this filter may want were looked at from there on: for one who watches or who left.
+    fn was_looked_at(&self, after: u64, filter: &LineFilter) -> bool {
+        let watching = self.watchers.values().map(|watcher| (&watcher.filter, watcher.from));
+        let mut known = watching.chain(self.away.iter().map(|away| (&away.filter, away.from)));
+        known.any(|(known, from)| from <= after && known.wants_same_writers(filter))
+    }
+
     /// A line of this app that somebody was shown.
     fn find(&self, app: AppId, id: LineId) -> Option<&Kept> {
         let kept = self.kept.iter().rev().find(|kept| kept.line.id == id).or_else(|| self.shown.get(&id));
@@ -358,8 +442,7 @@ impl State {
 
     /// What came after a place; `None` when that is not known whole any more.
     fn since(&self, after: u64, filter: &LineFilter) -> Option<Batch> {
-        let first = self.kept.front().map_or(self.seq + 1, |kept| kept.seq);
-        if after > self.seq || after + 1 < first {
+        if after > self.seq || after < self.forgotten || (after < self.narrowed && !self.was_looked_at(after, filter)) {
             return None;
         }
         let lines: Vec<Arc<SeenLine>> =

@@ -12,6 +12,7 @@ use dynowatch_domain::signal::Source;
 use dynowatch_domain::{AppId, Timestamp};
 use dynowatch_logplex::{Frame, Message, StampCache, frames, message, record};
 
+use super::line::know_neighbours;
 use super::{LineId, RawLine, SHOWN_BYTES_MAX, SeenLine, choose, fits};
 use crate::apps::{App, lock};
 use crate::{Engine, adapter};
@@ -122,7 +123,7 @@ impl Engine {
         let pieces = lock(&app.live.ring).pieces();
         let tail = &self.shared.tail;
         if let Some(raw) = raw_lines(&pieces).into_iter().rev().find(|raw| raw.id(&tail.key, app.id) == id) {
-            return Some(self.found(&raw, app.id, &app.name));
+            return Some(found(&raw, self.see(&raw, app.id, &app.name, &self.masker(), ONE_BYTES_MAX)));
         }
         let (line, raw) = {
             let state = lock(&tail.state);
@@ -130,8 +131,14 @@ impl Engine {
             (Arc::clone(&kept.line), kept.raw.clone())
         };
         let text = raw.as_deref().unwrap_or(line.text.as_bytes());
-        let raw = RawLine { at: line.at, source: line.source, process: line.process.as_bytes(), text };
-        let found = self.found(&raw, app.id, &app.name);
+        let raw = RawLine::new(line.at, line.source, line.process.as_bytes(), text);
+        // What lay beside a part of a line is not kept: nothing can be shown of it but what was.
+        let seen = if line.is_torn {
+            (*line).clone()
+        } else {
+            self.see(&raw, app.id, &app.name, &self.masker(), ONE_BYTES_MAX)
+        };
+        let found = found(&raw, seen);
         Some(FoundLine {
             seen: SeenLine { id, alert: tail.alert_of(id), is_masked: line.is_masked, ..found.seen },
             ..found
@@ -148,27 +155,27 @@ impl Engine {
     /// A line of an alert's evidence.
     #[must_use]
     pub fn evidence_line(&self, app: AppId, name: &str, line: &EvidenceLine) -> FoundLine {
-        self.found(&RawLine::of_evidence(line), app, name)
-    }
-
-    fn found(&self, raw: &RawLine<'_>, app: AppId, name: &str) -> FoundLine {
-        let seen = self.see(raw, app, name, &self.masker(), ONE_BYTES_MAX);
-        let source: &[u8] = if raw.source == Source::Heroku { b"heroku" } else { b"app" };
-        let message = Message {
-            at_us: raw.at.as_micros(),
-            app_name: source,
-            proc_id: raw.process,
-            drain_token: None,
-            pri: None,
-            text: raw.text,
-            newline: true,
-        };
-        let signal = adapter::signal(&message, &record(&message), raw.at, true);
-        FoundLine { suggestion: suggest(&signal, &seen.text), seen, raw: raw.text.to_vec() }
+        let raw = RawLine::of_evidence(line);
+        found(&raw, self.see(&raw, app, name, &self.masker(), ONE_BYTES_MAX))
     }
 }
 
-/// The lines of these bodies, oldest first.
+fn found(raw: &RawLine<'_>, seen: SeenLine) -> FoundLine {
+    let source: &[u8] = if raw.source == Source::Heroku { b"heroku" } else { b"app" };
+    let message = Message {
+        at_us: raw.at.as_micros(),
+        app_name: source,
+        proc_id: raw.process,
+        drain_token: None,
+        pri: None,
+        text: raw.text,
+        newline: true,
+    };
+    let signal = adapter::signal(&message, &record(&message), raw.at, true);
+    FoundLine { suggestion: suggest(&signal, &seen.text), seen, raw: raw.text.to_vec() }
+}
+
+/// The lines of these bodies, oldest first; the pieces of one line know of each other.
 fn raw_lines(pieces: &[Bytes]) -> Vec<RawLine<'_>> {
     let mut cache = StampCache::default();
     let frames = pieces.iter().flat_map(|piece| frames(piece));
@@ -176,5 +183,7 @@ fn raw_lines(pieces: &[Bytes]) -> Vec<RawLine<'_>> {
         Frame::Message(raw) => message(raw, &mut cache).ok().map(|message| RawLine::of(&message)),
         Frame::Bad(_) => None,
     });
-    lines.collect()
+    let mut lines: Vec<RawLine<'_>> = lines.collect();
+    know_neighbours(&mut lines, &[]);
+    lines
 }

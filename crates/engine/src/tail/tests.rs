@@ -52,7 +52,9 @@ fn nobody_watches_and_nothing_waits() {
     let passes = (0..).take_while(|_| tail.pass(&Masker::default())).count();
     assert_eq!(passes, 99);
     assert!(!tail.is_watched());
-    assert!(tail.join(LineFilter::default(), None).unwrap().is_first);
+    // Nothing was looked at since.
+    let back = tail.join(LineFilter::default(), Some(1_000)).unwrap();
+    assert!(back.is_first && !back.resumed);
 }
 
 #[test]
@@ -204,6 +206,92 @@ fn who_comes_back_gets_what_was_missed() {
     assert!(!tail.join(LineFilter::default(), Some(seq)).unwrap().resumed);
 }
 
+/// Others who watch less do not cost one who comes back its lines; where nobody looked for them, that is known.
+#[test]
+fn who_comes_back_misses_nothing_because_others_watch_less() {
+    let of = |app: &str| LineQuery { app: app.to_owned(), ..LineQuery::default() }.read().unwrap();
+    let tail = tail();
+    let mut first = tail.join(LineFilter::default(), None).unwrap();
+    let _narrow = tail.join(of("mail"), None).unwrap();
+    let pass = |text: &str| {
+        tail.offer(app(1), "shop", Share::ALL, &body("web.1", 0, &[text]), 1);
+        tail.pass(&Masker::default());
+    };
+    pass("one");
+    let seq = first.batches.try_recv().unwrap().seq;
+    tail.leave(first.id);
+    drop(first);
+    pass("two");
+    let mut back = tail.join(LineFilter::default(), Some(seq)).unwrap();
+    assert!(back.resumed);
+    assert_eq!(texts(&back.batches.try_recv().unwrap()), ["two"]);
+    tail.leave(back.id);
+    drop(back);
+    // Long after it left nobody looks for its lines: it begins anew instead of missing some without a word.
+    for _ in 0..101 {
+        tail.pass(&Masker::default());
+    }
+    let seq = lock(&tail.state).seq;
+    pass("three");
+    assert!(!tail.join(LineFilter::default(), Some(seq)).unwrap().resumed);
+    assert!(!tail.join(of("shop"), Some(seq)).unwrap().resumed);
+    assert!(tail.join(of("mail"), Some(seq)).unwrap().resumed, "one who wanted none of those missed none");
+    // A new filter was looked for since it came.
+    let shop = tail.join(of("shop"), None).unwrap();
+    let seq = lock(&tail.state).seq;
+    pass("four");
+    tail.leave(shop.id);
+    assert!(tail.join(of("shop"), Some(seq)).unwrap().resumed);
+    for _ in 0..2 * WATCHERS_MAX {
+        let one = tail.join(of("blog"), None).unwrap();
+        tail.leave(one.id);
+    }
+    assert_eq!(lock(&tail.state).away.len(), WATCHERS_MAX);
+}
+
+/// Heroku cuts a line at 10,000 bytes, wherever a secret lies.
+#[test]
+fn a_secret_that_lies_across_a_cut_is_masked() {
+    let masker = Masker::with_values(vec!["hunter2-hunter2".to_owned()]);
+    let token = "ghp_0123456789abcdefghijABCDEFGHIJ456789";
+    for secret in ["hunter2-hunter2", token] {
+        for inside in [1, 5, 8, secret.len() - 1] {
+            let whole = format!("{} {secret} and more", "x".repeat(10_000 - inside - 1));
+            let (head, rest) = whole.split_at(10_000);
+            let piece = |text: &str, newline: &str| {
+                let line = format!("<190>1 2026-05-07T08:06:12.000001+00:00 host app web.1 - {text}{newline}");
+                format!("{} {line}", line.len())
+            };
+            let (head, rest) = (piece(head, ""), piece(rest, "\n"));
+            for apart in [false, true] {
+                let tail = tail();
+                let mut watcher = tail.join(LineFilter::default(), None).unwrap();
+                let mut seen = Vec::new();
+                let bodies = if apart { vec![head.clone(), rest.clone()] } else { vec![format!("{head}{rest}")] };
+                for body in bodies {
+                    tail.offer(app(1), "shop", Share::ALL, &body.into(), 1);
+                    tail.pass(&masker);
+                    seen.extend(watcher.batches.try_recv().unwrap().lines);
+                }
+                let end = seen[1].text.as_str();
+                assert!(end.ends_with(" and more") && end.starts_with("[masked]"), "{secret} {inside} {apart}: {end}");
+                assert_eq!(seen.iter().map(|line| line.is_masked).collect::<Vec<_>>(), [true, true]);
+                assert!(seen.iter().all(|line| line.is_torn));
+            }
+            // On the page of one line all of it is shown, its end included; also when nobody knows how it goes on.
+            let text = &whole.as_bytes()[..10_000];
+            let raw = RawLine::new(Timestamp::UNIX_EPOCH, Source::App, b"web.1", text);
+            let next = RawLine::new(Timestamp::UNIX_EPOCH, Source::App, b"web.1", &whole.as_bytes()[10_000..]);
+            let mut both = [raw, next];
+            assert!(know_neighbours(&mut both, &[]).is_empty());
+            for raw in [raw, both[0]] {
+                let shown = raw.see(raw.id(&[1; 16], app(1)), app(1), "shop", &masker, 16 * 1024).text;
+                assert!(shown.ends_with(" [masked]"), "{secret} {inside}: {}", &shown[9_900..]);
+            }
+        }
+    }
+}
+
 #[test]
 fn lines_that_caused_an_alert_are_marked_even_after_they_were_shown() {
     let tail = tail();
@@ -235,7 +323,7 @@ fn secrets_are_not_cut_in_half_and_names_do_not_tell() {
     let masker = Masker::with_values(vec!["hunter2-hunter2".to_owned()]);
     let at = Timestamp::UNIX_EPOCH;
     let text = format!("{}hunter2-hunter2", "x".repeat(SHOWN_BYTES_MAX - 8));
-    let raw = RawLine { at, source: Source::App, process: b"hunter2-hunter2", text: text.as_bytes() };
+    let raw = RawLine::new(at, Source::App, b"hunter2-hunter2", text.as_bytes());
     let seen = raw.see(raw.id(&[1; 16], app(1)), app(1), "shop", &masker, SHOWN_BYTES_MAX);
     assert!(!seen.text.contains("hunter") && seen.process == "[masked]" && seen.is_masked, "{seen:?}");
     assert_ne!(raw.id(&[1; 16], app(1)), raw.id(&[2; 16], app(1)), "the key counts");
@@ -250,7 +338,7 @@ fn lines_that_pages_showed_are_bounded() {
     let line = |n: u64| {
         let text = format!("line {n} {}", "x".repeat(1_000));
         let at = Timestamp::UNIX_EPOCH + Duration::from_micros(n);
-        let raw = RawLine { at, source: Source::App, process: b"web.1", text: text.as_bytes() };
+        let raw = RawLine::new(at, Source::App, b"web.1", text.as_bytes());
         Arc::new(raw.see(raw.id(&tail.key, app(1)), app(1), "shop", &masker, SHOWN_BYTES_MAX))
     };
     let mut state = lock(&tail.state);

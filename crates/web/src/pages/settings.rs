@@ -137,6 +137,7 @@ pub(crate) async fn health(view: View) -> Result<Html<String>, PageError> {
             div.stats {
                 (number("Open now", streams.streams as u64, Some("at most 1 000")).markup())
                 (number("Refused", streams.refused as u64, None).markup())
+                (number("Refused to one", streams.refused_to_one as u64, Some("50 to an account, 300 to an address")).markup())
                 (number("Pieces kept true", streams.pieces as u64, None).markup())
             }
         }

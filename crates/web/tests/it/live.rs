@@ -22,6 +22,16 @@ impl Stream {
     }
 
     async fn open_with(site: &Site, topics: &str, last_event_id: &str, cookie: &str) -> Self {
+        Self::try_open(site, topics, last_event_id, cookie).await.unwrap()
+    }
+
+    /// The same, or why not.
+    async fn try_open(
+        site: &Site,
+        topics: &str,
+        last_event_id: &str,
+        cookie: &str,
+    ) -> Result<Self, (StatusCode, String)> {
         let mut request = Request::builder()
             .uri(format!("/events?topics={topics}"))
             .header("host", "localhost:8080")
@@ -31,10 +41,14 @@ impl Stream {
             .unwrap();
         request.extensions_mut().insert(Peer("127.0.0.1:40000".parse().unwrap()));
         let response = site.router.clone().oneshot(request).await.unwrap();
-        assert_eq!(response.status(), StatusCode::OK);
+        if response.status() != StatusCode::OK {
+            let (head, body) = response.into_parts();
+            let body = body.collect().await.unwrap().to_bytes();
+            return Err((head.status, String::from_utf8(body.to_vec()).unwrap()));
+        }
         assert_eq!(response.headers()["content-type"], "text/event-stream");
         assert!(!response.headers().contains_key("content-encoding"));
-        Self { body: response.into_body() }
+        Ok(Self { body: response.into_body() })
     }
 
     /// The next event; `None` at the end.
@@ -67,6 +81,29 @@ impl Stream {
 
 fn id_of(event: &str) -> &str {
     event.lines().next().unwrap().strip_prefix("id: ").unwrap()
+}
+
+/// Nobody takes all places: so many pages are open by one account, and so many from one address.
+#[tokio::test]
+async fn one_viewer_has_so_many_pages_open() {
+    let site = Site::open().await;
+    let mut ada = Browser::new(&site);
+    ada.set_up("ada").await;
+    let cookie = format!("dynowatch={}", ada.jar["dynowatch"]);
+    let mut open = Vec::new();
+    for _ in 0..50 {
+        open.push(Stream::open_with(&site, "now", "", &cookie).await);
+    }
+    let (status, words) = Stream::try_open(&site, "now", "", &cookie).await.err().unwrap();
+    assert_eq!(status, StatusCode::TOO_MANY_REQUESTS);
+    assert!(words.contains("50 pages are open by this account already"), "{words}");
+    let health = ada.get("/settings/health").await.text;
+    assert!(crate::pages::text(&health).contains("Refused to one"), "{health}");
+    // One that is closed makes room, once its end was seen.
+    open.pop();
+    while Stream::try_open(&site, "now", "", &cookie).await.is_err() {
+        tokio::task::yield_now().await;
+    }
 }
 
 #[tokio::test]
