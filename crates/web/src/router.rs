@@ -2,6 +2,7 @@
 //! `POST /api/internal/heroku-log-drain`) never come here: [`crate::server`] takes them first.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use axum::Router;
 use axum::extract::{DefaultBodyLimit, Request};
@@ -35,6 +36,8 @@ const BODY_BYTES_MAX: usize = 64 * 1024;
 
 /// The longest log that is tried a rule on, as it is sent.
 pub(crate) const UPLOAD_BYTES_MAX: usize = 16 * 1024 * 1024;
+/// How long one may take to arrive: meanwhile it holds a place.
+pub(crate) const UPLOAD_WAIT_MAX: Duration = Duration::from_secs(60);
 /// Logs that are held at a time.
 const UPLOADS_MAX: usize = 2;
 
@@ -115,7 +118,7 @@ pub(crate) fn api_routes() -> Vec<Route> {
         ("GET",   "/api/v1/rules/{name}",            get(rules::show)),
         ("POST",  "/api/v1/rules/{name}/disable",    post(rules::disable)),
         ("POST",  "/api/v1/rules/{name}/enable",     post(rules::enable)),
-        ("POST",  "/api/v1/rules/backtest",          post(backtest::run).layer(DefaultBodyLimit::max(UPLOAD_BYTES_MAX))),
+        ("POST",  "/api/v1/backtest",                post(backtest::run).layer(DefaultBodyLimit::max(UPLOAD_BYTES_MAX))),
         ("GET",   "/api/v1/receivers",               get(receivers::list)),
         ("POST",  "/api/v1/receivers/{name}/test",   post(receivers::test)),
         ("GET",   "/api/v1/drain",                   get(drain::show)),

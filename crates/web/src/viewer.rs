@@ -23,7 +23,7 @@ use uuid::Uuid;
 use crate::accounts::client::Client;
 use crate::multipart::Multipart;
 use crate::pages::error::PageError;
-use crate::router::{UPLOAD_BYTES_MAX, Web};
+use crate::router::{UPLOAD_BYTES_MAX, UPLOAD_WAIT_MAX, Web};
 
 /// The field of a form, and the header of a script, that proves where it comes from.
 pub(crate) const CSRF_FIELD: &str = "csrf";
@@ -217,7 +217,11 @@ pub(crate) async fn uploads_guarded(State(web): State<Arc<Web>>, request: Reques
         let what = "Others are trying rules on logs: go back and try again in a few seconds.";
         return PageError::new(StatusCode::SERVICE_UNAVAILABLE, what).into_response();
     };
-    let Ok(body) = Limited::new(body, UPLOAD_BYTES_MAX).collect().await.map(|whole| whole.to_bytes()) else {
+    let Ok(read) = tokio::time::timeout(UPLOAD_WAIT_MAX, Limited::new(body, UPLOAD_BYTES_MAX).collect()).await else {
+        let what = "This log did not arrive in time: pack it with gzip, or try it with `dynowatch replay`.";
+        return PageError::new(StatusCode::REQUEST_TIMEOUT, what).into_response();
+    };
+    let Ok(body) = read.map(|whole| whole.to_bytes()) else {
         let what =
             "This log is too long: at most 16 MiB are taken. Pack it with gzip, or try it with `dynowatch replay`.";
         return PageError::new(StatusCode::PAYLOAD_TOO_LARGE, what).into_response();

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use axum::Json;
-use axum::extract::State;
+use axum::extract::{FromRequest, Request, State};
 use axum::http::StatusCode;
 use bytes::Buf as _;
 use dynowatch_engine::backtest::{Backtest, BacktestError};
@@ -11,10 +11,11 @@ use dynowatch_engine::objects::ObjectError;
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
+use super::bounded::Bounded;
 use super::error::{ApiError, ErrorBody};
 use super::{Sent, Time};
 use crate::pages::rules::backtest::TRIAL;
-use crate::router::Web;
+use crate::router::{UPLOAD_WAIT_MAX, Web};
 
 /// A rule, and what it is to be tried on.
 #[derive(Debug, Deserialize, ToSchema)]
@@ -22,7 +23,7 @@ use crate::router::Web;
 pub(crate) struct Asked {
     /// The rule, with the keys of `[[rules]]` in the configuration file but for its name.
     #[schema(value_type = Object)]
-    rule: serde_json::Value,
+    rule: Bounded,
     /// A log to try it on, as text: what `heroku logs`, a drain or Papertrail gives. Without a log the rule is tried on the
     /// lines that this instance has.
     log: Option<String>,
@@ -92,13 +93,20 @@ pub(crate) struct WholeSince {
     since: Time,
 }
 
-/// Tries a rule on the past. Nothing is saved or sent. The body may be 16 MiB long.
-#[utoipa::path(post, path = "/api/v1/rules/backtest", tag = "rules", request_body = Asked, responses(
+/// Tries a rule on the past. Nothing is saved or sent. The body may be 16 MiB long, the rule in it 64 KiB. Two are tried at a time; who finds no place is told so before the body is read.
+#[utoipa::path(post, path = "/api/v1/backtest", tag = "rules", request_body = Asked, responses(
     (status = 200, description = "What it would have done, and what that rests on.", body = BacktestInfo),
     (status = 400, description = "Something is wrong with the rule or the log.", body = ErrorBody),
-    (status = 413, description = "The log is too long.", body = ErrorBody)))]
-pub(crate) async fn run(State(web): State<Arc<Web>>, Sent(asked): Sent<Asked>) -> Result<Json<BacktestInfo>, ApiError> {
+    (status = 408, description = "The body did not arrive in time.", body = ErrorBody),
+    (status = 413, description = "The log is too long.", body = ErrorBody),
+    (status = 503, description = "Others are trying rules.", body = ErrorBody)))]
+pub(crate) async fn run(State(web): State<Arc<Web>>, request: Request) -> Result<Json<BacktestInfo>, ApiError> {
+    // Before anything of the body is held.
     let Ok(place) = Arc::clone(&web.uploads).try_acquire_owned() else { return Err(busy()) };
+    let sent = tokio::time::timeout(UPLOAD_WAIT_MAX, Sent::<Asked>::from_request(request, &()));
+    let Sent(asked) = sent.await.map_err(|_elapsed| {
+        ApiError::new(StatusCode::REQUEST_TIMEOUT, "timeout", "the body did not arrive in time: pack the log with gzip")
+    })??;
     // A task of its own: who hangs up gives the place back when the work is done, not before.
     let trial = tokio::spawn(async move {
         let _place = place;
@@ -118,7 +126,7 @@ async fn tried(web: &Web, asked: Asked) -> Result<BacktestInfo, ApiError> {
         (None, None) => None,
     };
     let engine = web.engine.clone();
-    let rule = engine.rule_of(TRIAL, &asked.rule).await.map_err(refused)?;
+    let rule = engine.rule_of(TRIAL, &asked.rule.0).await.map_err(refused)?;
     let tried = match log {
         None => engine.backtest_stored(&rule).await.map_err(|error| failed(&error))?,
         Some(log) => {

@@ -7,6 +7,7 @@
 pub(crate) mod alerts;
 pub(crate) mod apps;
 pub(crate) mod backtest;
+mod bounded;
 pub(crate) mod config;
 pub(crate) mod deliveries;
 pub(crate) mod drain;

@@ -1,8 +1,13 @@
 //! A rule on the past, before it is saved: by the API and from its form, on what this instance has and on a log.
 
 use std::io::Write as _;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use std::time::Duration;
 
+use dynowatch_domain::rule::Rule;
+
+use dynowatch_web::server::Peer;
 use flate2::Compression;
 use flate2::write::GzEncoder;
 use http::{Method, StatusCode};
@@ -11,7 +16,7 @@ use serde_json::{Value, json};
 use crate::accounts::join;
 use crate::browser::{Browser, between};
 use crate::pages::text;
-use crate::site::{Answer, KNOWN_SECRET, Site, app_line, settled};
+use crate::site::{Answer, KNOWN_SECRET, Site, TOKEN, app_line, settled};
 
 /// Lines of which one rule takes some; then what is in memory is driven out by others.
 async fn past() -> Site {
@@ -35,7 +40,7 @@ fn rule(texts: &[&str], count: &str) -> Value {
 }
 
 async fn ask(site: &Site, body: &Value) -> Value {
-    let answer = site.api(Method::POST, "/api/v1/rules/backtest", &body.to_string()).await;
+    let answer = site.api(Method::POST, "/api/v1/backtest", &body.to_string()).await;
     assert_eq!(answer.status, StatusCode::OK, "{}", answer.text);
     assert!(!answer.text.contains(KNOWN_SECRET));
     answer.json()
@@ -107,10 +112,64 @@ async fn on_a_log() {
         (json!({ "rules": [] }), 400, "unknown field"),
         (json!({ "rule": rule(&["x"], ">= 1"), "log": "x".repeat(17 << 20) }), 413, "too long"),
     ] {
-        let answer = site.api(Method::POST, "/api/v1/rules/backtest", &body.to_string()).await;
+        let answer = site.api(Method::POST, "/api/v1/backtest", &body.to_string()).await;
         assert_eq!(answer.status.as_u16(), status, "{words}: {}", answer.text);
         assert!(answer.text.contains(words), "{words}: {}", answer.text);
     }
+}
+
+/// A place is taken before anything of the body is read, and given back when it does not come.
+#[tokio::test]
+async fn who_finds_no_place_sends_nothing() {
+    let site = Site::open().await;
+    let asked = |body: axum::body::Body| {
+        let request = http::Request::post("/api/v1/backtest").header("authorization", format!("Bearer {TOKEN}"));
+        let mut request = request.body(body).unwrap();
+        request.extensions_mut().insert(Peer("203.0.113.9:40000".parse().unwrap()));
+        tower::ServiceExt::oneshot(site.router.clone(), request)
+    };
+    let endless =
+        || axum::body::Body::from_stream(futures_util::stream::pending::<Result<bytes::Bytes, std::io::Error>>());
+    let slow = [endless(), endless()].map(|body| tokio::spawn(asked(body)));
+    let read = Arc::new(AtomicBool::new(false));
+    let answer = loop {
+        let flag = Arc::clone(&read);
+        flag.store(false, Relaxed);
+        let body = futures_util::stream::once(async move {
+            flag.store(true, Relaxed);
+            Ok::<_, std::io::Error>(bytes::Bytes::from_static(b"{}"))
+        });
+        let answer = asked(axum::body::Body::from_stream(body)).await.unwrap();
+        // Until both of the others have begun.
+        if answer.status() != StatusCode::BAD_REQUEST {
+            break answer;
+        }
+        tokio::task::yield_now().await;
+    };
+    assert_eq!((answer.status(), read.load(Relaxed)), (StatusCode::SERVICE_UNAVAILABLE, false));
+    for slow in slow {
+        slow.abort();
+        _ = slow.await;
+    }
+    ask(&site, &json!({ "rule": rule(&["x"], ">= 1") })).await;
+}
+
+/// A log may be long, a rule may not.
+#[tokio::test]
+async fn a_rule_has_a_bound_of_its_own() {
+    let site = Site::open().await;
+    let texts = vec!["x"; 100_000];
+    let body = json!({ "rule": rule(&texts, ">= 1") });
+    let answer = site.api(Method::POST, "/api/v1/backtest", &body.to_string()).await;
+    assert!(answer.status == StatusCode::BAD_REQUEST && answer.text.contains("64 KiB"), "{}", answer.text);
+}
+
+/// No rule's name is a word of ours.
+#[tokio::test]
+async fn a_rule_may_be_named_backtest() {
+    let named = Rule { name: "backtest".to_owned(), ..crate::site::rules().remove(0) };
+    let site = Site::with(vec![named]).await;
+    assert_eq!(site.get("/api/v1/rules/backtest").await["name"], "backtest");
 }
 
 /// Sends the form as a browser would, with a file.
