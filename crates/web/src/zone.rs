@@ -59,6 +59,11 @@ impl Zone {
         self.print(at, "%-d %b %H:%M %Z")
     }
 
+    /// `2026-05-07T10:06`, as forms hold it.
+    pub(crate) fn local_minute(&self, at: Timestamp) -> String {
+        self.print(at, "%Y-%m-%dT%H:%M")
+    }
+
     /// `10:06:12 CEST`, beside a date.
     pub(crate) fn clock(&self, at: Timestamp) -> String {
         self.print(at, "%H:%M:%S %Z")
@@ -118,6 +123,7 @@ mod tests {
         let at = Timestamp::parse("2026-05-07T08:06:12Z").unwrap();
         let berlin = Zone::named("Europe/Berlin").unwrap();
         assert_eq!((berlin.short(at), berlin.clock(at)), ("7 May 10:06 CEST".to_owned(), "10:06:12 CEST".to_owned()));
+        assert_eq!(berlin.local_minute(at), "2026-05-07T10:06");
         assert_eq!(berlin.precise(at + std::time::Duration::from_micros(250_900)), "10:06:12.250");
         assert_eq!(Zone::utc().full(Timestamp::from_micros(i64::MAX)), "9223372036854775807 µs after 1970");
     }

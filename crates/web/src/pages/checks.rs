@@ -3,8 +3,12 @@
 //! wherever it is mentioned.
 
 pub(crate) mod act;
+pub(crate) mod edit;
 pub(crate) mod history;
+mod kinds;
+pub(crate) mod maintenance;
 pub(crate) mod one;
+mod replay;
 pub(crate) mod run;
 pub(crate) mod words;
 
@@ -16,6 +20,7 @@ use axum::extract::Query;
 use axum::extract::rejection::QueryRejection;
 use axum::http::StatusCode;
 use axum::response::Html;
+use dynowatch_domain::account::Role;
 use dynowatch_domain::check::state::Shown;
 use dynowatch_domain::check::uptime::{self, Flip, Spent};
 use dynowatch_engine::checks::CheckStatus;
@@ -28,6 +33,7 @@ use super::error::PageError;
 use super::palette::encoded;
 use super::partial;
 use super::parts::{State, empty, facet, filter_bar, glyph, strip};
+use super::rules::make_button;
 use super::shell::Head;
 use super::view::View;
 use crate::cached::Cached;
@@ -104,11 +110,14 @@ pub(crate) async fn list(view: View, query: Result<Query<Asked>, QueryRejection>
     let topics: &[Topic] = if is_live { &[Topic::Checks] } else { &[] };
     let content = content(&view, wanted).await?;
     Ok(view.page(&Head::new("Checks", "/checks").live(topics), &html! {
-        div.title-row { h1 { "Checks" } }
-        @for (_, name, problem) in unusable.iter().filter(|(kind, ..)| *kind == ObjectKind::Check) {
-            ul.warnings { li { "The check " (visible(name)) " of the console cannot be used: " (view.outside(problem)) } }
+        div.title-row {
+            h1 { "Checks" }
+            div.buttons { a.button href="/checks/maintenance" { "Maintenance" } (make_button(&view, "/checks/new", "New check")) }
         }
-        @if none { (first_one()) } @else {
+        @for (_, name, problem) in unusable.iter().filter(|(kind, ..)| *kind == ObjectKind::Check) {
+            ul.warnings { li { "The check " a href={ "/checks/" (encoded(name)) "/edit" } { (visible(name)) } " of the console cannot be used: " (view.outside(problem)) } }
+        }
+        @if none { (first_one(&view)) } @else {
             (facets)
             section #all-checks aria-label="Checks, the most urgent first" { (content) }
         }
@@ -199,14 +208,15 @@ fn facets(statuses: &[CheckStatus], asked: &Asked) -> Markup {
     )
 }
 
-fn first_one() -> Markup {
+fn first_one(view: &View) -> Markup {
     html! {
         (empty("No check yet.", &html! {
             "A check asks a target from outside whether it works: a web page, a Redis, a Postgres, a port, a certificate, a job that should report. "
-            "It is written into the configuration file:"
+            @if view.viewer.may(Role::Operator) { br; a.button.primary href="/checks/new" { "Make the first one" } }
+            @else { "Operators make one here, or it is written into the configuration file:" }
         }))
-        details open {
-            summary { "In the configuration file" }
+        details open[!view.viewer.may(Role::Operator)] {
+            summary { "Or in the configuration file" }
             pre.command { (FIRST) }
         }
     }

@@ -23,6 +23,12 @@ pub(crate) enum Kind {
     Number,
     /// One of these; the first is none.
     One(&'static [&'static str]),
+    /// None, called so, or one of these.
+    OneOr(&'static str, &'static [&'static str]),
+    /// A text of several lines.
+    Area,
+    /// Pairs of names and values, `name: value` on each line.
+    Pairs,
 }
 
 /// A field of an object.
@@ -52,7 +58,16 @@ pub(crate) fn write(body: &mut Value, field: &Field, text: &str) {
     };
     let value = match field.kind {
         _ if text.is_empty() => Value::Null,
-        Kind::Text | Kind::One(_) => Value::from(text),
+        Kind::Text | Kind::One(_) | Kind::OneOr(..) | Kind::Area => Value::from(text),
+        Kind::Pairs => {
+            let pairs = text.lines().map(str::trim).filter(|line| !line.is_empty());
+            let pair = |line: &str| {
+                // What has no colon is a name without a value: the reader says what is wrong with it.
+                let (name, value) = line.split_once(':').unwrap_or((line, ""));
+                (name.trim().to_owned(), Value::from(value.trim()))
+            };
+            Value::Object(pairs.map(pair).collect())
+        }
         Kind::Lines => items('\n'),
         Kind::Words => items(','),
         // What is no number is left to the reader to refuse, in its words.
@@ -94,6 +109,9 @@ pub(crate) fn shown(body: &Value, field: &Field) -> String {
             let separator = if field.kind == Kind::Lines { "\n" } else { ", " };
             items.iter().map(text).collect::<Vec<_>>().join(separator)
         }
+        Some(Value::Object(pairs)) => {
+            pairs.iter().map(|(name, value)| format!("{name}: {}", text(value))).collect::<Vec<_>>().join("\n")
+        }
         Some(value) => text(value),
     }
 }
@@ -117,7 +135,11 @@ pub(crate) fn field(field: &Field, value: &str, problems: &[Problem]) -> Markup 
             @match field.kind {
                 Kind::Text | Kind::Words => input type="text" id=(id) name=(field.key) value=(value) aria-describedby=(about) aria-invalid=[invalid] autocomplete="off" spellcheck="false";,
                 Kind::Number => input type="text" inputmode="numeric" id=(id) name=(field.key) value=(value) aria-describedby=(about) aria-invalid=[invalid] autocomplete="off";,
-                Kind::Lines => textarea id=(id) name=(field.key) rows="3" aria-describedby=(about) aria-invalid=[invalid] spellcheck="false" { (value) },
+                Kind::Lines | Kind::Area | Kind::Pairs => textarea id=(id) name=(field.key) rows="3" aria-describedby=(about) aria-invalid=[invalid] spellcheck="false" { (value) },
+                Kind::OneOr(none, choices) => select id=(id) name=(field.key) aria-describedby=(about) aria-invalid=[invalid] {
+                    option value="" selected[value.is_empty()] { (none) }
+                    @for choice in choices { option value=(choice) selected[*choice == value] { (choice) } }
+                },
                 Kind::One(choices) => select id=(id) name=(field.key) aria-describedby=(about) aria-invalid=[invalid] {
                     @for choice in choices { option value=(choice) selected[*choice == value] { @if choice.is_empty() { "any" } @else { (choice) } } }
                 },
@@ -173,6 +195,10 @@ mod tests {
         write(&mut body, &field_of("match.text", Kind::Lines), "");
         write(&mut body, &field_of("match.code", Kind::Words), "");
         assert_eq!(body.get("match"), None);
+        let pairs = field_of("headers", Kind::Pairs);
+        write(&mut body, &pairs, "accept: a:b\n\n lonely");
+        assert_eq!(body["headers"], json!({ "accept": "a:b", "lonely": "" }));
+        assert_eq!(shown(&body, &pairs), "accept: a:b\nlonely: ");
         write(&mut body, &field_of("requests_min", Kind::Number), "many");
         assert_eq!(body["requests_min"], "many");
     }

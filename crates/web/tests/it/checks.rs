@@ -339,3 +339,149 @@ async fn a_job_that_reported() {
     assert!(plain.contains("is up") && plain.contains("finish of run r7") && plain.contains("It took: 30s"), "{plain}");
     assert!(!page.contains(KNOWN_SECRET));
 }
+
+/// The form of each kind, what is wrong in it at its fields, a trial that saves nothing, then the check itself.
+#[tokio::test]
+async fn a_check_is_made_in_the_console() {
+    let (site, script) = eventful().await;
+    let mut ada = Browser::new(&site);
+    ada.set_up("ada").await;
+    let kinds = ada.get("/checks/new").await.text;
+    for kind in ["web", "redis", "postgres", "heartbeat", "heroku", "tls", "tcp", "dns"] {
+        assert!(kinds.contains(&format!("/checks/new?kind={kind}\"")), "{kind}");
+        let form = ada.get(&format!("/checks/new?kind={kind}&app=shop")).await;
+        assert_eq!(form.status, StatusCode::OK, "{kind}");
+        assert!(form.text.contains("value=\"shop\""), "{kind}");
+    }
+    insta::assert_snapshot!("check_new", text(&ada.get("/checks/new?kind=web").await.text));
+    let fields = |assert| {
+        [
+            ("kind", "web"),
+            ("name", "search"),
+            ("url", "https://shop.example.com/search"),
+            ("method", "GET"),
+            ("assert", assert),
+            ("failures", "1"),
+            ("severity", "critical"),
+            ("send_resolved", "yes"),
+        ]
+    };
+    let trial = |what, assert| [&fields(assert)[..], &[("do", what)]].concat();
+    let wrong = ada.post("/checks/new", &trial("try", "status is fine")).await;
+    assert_eq!(wrong.status, StatusCode::UNPROCESSABLE_ENTITY);
+    assert!(wrong.text.contains("aria-invalid=\"true\"") && wrong.text.contains("status is fine"), "{}", wrong.text);
+    let tried = ada.post("/checks/new", &trial("try", "status = 200")).await;
+    assert_eq!(tried.status, StatusCode::OK, "{}", tried.text);
+    let plain = text(&tried.text);
+    assert!(plain.contains("One run, made just now: up") && plain.contains("Nothing is saved"), "{plain}");
+    assert!(tried.text.contains("value=\"https://shop.example.com/search\""), "what was typed is still there");
+    assert!(!tried.text.contains(KNOWN_SECRET));
+    assert_eq!(ada.get("/checks/search").await.status, StatusCode::NOT_FOUND);
+    for taken in ["maintenance", "new", "home", "Not a name"] {
+        let mut fields = fields("status = 200");
+        fields[1].1 = taken;
+        let refused = ada.post("/checks/new", &fields).await;
+        assert_eq!(refused.status, StatusCode::UNPROCESSABLE_ENTITY, "{taken}");
+    }
+    let made = ada.post("/checks/new", &fields("status = 200")).await;
+    assert_eq!((made.status, made.header("location")), (StatusCode::SEE_OTHER, "/checks/search"), "{}", made.text);
+    assert_eq!(audited(&site, "check.create").await, ("user:ada".to_owned(), "search".to_owned()));
+    script.finds("search", Some(Reason::ConnectRefused));
+    site.play(MINUTE * 2).await;
+    assert!(ada.get("/checks/search").await.text.contains("search is down"));
+    // Changed, then deleted.
+    let edit = ada.get("/checks/search/edit").await.text;
+    assert!(edit.contains("value=\"https://shop.example.com/search\"") && edit.contains("Delete it"), "{edit}");
+    let changed = ada.post("/checks/search/edit", &[&fields("status = 200")[..], &[("failures", "7")]].concat()).await;
+    assert_eq!(changed.status, StatusCode::SEE_OTHER);
+    assert_eq!(ada.post("/checks/search/delete", &[("confirm", "home")]).await.status, StatusCode::BAD_REQUEST);
+    let gone = ada.post("/checks/search/delete", &[("confirm", "search")]).await;
+    assert_eq!((gone.status, gone.header("location")), (StatusCode::SEE_OTHER, "/checks"));
+    assert_eq!(ada.get("/checks/search").await.status, StatusCode::NOT_FOUND);
+    let mut vic = join(&mut ada, "vic", "viewer").await;
+    for path in ["/checks/new", "/checks/home/edit", "/checks/maintenance/new"] {
+        assert_eq!(vic.get(path).await.status, StatusCode::FORBIDDEN, "{path}");
+    }
+    assert_eq!(vic.post("/checks/new", &fields("status = 200")).await.status, StatusCode::FORBIDDEN);
+}
+
+/// A check of the file is not edited here; other thresholds can be tried on its past all the same.
+#[tokio::test]
+async fn thresholds_are_tried_on_the_past() {
+    let (site, script) = eventful().await;
+    for _ in 0..3 {
+        script.finds("home", None);
+        site.play(MINUTE * 5).await;
+        script.finds("home", Some(Reason::Timeout));
+        site.play(MINUTE * 2).await;
+    }
+    let mut ada = Browser::new(&site);
+    ada.set_up("ada").await;
+    let form = ada.get("/checks/home/edit").await.text;
+    assert!(form.contains("stands in the configuration file") && !form.contains("Delete it"), "{form}");
+    let told = text(
+        &ada.post(
+            "/checks/home/edit",
+            &[("do", "replay"), ("failures", "1"), ("recoveries", "1"), ("flapping_off", "yes")],
+        )
+        .await
+        .text,
+    );
+    assert!(
+        told.contains("These thresholds would have paged 4 times, after hours")
+            || told.contains("would have paged 4 times"),
+        "{told}"
+    );
+    let patient = text(&ada.post("/checks/home/edit", &[("do", "replay"), ("failures", "30")]).await.text);
+    assert!(
+        patient.contains("These thresholds would have paged nobody")
+            && patient.contains("The present ones would have paged"),
+        "{patient}"
+    );
+    let wrong = ada.post("/checks/home/edit", &[("do", "replay"), ("failures", "many")]).await;
+    assert_eq!(wrong.status, StatusCode::UNPROCESSABLE_ENTITY);
+    assert!(wrong.text.contains("value=\"many\"") && wrong.text.contains("no number"), "{}", wrong.text);
+    assert_eq!(ada.get("/checks/nowhere/edit").await.status, StatusCode::NOT_FOUND);
+}
+
+#[tokio::test]
+async fn maintenance_is_planned_and_ended() {
+    let (site, _) = eventful().await;
+    let list = site.local("/checks/maintenance").await;
+    insta::assert_snapshot!("maintenance", settled(&site, &text(&list.text)));
+    let mut ada = Browser::new(&site);
+    ada.set_up("ada").await;
+    let form = ada.get("/checks/maintenance/new?check=home").await.text;
+    assert!(form.contains("value=\"home\"") && form.contains("value=\"2026-05-07T08:31\""), "{form}");
+    let fields = |at| {
+        [
+            ("name", "deploy"),
+            ("scope", "checks"),
+            ("checks", "home"),
+            ("when", "once"),
+            ("at", at),
+            ("for", "1h"),
+            ("reason", "a <b>release"),
+        ]
+    };
+    let wrong = ada.post("/checks/maintenance/new", &fields("soon")).await;
+    assert_eq!(wrong.status, StatusCode::UNPROCESSABLE_ENTITY);
+    assert!(wrong.text.contains("aria-invalid=\"true\""), "{}", wrong.text);
+    let made = ada.post("/checks/maintenance/new", &fields("2026-05-07T08:30:00Z")).await;
+    assert_eq!(made.status, StatusCode::SEE_OTHER, "{}", made.text);
+    site.play(MINUTE * 2).await;
+    let page = ada.get("/checks/home").await.text;
+    assert!(page.contains("home is maintenance") || page.contains("is in maintenance"), "{page}");
+    assert!(page.contains("a &lt;b&gt;release") && page.contains("deploy"), "{page}");
+    let list = ada.get("/checks/maintenance").await.text;
+    assert!(list.contains("in force") && list.contains("End it now"), "{list}");
+    let ended = ada.post("/checks/maintenance/deploy/end", &[]).await;
+    assert_eq!(ended.status, StatusCode::SEE_OTHER, "{}", ended.text);
+    site.play(MINUTE).await;
+    assert!(ada.get("/checks/home").await.text.contains("home is down"));
+    assert!(text(&ada.get("/checks/maintenance").await.text).contains("over"));
+    assert_eq!(ada.post("/checks/maintenance/deploy/end", &[]).await.status, StatusCode::CONFLICT);
+    assert_eq!(ada.post("/checks/maintenance/mail-move/end", &[]).await.status, StatusCode::NOT_FOUND);
+    let gone = ada.post("/checks/maintenance/deploy/delete", &[("confirm", "deploy")]).await;
+    assert_eq!(gone.status, StatusCode::SEE_OTHER);
+}

@@ -83,7 +83,7 @@ pub(crate) async fn show(
         &head,
         &html! {
             div #check-head.flow { (top(&view, &status)) }
-            (buttons(&view, &status))
+            (buttons(&view, &status, of_console))
             (uptimes(&view, &status, &past))
             div.columns {
                 div.main-column {
@@ -145,7 +145,7 @@ fn top(view: &View, status: &CheckStatus) -> Markup {
     let last = row.and_then(|row| row.last.as_ref());
     let undecided = row.map_or(0, |row| row.state.undecided_runs());
     let reason = last.and_then(|last| last.reason);
-    let sentence = html! { span.eyebrow { (check.kind.name()) " check" @if let Some(app) = &check.app { " of " (visible(app)) } } " " (visible(&check.name)) " is " (now_shown.as_str()) };
+    let sentence = html! { span.eyebrow { (check.kind.name()) " check" @if let Some(app) = &check.app { " of " (visible(app)) } } " " (visible(&check.name)) " is " (words::being(now_shown)) };
     let below = html! {
         @let why = match now_shown { Shown::Maintenance | Shown::Paused | Shown::New => words::why(view, status), _ => last.map_or_else(String::new, |last| found(view, last)) };
         @if !why.is_empty() { p.measured { (why) } }
@@ -165,7 +165,7 @@ fn top(view: &View, status: &CheckStatus) -> Markup {
 }
 
 /// What may be done, for who may do it.
-fn buttons(view: &View, status: &CheckStatus) -> Markup {
+fn buttons(view: &View, status: &CheckStatus, of_console: bool) -> Markup {
     let base = format!("/checks/{}", encoded(&status.check.name));
     let is_heartbeat = matches!(status.check.kind, CheckKind::Heartbeat(_));
     let paused_here = status.row.as_ref().is_some_and(|row| row.paused.is_some());
@@ -178,6 +178,8 @@ fn buttons(view: &View, status: &CheckStatus) -> Markup {
                 }
                 @if paused_here { (button(view, &format!("{base}/resume"), "Resume", "primary")) }
                 @else if !status.check.paused { (button(view, &format!("{base}/pause"), "Pause", "")) }
+                a.button href={ (base) "/edit" } { @if of_console { "Edit" } @else { "Thresholds" } }
+                a.button href={ "/checks/maintenance/new?check=" (encoded(&status.check.name)) } { "Plan maintenance" }
             }
         }
     }
@@ -349,7 +351,7 @@ fn about(view: &View, check: &Check, of_console: bool) -> Markup {
         @if open.is_some() || coming.is_some() {
             section.card #maintenance {
                 h2 { "Maintenance" }
-                @if let Some((window, span)) = &open { p { "In force: " (visible(&window.name)) " until " (view.moment_ago(span.until)) @if !window.reason.is_empty() { ". " (view.outside(&window.reason)) } } }
+                @if let Some((window, span)) = &open { p { "In force: " a href="/checks/maintenance" { (visible(&window.name)) } " until " (view.moment_ago(span.until)) @if !window.reason.is_empty() { ". " (view.outside(&window.reason)) } } }
                 @if let Some((window, span)) = &coming { p.quiet { "Next: " (visible(&window.name)) ", " (view.moment(span.from)) " for " (history::lasted(span.until.since(span.from))) } }
             }
         }

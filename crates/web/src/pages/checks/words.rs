@@ -46,6 +46,17 @@ pub(crate) fn state(shown: Shown) -> Markup {
     super::super::parts::state(state_of(shown), shown.as_str())
 }
 
+/// A state behind "is".
+pub(crate) fn being(shown: Shown) -> &'static str {
+    match shown {
+        Shown::Maintenance => "in maintenance",
+        Shown::New => "not known yet",
+        Shown::Unknown => "not known",
+        Shown::Blind => "not seen: this instance is blind",
+        other => other.as_str(),
+    }
+}
+
 /// What comes first in a list: the lower, the more it needs somebody.
 pub(crate) fn urgency(shown: Shown) -> u8 {
     let order = [
@@ -193,7 +204,7 @@ fn advice(reason: Reason) -> &'static str {
     match reason {
         Reason::DnsNotFound | Reason::DnsNoRecords => "Look at the DNS records of the host: `dig HOST`.",
         Reason::AddressRefused => {
-            "Allow-list the range if the target is meant to be private: `checks.allow` in the configuration file."
+            "Allow-list the range if the target is meant to be private: `prober.allow_networks` in the configuration file."
         }
         Reason::ConnectRefused | Reason::Unreachable => {
             "Nothing answers there: look at the app's dynos and its routing, then at the port."

@@ -262,7 +262,7 @@ pub(super) fn page(view: &View, draft: &Draft<'_>) -> Html<String> {
     })
 }
 
-fn severities(body: &Value) -> Markup {
+pub(in super::super) fn severities(body: &Value) -> Markup {
     let now = body.get("severity").and_then(Value::as_str).unwrap_or_default();
     html! {
         div.field {
@@ -274,28 +274,39 @@ fn severities(body: &Value) -> Markup {
     }
 }
 
-fn choices(view: &View, body: &Value) -> Markup {
-    let has = |key: &str, item: &str| match body.get(key) {
+/// Whether a list of an object holds an item, or is just that.
+fn has(body: &Value, key: &str, item: &str) -> bool {
+    match body.get(key) {
         Some(Value::Array(items)) => items.iter().any(|one| one == item),
         Some(one) => one == item,
         None => false,
-    };
+    }
+}
+
+/// Who is told.
+pub(in super::super) fn receivers(view: &View, body: &Value) -> Markup {
     let receivers = view.web.engine.receivers();
     html! {
         div.field {
             span.label #receivers-label { "Receivers" }
             div.choices role="group" aria-labelledby="receivers-label" {
-                @for name in receivers.names() { label { input type="checkbox" name="receivers" value=(name) checked[has("receivers", name)]; (visible(name)) } }
+                @for name in receivers.names() { label { input type="checkbox" name="receivers" value=(name) checked[has(body, "receivers", name)]; (visible(name)) } }
             }
             p.hint { "None chosen: the default ones of the configuration file." }
         }
+    }
+}
+
+fn choices(view: &View, body: &Value) -> Markup {
+    html! {
+        (receivers(view, body))
         div.field {
             div.choices { label { input type="checkbox" name="send_resolved" value="yes" checked[body.get("send_resolved") == Some(&Value::Bool(true))]; "Tell them when it is over, too" } }
         }
         div.field {
             span.label #group-label { "An alert of its own for each" }
             div.choices role="group" aria-labelledby="group-label" {
-                @for by in GroupBy::ALL { label { input type="checkbox" name="group_by" value=(by.as_str()) checked[has("group_by", by.as_str())]; (by.as_str().replace('_', " ")) } }
+                @for by in GroupBy::ALL { label { input type="checkbox" name="group_by" value=(by.as_str()) checked[has(body, "group_by", by.as_str())]; (by.as_str().replace('_', " ")) } }
             }
         }
     }
@@ -329,7 +340,7 @@ pub(in super::super) fn may_edit(view: &View) -> Result<(), PageError> {
     if view.viewer.may(Role::Operator) {
         return Ok(());
     }
-    Err(PageError::new(StatusCode::FORBIDDEN, "Rules and receivers are changed by operators."))
+    Err(PageError::new(StatusCode::FORBIDDEN, "Rules, checks and receivers are changed by operators."))
 }
 
 /// What could not be done to an object, as a page.
