@@ -8,6 +8,7 @@ mod accounts;
 mod alerts;
 mod apps;
 mod backup;
+mod checks;
 mod config;
 mod context;
 mod deliveries;
@@ -15,6 +16,7 @@ mod demo;
 mod drain;
 mod failure;
 mod logging;
+mod maintenance;
 mod out;
 mod receiver;
 mod reference;
@@ -87,6 +89,12 @@ enum Command {
     /// Rules: list, explain, switch off for a while
     #[command(subcommand)]
     Rules(rules::Command),
+    /// Checks: how they stand, run one, explain one, what it found, pause
+    #[command(subcommand)]
+    Checks(checks::Command),
+    /// Planned times in which nobody is told of checks
+    #[command(subcommand)]
+    Maintenance(maintenance::Command),
     /// Receivers: list, send a test message
     #[command(subcommand)]
     Receiver(receiver::Command),
@@ -176,6 +184,8 @@ async fn run_once(ctx: &mut Context, command: Command) -> Result<(), Failure> {
         Command::Alerts(command) => alerts::run(ctx, command).await,
         Command::Apps(command) => apps::run(ctx, command).await,
         Command::Rules(command) => rules::run(ctx, command).await,
+        Command::Checks(command) => checks::run(ctx, command).await,
+        Command::Maintenance(command) => maintenance::run(ctx, command).await,
         Command::Receiver(command) => receiver::run(ctx, command).await,
         Command::Deliveries(args) => deliveries::run(ctx, args).await,
         Command::Token(command) => token::run(ctx, command).await,

@@ -44,6 +44,15 @@ impl Composer {
         if self.offline { config::parse_offline(name, &text, env) } else { config::parse(name, &text, env) }
     }
 
+    /// The whole configuration: the file's, and what can be used of the objects.
+    ///
+    /// # Errors
+    /// When even the file alone cannot be used.
+    pub(crate) fn whole(&self, objects: &Objects) -> Result<Config, String> {
+        let config = self.read(objects).or_else(|_| self.read(&self.one_by_one(objects).0));
+        config.map_err(|errors| errors.to_string())
+    }
+
     fn composed(&self, config: Config, objects: &Objects) -> Result<Composed, String> {
         let mut rules = config.rules.clone();
         for rule in &mut rules {

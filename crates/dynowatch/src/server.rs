@@ -14,6 +14,9 @@ use dynowatch_engine::remote_write::{RemoteWrite, RemoteWriteOptions};
 use dynowatch_engine::{Engine, EngineOptions, Loops, Settings};
 use dynowatch_notify::Receivers;
 use dynowatch_notify::remote_write::RemoteWriteTarget;
+use dynowatch_probe::Surroundings;
+use dynowatch_probe::address::AddressPolicy;
+use dynowatch_probe::certificate::Roots;
 use dynowatch_store::{Store, StoreOptions};
 use dynowatch_web::drain::{Drain, DrainSettings};
 use dynowatch_web::server::{CONNECTIONS_MAX, Parts};
@@ -172,15 +175,24 @@ pub fn settings(config: &Config) -> anyhow::Result<Settings> {
     })
 }
 
-/// What runs checks from this machine, with its roots and its DNS server, to where the configuration lets them go.
-pub(crate) fn prober(config: &Config) -> Prober {
-    let resolv_conf = std::fs::read_to_string(RESOLV_CONF).unwrap_or_default();
-    let (prober, problems) =
-        Prober::of_this_machine(config.checks.allowed.clone(), dynowatch_probe::nameserver_of(&resolv_conf));
+/// What checks are run with: this machine's roots and DNS server, and where the configuration lets them go.
+pub(crate) fn surroundings(config: &Config) -> Surroundings {
+    let (roots, problems) = Roots::system();
     for problem in problems {
         tracing::warn!(problem, "a root certificate of this machine cannot be used");
     }
-    prober
+    let resolv_conf = std::fs::read_to_string(RESOLV_CONF).unwrap_or_default();
+    Surroundings {
+        policy: AddressPolicy::allowing(config.checks.allowed.clone()),
+        roots,
+        lookup: dynowatch_probe::system_lookup(),
+        nameserver: dynowatch_probe::nameserver_of(&resolv_conf),
+    }
+}
+
+/// What runs checks in a server.
+fn prober(config: &Config) -> Prober {
+    Prober::new(dynowatch_probe::Prober::new(surroundings(config)))
 }
 
 /// What must neither leave nor be printed: secrets by shape, and the instance's own.

@@ -11,10 +11,11 @@ use dynowatch_store::deliveries::{Delivery, DeliveryFilter};
 use secrecy::ExposeSecret as _;
 use serde_json::json;
 
+use super::checks::looks_at;
 use super::context::{Context, missing_sqlite};
 use super::failure::Failure;
 use super::out::{Out, plural, when};
-use crate::config::{self, CheckConfig, Config};
+use crate::config::{self, Config};
 use crate::server;
 
 /// Deliveries that failed within this time are told.
@@ -131,7 +132,7 @@ fn print(out: &mut Out, config: &Config, problems: &[String]) -> Result<(), Fail
         let shown = config.receivers.iter().map(|receiver| format!("{} ({})", receiver.name, kind(&receiver.kind)));
         out.line(format!("receivers: {}", shown.collect::<Vec<_>>().join(", ")))?;
     }
-    print_checks(out, &config.checks)?;
+    print_checks(out, config)?;
     for warning in &config.warnings {
         out.line(format!("WARNING: {warning}"))?;
     }
@@ -142,14 +143,12 @@ fn print(out: &mut Out, config: &Config, problems: &[String]) -> Result<(), Fail
 }
 
 /// Checks by kind, windows, and where checks go.
-fn print_checks(out: &mut Out, config: &CheckConfig) -> Result<(), Failure> {
+fn print_checks(out: &mut Out, whole: &Config) -> Result<(), Failure> {
+    let config = &whole.checks;
     if config.checks.is_empty() {
         out.line("checks: none")?;
     } else {
-        let shown = config
-            .checks
-            .iter()
-            .map(|check| format!("{} ({} {})", check.name, check.kind.name(), shown_target(&check.kind)));
+        let shown = config.checks.iter().map(|check| format!("{} ({})", check.name, looks_at(whole, check)));
         out.line(format!("checks: {}", shown.collect::<Vec<_>>().join(", ")))?;
         let controls: Vec<String> = config.controls.iter().map(|control| shown_target(&control.kind)).collect();
         out.line(format!("control targets: {}", or_none(&controls)))?;

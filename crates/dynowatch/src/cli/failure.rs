@@ -3,6 +3,7 @@
 use std::io::{self, Write as _};
 use std::process::ExitCode;
 
+use dynowatch_engine::checks::operate::CheckProblem;
 use dynowatch_engine::heroku::HerokuProblem;
 use dynowatch_engine::operate::OperateError;
 use dynowatch_notify::inert;
@@ -69,6 +70,12 @@ impl From<anyhow::Error> for Failure {
 impl From<StoreError> for Failure {
     fn from(error: StoreError) -> Self {
         Self::Failed(error.to_string())
+    }
+}
+
+impl From<CheckProblem> for Failure {
+    fn from(problem: CheckProblem) -> Self {
+        Self::Failed(problem.to_string())
     }
 }
 

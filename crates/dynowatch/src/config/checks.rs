@@ -140,7 +140,7 @@ fn read_check(
     let send_resolved = get("send_resolved").and_then(|node| node.flag());
     let receivers = get("receivers").and_then(|node| read_receivers(&node, context.receivers));
     let runbook = get("runbook").and_then(|node| read_runbook(&node));
-    let paused = get("paused").and_then(|node| node.flag());
+    let (paused, public) = (get("paused").and_then(|node| node.flag()), get("public").and_then(|node| node.flag()));
     // What a heartbeat is expected every so often is read with its kind.
     let interval = if matches!(kind, Some(CheckKind::Heartbeat(_))) { None } else { duration("every") };
     let (suspect_interval, timeout) = (duration("every_when_suspect"), duration("timeout"));
@@ -153,6 +153,7 @@ fn read_check(
     set(&mut check.severity, severity);
     set(&mut check.send_resolved, send_resolved);
     set(&mut check.paused, paused);
+    set(&mut check.public, public);
     check.suspect_interval = suspect_interval;
     check.thresholds = thresholds;
     check.assertions = assertions;

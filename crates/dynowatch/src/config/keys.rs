@@ -116,6 +116,7 @@ pub(super) const CHECK: &[&str] = &[
     "runbook",
     "parent",
     "paused",
+    "public",
 ];
 pub(super) const FLAPPING: &[&str] = &["transitions", "window", "quiet"];
 pub(super) const MAINTENANCE: &[&str] =

@@ -1,5 +1,6 @@
 //! The command line, by the real binary: what it prints, how it ends, what it does beside a running server.
 
+pub(crate) mod checks;
 mod drain;
 mod heroku;
 mod operate;

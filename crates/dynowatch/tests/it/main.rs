@@ -3,6 +3,7 @@
 #![cfg(test)]
 
 mod canary;
+mod check_crash;
 mod cli;
 mod config;
 mod crash;

@@ -117,7 +117,7 @@ fn every_key_of_a_web_check() {
                 redirects = \"same host 3\"\nhttp_version = \"2\"\nip_family = \"ipv6\"\nbody_bytes_max = 1000\ntls = \"pin\"\n\
                 every = \"30s\"\nevery_when_suspect = \"5s\"\ntimeout = \"2s\"\nassert = \"status = 200\"\n\
                 failures = 3\nfailing_for = \"2m\"\nrecoveries = 1\nrecovering_for = \"30s\"\ntell_degraded = true\n\
-                flapping = { transitions = 4 }\nseverity = \"warning\"\nsend_resolved = false\nrunbook = \"docs/x.md\"\npaused = true";
+                flapping = { transitions = 4 }\nseverity = \"warning\"\nsend_resolved = false\nrunbook = \"docs/x.md\"\npaused = true\npublic = true";
     let mut want = Check::new(
         "c",
         CheckKind::Web(WebCheck {
@@ -152,6 +152,7 @@ fn every_key_of_a_web_check() {
     want.send_resolved = false;
     want.runbook = Some("docs/x.md".to_owned());
     want.paused = true;
+    want.public = true;
     let config = good(&format!("[[checks]]\nname = \"c\"\n{text}"));
     assert_eq!(config.checks.checks, [want]);
     assert_eq!(check_of("kind = \"web\"\nurl = \"https://a.example\"\nflapping = false").thresholds.flapping, None);
