@@ -1,24 +1,31 @@
 //! A rule on the past, before it is kept: what would it have told? Over the lines that this instance still has (what rules
-//! took, evidence of alerts, the rings), or over a log that somebody brings; through [`crate::replay`], so that the answer is
-//! the one that `serve` would have given. Owns saying what the answer rests on, since it rests on little: lines are not
-//! archived.
+//! took, evidence of alerts, the rings), a rule on a metric over the values of the last two hours, or over a log that
+//! somebody brings; through [`crate::replay`], so that the answer is the one that `serve` would have given. Owns saying what
+//! the answer rests on, since it rests on little: lines are not archived.
+//!
+//! Apps are tried one after the other, so that at most one ring is held, and what happens is counted as it comes.
 
 use std::collections::{BTreeMap, HashMap};
 use std::io::Read;
+use std::sync::Arc;
 
+use dynowatch_domain::blind::Blind;
 use dynowatch_domain::evidence::EvidenceLine;
+use dynowatch_domain::metric::{SLOT, Step};
 use dynowatch_domain::rule::{Condition, Rule};
 use dynowatch_domain::signal::Source;
+use dynowatch_domain::threshold::Threshold;
 use dynowatch_domain::{AppId, Timestamp};
 use dynowatch_logplex::Format;
 use dynowatch_store::StoreError;
 use dynowatch_store::objects::ObjectKind;
 use serde_json::Value;
 
-use crate::Engine;
+use crate::metrics::SlotValue;
 use crate::objects::{ObjectError, Problem};
 use crate::replay::input::{Input, Piece};
 use crate::replay::{Happening, Replay};
+use crate::{App, Engine};
 
 /// Lines of this instance that a rule is tried on, the newest.
 const LINES_MAX: usize = 100_000;
@@ -26,6 +33,10 @@ const LINES_MAX: usize = 100_000;
 const BYTES_MAX: usize = 16 * 1024 * 1024;
 /// Pages of rows that are read for them.
 const PAGES_MAX: usize = 100;
+/// Values of metrics that a rule is tried on.
+const VALUES_MAX: usize = 2_000_000;
+/// Lines between two looks at what happened.
+const LINES_AT_ONCE: usize = 500;
 /// Bytes of a log that somebody brings, unpacked.
 pub const LOG_BYTES_MAX: u64 = 256 * 1024 * 1024;
 /// Alerts that are told one by one; all are counted.
@@ -38,6 +49,8 @@ pub struct Coverage {
     pub of: Tried,
     /// Lines that were looked at, of the rule's apps.
     pub lines: u64,
+    /// Values of metrics that were looked at, of ten seconds each.
+    pub values: u64,
     /// Lines that could not be read.
     pub malformed: u64,
     /// The stamps of the oldest and the newest.
@@ -128,12 +141,53 @@ impl Engine {
     /// # Errors
     /// When the store does not answer or the rule does not compile.
     pub async fn backtest_stored(&self, rule: &Rule) -> Result<Backtest, BacktestError> {
+        if let Condition::Threshold(threshold) = &rule.condition {
+            return self.backtest_values(rule, threshold).await;
+        }
         let mut stored = Stored::default();
         self.gather_matches(&mut stored).await?;
         self.gather_evidence(&mut stored).await?;
         let (engine, rule) = (self.clone(), rule.clone());
         let tried = tokio::task::spawn_blocking(move || engine.try_stored(&rule, stored)).await;
         tried.map_err(|error| BacktestError::Log(format!("the trial broke off: {error}")))?
+    }
+
+    /// Tries a rule on a metric on the values that rules in force were judged by: of ten seconds, of the last two hours.
+    async fn backtest_values(&self, rule: &Rule, threshold: &Threshold) -> Result<Backtest, BacktestError> {
+        let now = self.now();
+        let from = (now - Step::TenSeconds.kept()).floor(Step::TenSeconds.length());
+        let blinds = self.store().all_blinds_between(from, now).await?;
+        let mut apps: Vec<(AppId, String)> = self.apps().iter().map(|app| (app.id, app.name.clone())).collect();
+        apps.retain(|(_, name)| rule.wants_app(name));
+        apps.sort_unstable_by(|(_, a), (_, b)| a.cmp(b));
+        let mut trial = Trial::new(Coverage::new(Tried::Stored));
+        trial.coverage.missing.push(format!(
+            "Values older than two hours (before {}): they are kept in longer steps, and a rule on a metric is judged by ten seconds.",
+            from.for_people()
+        ));
+        let mut left = VALUES_MAX;
+        let mut apps = apps.into_iter();
+        for (app, name) in apps.by_ref() {
+            let values = self.ten_second_values(app, &threshold.reads(), from, now, left).await?;
+            left = left.saturating_sub(values.len());
+            let of_app = blinds.iter().filter(|(of, _)| of.is_none_or(|of| of == app));
+            let of_app: Vec<Blind> = of_app.map(|(_, blind)| blind.clone()).collect();
+            let replay = self.replay(rule, &name)?;
+            let tried = tokio::task::spawn_blocking(move || {
+                trial.values(replay, &name, values, of_app, now);
+                trial
+            });
+            trial = tried.await.map_err(|error| BacktestError::Log(format!("the trial broke off: {error}")))?;
+            if left == 0 {
+                break;
+            }
+        }
+        let rest = apps.count();
+        if rest > 0 {
+            let words = format!("{rest} more apps: {VALUES_MAX} values were looked at. Name the apps that it is for.");
+            trial.coverage.missing.push(words);
+        }
+        Ok(trial.done())
     }
 
     async fn gather_matches(&self, stored: &mut Stored) -> Result<(), StoreError> {
@@ -164,37 +218,28 @@ impl Engine {
 
     fn try_stored(&self, rule: &Rule, mut stored: Stored) -> Result<Backtest, BacktestError> {
         let directory = self.apps();
-        let names: HashMap<AppId, String> = directory.iter().map(|app| (app.id, app.name.clone())).collect();
-        let cut_short = stored.is_full();
-        let mut coverage = Coverage::new(Tried::Stored);
-        for app in directory.iter().filter(|app| rule.wants_app(&app.name)) {
-            let ring = self.ring_lines(app);
-            coverage.whole_since.extend(ring.first().map(|line| (app.name.clone(), line.at)));
-            stored.add(vec![(app.id, ring)]);
-        }
+        let mut trial = Trial::new(Coverage::new(Tried::Stored));
+        trial.coverage.missing = missing(rule, stored.is_full());
         // The directory has no order of its own.
-        coverage.whole_since.sort_unstable();
-        coverage.missing = missing(rule, cut_short);
-        let mut trial = Trial::new(coverage);
-        let mut apps: Vec<(String, Vec<EvidenceLine>)> = stored
-            .apps
-            .into_iter()
-            .filter_map(|(app, lines)| Some((names.get(&app)?.clone(), lines)))
-            .filter(|(name, _)| rule.wants_app(name))
-            .collect();
-        apps.sort_unstable_by(|(a, _), (b, _)| a.cmp(b));
+        let mut apps: Vec<&Arc<App>> = directory.iter().filter(|app| rule.wants_app(&app.name)).collect();
+        apps.sort_unstable_by(|a, b| a.name.cmp(&b.name));
         // Shares and silences are of all lines, and these are not all.
         let judgeable = matches!(rule.condition, Condition::Count { .. });
-        for (name, lines) in apps {
+        for app in apps {
+            let ring = self.ring_lines(app);
+            trial.coverage.whole_since.extend(ring.first().map(|line| (app.name.clone(), line.at)));
+            let mut lines = stored.apps.remove(&app.id).unwrap_or_default();
+            lines.extend(ring);
             let lines = in_order(lines);
-            trial.saw(&name, &lines);
-            if judgeable {
-                let mut replay = self.replay(rule, &name)?;
+            trial.saw(&app.name, &lines);
+            if judgeable && !lines.is_empty() {
+                let mut replay = self.replay(rule, &app.name)?;
                 let mut body = Vec::new();
-                for line in &lines {
+                for some in lines.chunks(LINES_AT_ONCE) {
                     body.clear();
-                    frame(line, &mut body);
+                    some.iter().for_each(|line| frame(line, &mut body));
                     replay.feed(Format::Logplex, &body);
+                    trial.took(replay.happenings());
                 }
                 trial.ended(replay);
             }
@@ -240,8 +285,12 @@ impl Engine {
                 .missing
                 .push(format!("What stands behind the first {} MiB, unpacked.", LOG_BYTES_MAX / (1024 * 1024)));
         }
-        if matches!(rule.condition, Condition::Threshold(_)) {
-            trial.coverage.missing.push(THRESHOLD.to_owned());
+        if let Condition::Threshold(threshold) = &rule.condition
+            && threshold.metric == "dyno.count"
+        {
+            trial.coverage.missing.push(
+                "The number of dynos before the log's first scaling: Heroku's API tells it, no line does.".to_owned(),
+            );
         }
         trial.ended(replay);
         if trial.coverage.lines == 0 {
@@ -260,9 +309,6 @@ impl Engine {
     }
 }
 
-const THRESHOLD: &str =
-    "Values of metrics: a rule on a metric is judged from what was measured, and cannot be tried on lines.";
-
 /// What is missing when a rule is tried on what this instance has.
 fn missing(rule: &Rule, cut_short: bool) -> Vec<String> {
     let mut missing = vec![
@@ -271,11 +317,10 @@ fn missing(rule: &Rule, cut_short: bool) -> Vec<String> {
     ];
     match rule.condition {
         // Nobody writes a rule of a check: it is the check's own.
-        Condition::Count { .. } | Condition::Check { .. } => {}
+        Condition::Count { .. } | Condition::Check { .. } | Condition::Threshold(_) => {}
         Condition::Ratio { .. } | Condition::Absence { .. } => missing.push(
             "A share or an absence is of all lines, so it was not judged: bring a log that holds them all.".to_owned(),
         ),
-        Condition::Threshold(_) => missing.push(THRESHOLD.to_owned()),
     }
     if cut_short {
         missing.push(format!("Older stored lines: the newest {LINES_MAX} were looked at."));
@@ -335,6 +380,7 @@ impl Coverage {
         Self {
             of,
             lines: 0,
+            values: 0,
             malformed: 0,
             from: None,
             until: None,
@@ -369,6 +415,17 @@ impl Trial {
             self.coverage.covers(first.at, last.at);
         }
         self.coverage.lines += lines.len() as u64;
+    }
+
+    fn values(&mut self, mut replay: Replay, app: &str, values: Vec<SlotValue>, blinds: Vec<Blind>, until: Timestamp) {
+        if let (Some((_, first, _)), Some((_, last, _))) = (values.first(), values.last()) {
+            self.coverage.apps.push(app.to_owned());
+            self.coverage.covers(*first, *last + SLOT);
+            self.coverage.values += values.len() as u64;
+            replay.know_blinds(blinds);
+            replay.feed_values(values, until, |happenings| self.took(happenings));
+            self.ended(replay);
+        }
     }
 
     fn took(&mut self, happenings: Vec<Happening>) {

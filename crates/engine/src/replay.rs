@@ -39,6 +39,7 @@ use crate::commit::IDLE_AFTER;
 use crate::evaluate::{self, Held, Input, NewMatches, Scene};
 use crate::findings::{Findings, Reading};
 use crate::groups::Groups;
+use crate::metrics::SlotValue;
 use crate::pieces::Pieces;
 use crate::ring::{Ring, Wanted};
 use crate::rules::RuleBook;
@@ -161,6 +162,38 @@ impl Replay {
         }
         // What is noted of metrics is bounded by the part.
         self.take_metrics();
+    }
+
+    /// Takes values of ten seconds of metrics, in order, as they were stored, and looks as `serve` did, to the end of the
+    /// span; what happens is handed on as it comes. Only for rules on metrics.
+    pub(crate) fn feed_values(
+        &mut self,
+        values: Vec<SlotValue>,
+        until: Timestamp,
+        mut each: impl FnMut(Vec<Happening>),
+    ) {
+        let mut slot = None;
+        for (key, at, value) in values {
+            // Looks in between see what was there by then, and no more.
+            if slot != Some(at) {
+                self.advance(at);
+                slot = Some(at);
+            }
+            if let Some(metrics) = &mut self.metrics {
+                metrics.know(&key, at, &value);
+            }
+            if !self.happenings.is_empty() {
+                each(self.happenings());
+            }
+        }
+        self.advance(until);
+        each(self.happenings());
+    }
+
+    /// Times in which not everything was seen.
+    pub(crate) fn know_blinds(&mut self, blinds: Vec<Blind>) {
+        let widened = blinds.into_iter().map(|blind| (None, crate::thresholds::unflushed(blind)));
+        self.blinds.extend(widened);
     }
 
     /// Counts what the reader of the file had to leave out, such as a line too long to be held.

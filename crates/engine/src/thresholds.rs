@@ -172,10 +172,13 @@ impl Look<'_> {
 
 /// Our blind times. A process that died had up to ten seconds that it had not flushed.
 fn blinds(shared: &Shared) -> Vec<(Option<AppId>, Blind)> {
-    let unflushed = |blind: &Blind| if blind.reason == BlindReason::Down { SLOT } else { Duration::ZERO };
-    let widened =
-        |(app, blind): &(Option<AppId>, Blind)| (*app, Blind { from: blind.from - unflushed(blind), ..blind.clone() });
-    lock(&shared.blinds).iter().map(widened).collect()
+    lock(&shared.blinds).iter().map(|(app, blind)| (*app, unflushed(blind.clone()))).collect()
+}
+
+/// The same time with what was not flushed then.
+pub(crate) fn unflushed(blind: Blind) -> Blind {
+    let lost = if blind.reason == BlindReason::Down { SLOT } else { Duration::ZERO };
+    Blind { from: blind.from - lost, ..blind }
 }
 
 impl State {

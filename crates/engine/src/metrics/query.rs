@@ -48,6 +48,9 @@ pub struct Asked {
     pub answer: Answer,
 }
 
+/// A value of ten seconds, of which series and from when on.
+pub(crate) type SlotValue = (SeriesKey, Timestamp, Value);
+
 /// A metric that an app has.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct MetricOfApp {
@@ -205,6 +208,42 @@ impl Engine {
             .ok_or_else(|| StoreError::Corrupt { what: "a chunk of metrics".to_owned() })?;
         }
         Ok(window)
+    }
+
+    /// Ten-second values of some metrics of an app of at most the last two hours, oldest first and no more than `most`: as
+    /// rules on them were judged by.
+    ///
+    /// # Errors
+    /// When the store does not answer or holds something unreadable.
+    pub(crate) async fn ten_second_values(
+        &self,
+        app: AppId,
+        metrics: &[&str],
+        from: Timestamp,
+        until: Timestamp,
+        most: usize,
+    ) -> Result<Vec<SlotValue>, StoreError> {
+        let store = self.store();
+        let keys = store.series_of(app, from - NOTED_EVERY).await?.into_iter();
+        let keys: HashMap<u64, SeriesKey> = keys.filter(|(_, key)| metrics.contains(&&*key.metric)).collect();
+        if keys.is_empty() {
+            return Ok(Vec::new());
+        }
+        let wanted = Wanted { app, from, until, series: &[], steps: &[], chunks: Chunks::All };
+        let mut values: Vec<SlotValue> = Vec::new();
+        for body in store.metric_values(&wanted).await?.chunks {
+            chunk::unpack(
+                &body,
+                |series| keys.contains_key(&series),
+                |series, at, value| {
+                    let key = keys.get(&series).filter(|_| at >= from && at < until && values.len() < most);
+                    values.extend(key.map(|key| (key.clone(), at, value)));
+                },
+            )
+            .ok_or_else(|| StoreError::Corrupt { what: "a chunk of metrics".to_owned() })?;
+        }
+        values.sort_by_key(|(_, at, _)| *at);
+        Ok(values)
     }
 
     /// The times of a span in which not everything of an app was seen.

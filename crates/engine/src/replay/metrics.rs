@@ -117,6 +117,17 @@ impl Metrics {
         batch.clear();
     }
 
+    /// Takes a value as it was stored.
+    pub(super) fn know(&mut self, key: &SeriesKey, at: Timestamp, value: &Value) {
+        if self.asked.metrics.contains(&*key.metric) {
+            self.recent.add(key, at, value);
+            self.watched
+                .iter_mut()
+                .filter(|one| *one.threshold.metric == *key.metric)
+                .for_each(|one| one.has_reason(at));
+        }
+    }
+
     /// Looks. `open` holds the keys with something open and whether their alert has fired, `room` is the most groups of a
     /// rule.
     pub(super) fn look(

@@ -70,6 +70,8 @@ pub(crate) struct CoverageInfo {
     of: &'static str,
     /// Lines that were looked at.
     lines: u64,
+    /// Values of metrics that were looked at, of ten seconds each: what a rule on a metric is tried on.
+    values: u64,
     /// Lines that could not be read.
     malformed: u64,
     /// The stamp of the oldest.
@@ -176,6 +178,7 @@ fn info(tried: Backtest) -> BacktestInfo {
         coverage: CoverageInfo {
             of: coverage.of.as_str(),
             lines: coverage.lines,
+            values: coverage.values,
             malformed: coverage.malformed,
             from: coverage.from.map(Time),
             until: coverage.until.map(Time),

@@ -96,7 +96,7 @@ fn results(view: &View, tried: &Backtest) -> Markup {
                 @else { (state(State::Degraded, &format!("It would have raised {} alert{}", grouped(tried.fired), plural(tried.fired)))) }
             }
             p {
-                (grouped(tried.matched)) " line" (plural(tried.matched)) " fit" @if tried.matched == 1 { "s" } " it; "
+                @if tried.coverage.values == 0 { (grouped(tried.matched)) " line" (plural(tried.matched)) " fit" @if tried.matched == 1 { "s" } " it; " }
                 (grouped(tried.messages)) " message" (plural(tried.messages)) " to each of its receivers. It is not saved yet."
             }
             @if !alerts.is_empty() {
@@ -124,18 +124,19 @@ fn results(view: &View, tried: &Backtest) -> Markup {
 }
 
 fn coverage(view: &View, coverage: &Coverage) -> Markup {
-    let what = match coverage.of {
-        Tried::Stored => "lines that this instance has",
-        Tried::Log => "lines of the log",
+    let (n, what) = match coverage.of {
+        Tried::Stored if coverage.values > 0 => (coverage.values, "values of ten seconds that this instance has"),
+        Tried::Stored => (coverage.lines, "lines that this instance has"),
+        Tried::Log => (coverage.lines, "lines of the log"),
     };
     html! {
         p {
             @match (coverage.from, coverage.until) {
                 (Some(from), Some(until)) => {
-                    (grouped(coverage.lines)) " " (what) ", from " (view.moment(from)) " to " (view.moment(until))
+                    (grouped(n)) " " (what) ", from " (view.moment(from)) " to " (view.moment(until))
                     ", of " (named(&coverage.apps)) "."
                 },
-                _ => { "None: no line of the rule's apps is there." },
+                _ => { "None: nothing of the rule's apps is there." },
             }
             @if coverage.malformed > 0 { " " (grouped(coverage.malformed)) " lines could not be read." }
         }
@@ -165,9 +166,9 @@ pub(super) fn fieldset(problems: &[Problem]) -> Markup {
     html! {
         fieldset #try-it {
             legend { "Try it on the past" }
-            p.hint { "Nothing is saved or sent. What came of it, and what it rests on, is said above the form." }
+            p.hint { "Nothing is saved or sent. What came of it, and what it rests on, is said above the form. A rule on a metric is tried on the values of the last two hours." }
             div.buttons {
-                button type="submit" name="try" value="stored" formaction="/rules/new/backtest" formenctype="multipart/form-data" { "Try it on stored lines" }
+                button type="submit" name="try" value="stored" formaction="/rules/new/backtest" formenctype="multipart/form-data" { "Try it on what is stored" }
             }
             div.pair {
                 div.field {
