@@ -186,7 +186,7 @@ pub(crate) async fn token_required(State(web): State<Arc<Web>>, request: Request
     };
     if let Some(why) = why {
         let act = actor.did("request.denied", parts.uri.path()).with(format!("{}: {why}", parts.method));
-        return match web.engine.store().audit(&act, web.engine.now()).await {
+        return match web.accounts.denied(web.engine.store(), &actor.name, &act, web.engine.now()).await {
             Ok(()) => denied(&why).into_response(),
             Err(error) => ApiError::from(error).into_response(),
         };

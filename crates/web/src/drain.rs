@@ -10,11 +10,9 @@ use std::pin::pin;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::task::Poll;
-use std::time::Duration;
 
 use arc_swap::ArcSwap;
 use bytes::{Bytes, BytesMut};
-use dynowatch_domain::Timestamp;
 use dynowatch_domain::app_name::is_app_name;
 use dynowatch_domain::drain_rotation::Share;
 use dynowatch_domain::signal::Kind;
@@ -33,6 +31,8 @@ use subtle::{Choice, ConstantTimeEq};
 use tokio::sync::{Semaphore, SemaphorePermit};
 use tokio::time::Instant;
 
+use crate::sparing::Sparing;
+
 /// The longest drain token that is read.
 pub const TOKEN_BYTES_MAX: usize = 128;
 /// The longest Frame-Id that is read; Logplex writes 32 digits.
@@ -41,8 +41,6 @@ const FRAME_ID_BYTES_MAX: usize = 100;
 const KNOWN_MAX: usize = 4_096;
 /// The user name of drain URLs that name their app.
 pub const DRAIN_USER: &str = "drain";
-/// How often a refused credential is logged.
-const REJECTED_LOG_EVERY: Duration = Duration::from_secs(10);
 
 /// What the endpoint needs to know.
 #[derive(Debug, Default)]
@@ -63,7 +61,9 @@ pub struct DrainSettings {
 pub struct Drain {
     engine: Engine,
     settings: ArcSwap<Keys>,
-    rejected: Mutex<Rejected>,
+    rejected: Sparing,
+    /// Deliveries answered 503, and why not.
+    turned_away: Sparing,
     own_app: ArcSwap<Option<Arc<App>>>,
     lines: AtomicU64,
     deliveries: AtomicU64,
@@ -79,12 +79,6 @@ struct Keys {
 }
 
 type Credential = [u8; 64];
-
-#[derive(Default)]
-struct Rejected {
-    since_logged: u64,
-    logged_at: Option<Timestamp>,
-}
 
 /// A path that belongs to the drain.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -161,7 +155,8 @@ impl Drain {
         Self {
             engine,
             settings: ArcSwap::from_pointee(Keys::new(settings)),
-            rejected: Mutex::default(),
+            rejected: Sparing::default(),
+            turned_away: Sparing::default(),
             own_app: ArcSwap::default(),
             lines: AtomicU64::new(0),
             deliveries: AtomicU64::new(0),
@@ -233,7 +228,9 @@ impl Drain {
         let app = match app {
             Ok(app) => app,
             Err(error) => {
-                tracing::error!(%error, "a delivery's app could not be looked up");
+                if let Some(count) = self.turned_away.note(self.engine.now()) {
+                    tracing::error!(%error, count, "a delivery's app could not be looked up; it was answered 503");
+                }
                 self.engine.stats().batches_store_away.up();
                 return StatusCode::SERVICE_UNAVAILABLE;
             }
@@ -280,7 +277,9 @@ impl Drain {
         match Box::pin(tokio::time::timeout_at(begun + COMMIT_WAIT_MAX, learnt)).await {
             Ok(Ok(())) => self.engine.share(app.id, token, mark),
             Ok(Err(error)) => {
-                tracing::error!(%error, "a drain could not be looked up");
+                if let Some(count) = self.turned_away.note(self.engine.now()) {
+                    tracing::error!(%error, count, "a drain could not be looked up; its delivery was answered 503");
+                }
                 None
             }
             Err(_elapsed) => None,
@@ -314,7 +313,9 @@ impl Drain {
                         Refused::Overloaded => stats.batches_overloaded.up(),
                         Refused::StoreAway => stats.batches_store_away.up(),
                     }
-                    tracing::warn!(app = app.name, %refused, "a delivery was answered 503; Logplex tries twice more");
+                    if let Some(count) = self.turned_away.note(self.engine.now()) {
+                        tracing::warn!(app = app.name, %refused, count, "deliveries were answered 503; Logplex tries twice more");
+                    }
                     return StatusCode::SERVICE_UNAVAILABLE;
                 }
             },
@@ -358,18 +359,12 @@ impl Drain {
 
     /// Counts a refused credential, logs it now and then, and lets rules see it.
     fn denied(&self, denied: Denied, target: &Target<'_>, token: Option<&str>) {
-        let now = self.engine.now();
-        {
-            let mut rejected = self.rejected.lock().unwrap_or_else(PoisonError::into_inner);
-            rejected.since_logged += 1;
-            if rejected.logged_at.is_none_or(|at| now.since(at) >= REJECTED_LOG_EVERY) {
-                tracing::warn!(
-                    why = denied.as_str(),
-                    count = rejected.since_logged,
-                    "log deliveries were refused with 401; Logplex drops them for good"
-                );
-                *rejected = Rejected { since_logged: 0, logged_at: Some(now) };
-            }
+        if let Some(count) = self.rejected.note(self.engine.now()) {
+            tracing::warn!(
+                why = denied.as_str(),
+                count,
+                "log deliveries were refused with 401; Logplex drops them for good"
+            );
         }
         let apps = self.engine.apps();
         let app = match target {

@@ -23,6 +23,7 @@ mod router;
 pub mod server;
 
 mod show;
+mod sparing;
 mod viewer;
 mod zone;
 

@@ -161,7 +161,7 @@ async fn at_least(parts: &mut Parts, web: &Arc<Web>, role: Role) -> Result<Viewe
         let client = Client::from_request_parts(parts, web).await?;
         let act = client.actor(viewer.actor_name()).did("request.denied", parts.uri.path());
         let act = act.with(format!("{} needs {}", parts.method, role.as_str()));
-        web.engine.store().audit(&act, web.engine.now()).await?;
+        web.accounts.denied(web.engine.store(), &viewer.actor_name(), &act, web.engine.now()).await?;
         let what = format!("This needs the role {}; you have the role {}.", role.as_str(), viewer.role.as_str());
         return Err(PageError::new(StatusCode::FORBIDDEN, &what));
     }

@@ -26,6 +26,8 @@ pub(crate) enum Guess {
     Proof(uuid::Uuid),
     /// Entries of the audit log about failures of strangers.
     Audit,
+    /// Such entries about what one person or token may not: whoever is let in could write to it for ever.
+    Denied(String),
 }
 
 impl Guess {
@@ -33,7 +35,7 @@ impl Guess {
         match self {
             Self::Pair(..) | Self::Proof(_) => 10,
             Self::Address(_) => 50,
-            Self::Name(_) => 100,
+            Self::Name(_) | Self::Denied(_) => 100,
             Self::Audit => 1_000,
         }
     }
@@ -66,6 +68,12 @@ impl Limits {
         }
         *n = n.saturating_add(1);
         *n <= guess.most()
+    }
+
+    /// Counts a guess from an address under two more keys; `None` when the address has guessed too often. Then it is counted
+    /// no further: each name that it thinks of would take a place among the keys, until those of others are forgotten.
+    pub(crate) fn take_from(&self, address: &Guess, more: [&Guess; 2], now: Timestamp) -> Option<[bool; 2]> {
+        self.take(address, now).then(|| more.map(|guess| self.take(guess, now)))
     }
 
     /// Forgets the guesses of a key: it was the right one.
@@ -117,6 +125,22 @@ mod tests {
             limits.take(&Guess::Address(n.to_string()), start);
         }
         assert_eq!(limits.counts.lock().unwrap().len(), KEYS_MAX);
+    }
+
+    #[test]
+    fn whoever_guesses_too_often_takes_no_more_places() {
+        let (limits, start) = (Limits::default(), Timestamp::from_seconds(1_000_000));
+        let address = Guess::Address("203.0.113.9".into());
+        let guess = |name: &str| {
+            let pair = Guess::Pair(name.into(), "203.0.113.9".into());
+            limits.take_from(&address, [&pair, &Guess::Name(name.into())], start)
+        };
+        for n in 0..11 {
+            assert_eq!(guess("ada"), Some([n < 10, true]), "{n}");
+        }
+        let may = (0..2 * KEYS_MAX).filter(|n| guess(&format!("name-{n}")).is_some()).count();
+        assert_eq!((may, limits.counts.lock().unwrap().len()), (39, 3 + 2 * 39));
+        assert_eq!(guess("ada"), None);
     }
 
     #[test]

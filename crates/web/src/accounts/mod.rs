@@ -24,10 +24,14 @@ pub(crate) mod users;
 
 use std::sync::atomic::{AtomicBool, Ordering};
 
+use dynowatch_domain::Timestamp;
+use dynowatch_domain::account::audit::Act;
 use dynowatch_engine::random;
 use dynowatch_store::{Store, StoreError};
 use secrecy::SecretString;
 use sha2::{Digest as _, Sha256};
+
+use crate::sparing::Sparing;
 
 pub use oidc::OidcOptions;
 
@@ -50,6 +54,8 @@ pub(crate) struct Accounts {
     pub(crate) passwords: password::Passwords,
     pub(crate) limits: limits::Limits,
     pub(crate) oidc: Option<oidc::Oidc>,
+    /// Failures beyond what the audit log takes.
+    pub(crate) failures: Sparing,
     /// Once anyone has an account, that stays so: accounts are switched off, not removed.
     any: AtomicBool,
 }
@@ -62,8 +68,20 @@ impl Accounts {
             passwords: password::Passwords::new(),
             limits: limits::Limits::default(),
             oidc: options.oidc.map(oidc::Oidc::new),
+            failures: Sparing::default(),
             any: AtomicBool::new(false),
         }
+    }
+
+    /// Writes down that somebody wanted what they may not; a flood of it goes to our own log alone, and there now and then.
+    pub(crate) async fn denied(&self, store: &Store, who: &str, act: &Act, now: Timestamp) -> Result<(), StoreError> {
+        if self.limits.take(&limits::Guess::Denied(who.to_owned()), now) {
+            return store.audit(act, now).await;
+        }
+        if let Some(count) = self.failures.note(now) {
+            tracing::warn!(count, who, "requests were denied, too many for the audit log");
+        }
+        Ok(())
     }
 
     /// Whether anyone has an account: then everyone signs in.

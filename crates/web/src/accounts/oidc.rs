@@ -24,6 +24,7 @@ use openidconnect::{
 };
 use secrecy::{ExposeSecret as _, SecretString};
 use serde::{Deserialize, Serialize};
+use tokio::sync::{Semaphore, SemaphorePermit};
 
 use super::client::Client;
 use super::form::{own_path, page_with};
@@ -37,6 +38,8 @@ use crate::router::Web;
 pub(crate) const CALLBACK: &str = "/sign-in/oidc/callback";
 /// How long the issuer may take for one answer.
 const ANSWER_TIME_MAX: Duration = Duration::from_secs(10);
+/// People whose issuer is being asked at a time: strangers can make us ask.
+const ASKING_MAX: usize = 8;
 /// The longest answer.
 const ANSWER_BYTES_MAX: usize = 1 << 20;
 /// Signatures that anyone can check; nothing that a shared secret could sign.
@@ -77,6 +80,7 @@ pub struct OidcOptions {
 pub(crate) struct Oidc {
     options: OidcOptions,
     http: Result<reqwest::Client, String>,
+    asking: Semaphore,
 }
 
 /// What is remembered on the way there and back.
@@ -135,7 +139,7 @@ async fn fetch(http: &reqwest::Client, request: HttpRequest) -> Result<HttpRespo
 impl Oidc {
     pub(crate) fn new(options: OidcOptions) -> Self {
         let http = reqwest::Client::builder().redirect(reqwest::redirect::Policy::none()).timeout(ANSWER_TIME_MAX);
-        Self { options, http: http.build().map_err(|error| error.to_string()) }
+        Self { options, http: http.build().map_err(|error| error.to_string()), asking: Semaphore::new(ASKING_MAX) }
     }
 
     pub(crate) fn name(&self) -> &str {
@@ -144,6 +148,12 @@ impl Oidc {
 
     fn secret(&self) -> Option<ClientSecret> {
         self.options.client_secret.as_ref().map(|secret| ClientSecret::new(secret.expose_secret().to_owned()))
+    }
+
+    /// A place among those whose issuer is being asked.
+    async fn place(&self) -> Result<SemaphorePermit<'_>, String> {
+        let place = tokio::time::timeout(ANSWER_TIME_MAX, self.asking.acquire()).await;
+        place.ok().and_then(Result::ok).ok_or_else(|| "too many people are signing in at this moment".to_owned())
     }
 
     /// What asks the issuer.
@@ -159,6 +169,7 @@ impl Oidc {
 
     /// Where to send the person.
     async fn authorize(&self, base: &str, state: &str, flow: &Flow) -> Result<String, String> {
+        let _place = self.place().await?;
         let http = self.fetcher()?;
         let client = CoreClient::from_provider_metadata(
             self.metadata(&http).await?,
@@ -180,6 +191,7 @@ impl Oidc {
 
     /// What the issuer says of the person whose code this is.
     async fn exchange(&self, web: &Web, base: &str, code: &str, flow: Flow) -> Result<Claims, String> {
+        let _place = self.place().await?;
         let http = self.fetcher()?;
         let client = CoreClient::from_provider_metadata(
             self.metadata(&http).await?,
@@ -329,7 +341,11 @@ pub(crate) async fn come_back(
         Err(why) => return refused(&web, &client, oidc, &why).await,
     };
     match person(&web, &client, oidc, &claims).await? {
-        Some(user) => after_first(&web, &client, &headers, &user, "oidc", &next).await,
+        Some(user) => {
+            // It was no guess: others behind the same address count on.
+            web.accounts.limits.undo(&Guess::Address(address_key(&client.address)));
+            after_first(&web, &client, &headers, &user, "oidc", &next).await
+        }
         None => {
             refused(&web, &client, oidc, "this person has no account here, and no role that would give them one").await
         }

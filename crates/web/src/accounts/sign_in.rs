@@ -24,6 +24,8 @@ use crate::pages::error::PageError;
 use crate::router::Web;
 use crate::viewer::{SignedIn, Viewer};
 
+/// What is kept of why a sign-in failed.
+const WHY_CHARS_MAX: usize = 300;
 /// The same for an unknown name and a wrong password.
 const WRONG: &str = "Name and password do not fit.";
 
@@ -99,11 +101,11 @@ pub(crate) async fn submit(
     let found = found.filter(|user| user.disabled_at.is_none());
     // What is not a name is counted as one: what is typed into the wrong field must not be kept.
     let guesses = guesses(&client, &name);
-    let mut may = true;
-    for guess in &guesses {
-        let counted = web.accounts.limits.take(guess, now);
-        may &= counted || (matches!(guess, Guess::Name(_)) && knows(&web, found.as_ref(), &client).await?);
-    }
+    let [pair, address, by_name] = &guesses;
+    let may = match web.accounts.limits.take_from(address, [pair, by_name], now) {
+        Some([true, by_name]) => by_name || knows(&web, found.as_ref(), &client).await?,
+        _ => false,
+    };
     if !may {
         failed(&web, &client, &name, "too many attempts").await?;
         return Err(PageError::too_many());
@@ -144,13 +146,17 @@ fn forget(web: &Web, guesses: &[Guess]) {
     }
 }
 
-/// Writes a failure down; a flood of them goes to our own log alone.
+/// Writes a failure down; a flood of them goes to our own log alone, and there now and then.
 pub(crate) async fn failed(web: &Web, client: &Client, name: &str, why: &str) -> Result<(), PageError> {
     let now = web.engine.now();
-    tracing::warn!(name, address = client.address, why, "a sign-in failed");
+    // An issuer's words may be as long as its answer.
+    let why: String = why.chars().take(WHY_CHARS_MAX).collect();
     if web.accounts.limits.take(&Guess::Audit, now) {
+        tracing::warn!(name, address = client.address, why, "a sign-in failed");
         let name = if name.is_empty() { "(not a name)" } else { name };
         web.engine.store().audit(&client.actor("nobody").did("sign_in.failed", name).with(why), now).await?;
+    } else if let Some(count) = web.accounts.failures.note(now) {
+        tracing::warn!(count, name, address = client.address, why, "sign-ins failed, too many for the audit log");
     }
     Ok(())
 }

@@ -383,6 +383,25 @@ async fn id_of(site: &Site, name: &str) -> String {
     site.engine.store().user_by_name(name).await.unwrap().unwrap().id.to_string()
 }
 
+/// Rows of the audit log stay for ever: nobody who may only look can fill it.
+#[tokio::test]
+async fn denials_do_not_fill_the_audit_log() {
+    let site = Site::open().await;
+    let mut ada = Browser::new(&site);
+    ada.set_up("ada").await;
+    let mut vic = join(&mut ada, "vic", "viewer").await;
+    for _ in 0..130 {
+        assert_eq!(vic.get("/settings/users").await.status, FORBIDDEN);
+    }
+    let filter = AuditFilter { action: Some("request.denied".into()), ..AuditFilter::default() };
+    let written = async || site.engine.store().audit_entries(&filter, 500).await.unwrap().len();
+    assert_eq!(written().await, 100);
+    // A quarter of an hour later it is news again.
+    site.clock.advance(Duration::from_secs(900));
+    vic.get("/settings/users").await;
+    assert_eq!(written().await, 101);
+}
+
 #[tokio::test]
 async fn roles_are_kept_and_denials_written_down() {
     let site = Site::open().await;

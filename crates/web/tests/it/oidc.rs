@@ -152,3 +152,16 @@ async fn the_way_back_is_for_the_browser_that_left_and_for_once() {
     site.clock.advance(std::time::Duration::from_secs(300));
     assert_eq!(bob.get(&late).await.status, UNAUTHORIZED);
 }
+
+/// Behind one address may be an office: who gets in has not guessed.
+#[tokio::test]
+async fn an_office_behind_one_address_gets_in() {
+    let issuer = FakeIssuer::start().await;
+    let site = site(&issuer).await;
+    let ada = person("sub-1", "ada", &["developers"]);
+    for n in 0..55 {
+        let mut browser = Browser::elsewhere(&site, "203.0.113.9");
+        let back = there(&mut browser, &issuer, &ada).await;
+        assert_eq!(browser.get(&back).await.header("location"), "/alerts", "{n}");
+    }
+}
