@@ -277,6 +277,7 @@ mod tests {
             "redis-memory-high",
             "redis-evictions",
             "api-limited",
+            "metrics-unwritten",
         ];
         let want: BTreeSet<String> = h.into_iter().chain(r).chain(l).chain(other.map(str::to_owned)).collect();
         assert_eq!(names, want);

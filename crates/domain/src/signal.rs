@@ -103,6 +103,8 @@ kinds! {
     DrainRejected = "drain_rejected",
     /// Not a line: dynowatch itself refused requests to its API because one caller sent too many.
     ApiLimited = "api_limited",
+    /// Not a line: dynowatch could not write metrics, for lack of room.
+    MetricsUnwritten = "metrics_unwritten",
 }
 
 impl Kind {

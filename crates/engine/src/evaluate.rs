@@ -109,6 +109,13 @@ impl Scene<'_> {
             .collect()
     }
 
+    /// Those of them in which lines may have been lost: what counts are judged by.
+    fn losses(&self, app: AppId, from: Timestamp, until: Timestamp) -> Vec<&Blind> {
+        let mut losses = self.blinds(app, from, until);
+        losses.retain(|blind| blind.hides_lines());
+        losses
+    }
+
     fn newest_release(&self, app: AppId, before: Timestamp) -> Option<&Release> {
         self.releases.get(&app)?.iter().filter(|release| release.at <= before).max_by_key(|release| release.at)
     }
@@ -247,7 +254,7 @@ fn observe_matches(
             count: reading.count as u64,
             of: None,
             level: None,
-            lower_bound: reading.lower_bound || !scene.blinds(key.app, from, event.at).is_empty(),
+            lower_bound: reading.lower_bound || !scene.losses(key.app, from, event.at).is_empty(),
             at: event.at,
             first_at: held.window.first_after(from).unwrap_or(event.at),
             last_at: event.at,
@@ -379,7 +386,11 @@ fn lower_bounds(key: &Key, rule: &Rule, facts: &Facts, scene: &Scene<'_>) -> Vec
         return Vec::new();
     }
     let from = facts.last_at - rule.condition.window();
-    let mut reasons: Vec<String> = scene.blinds(key.app, from, facts.last_at).into_iter().map(Blind::show).collect();
+    let blinds = match rule.condition {
+        Condition::Count { .. } => scene.losses(key.app, from, facts.last_at),
+        _ => scene.blinds(key.app, from, facts.last_at),
+    };
+    let mut reasons: Vec<String> = blinds.into_iter().map(Blind::show).collect();
     if reasons.is_empty() {
         reasons.push("the window held more events than are kept".to_owned());
     }

@@ -27,8 +27,6 @@ use crate::rules::RuleBook;
 use crate::timers::{self, HOUSEKEEPING_EVERY, LEVEL_PASS_EVERY, REFRESH_PASS_EVERY, WAKE_PASS_EVERY};
 use crate::{Engine, EngineOptions, Settings, Shared, commit, objects, sender};
 
-/// A shorter absence than this is a restart that no window notices.
-const BLIND_MIN: Duration = Duration::from_secs(1);
 /// A process says that it lives every [`REFRESH_PASS_EVERY`]; one that has not for this long is dead.
 const DEAD_AFTER: Duration = Duration::from_secs(6);
 /// Loops get this long to end a pass when the process stops.
@@ -177,8 +175,10 @@ impl Engine {
         let mut aways: Vec<Blind> = Vec::new();
         for one in &dead {
             let until = unwatched_until(one.seen_at, &watchers);
+            // However short: what a killed process had not flushed is gone. One that ended in order had flushed all.
             let away = Blind { reason: BlindReason::Down, from: one.seen_at, until, lines_lost: None };
-            if until.since(one.seen_at) >= BLIND_MIN && !aways.contains(&away) {
+            let is_unknown = away.hides_lines() || !one.ended_in_order();
+            if is_unknown && !aways.contains(&away) {
                 aways.push(away);
             }
         }
@@ -328,6 +328,10 @@ impl Loops {
         }
         if let Err(error) = self.engine.flush().await {
             tracing::error!(%error, "the last ten seconds of metrics, ratios and absences were not stored");
+            // If the store is away, this process stays among the living there, and is known to have died.
+            if !error.is_retryable() {
+                self.engine.store_unwritten().await;
+            }
         }
         if let Err(error) = self.engine.forget_answered().await {
             tracing::warn!(%error, "batches without a Frame-Id that were answered are still known for some seconds");

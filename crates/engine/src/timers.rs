@@ -12,6 +12,7 @@ use dynowatch_domain::blind::{Blind, BlindReason};
 use dynowatch_domain::key::{Group, Key};
 use dynowatch_domain::rollup::{self, Bucket};
 use dynowatch_domain::rule::{Condition, GroupBy, Rule};
+use dynowatch_domain::signal::Kind;
 use dynowatch_domain::{AppId, Timestamp};
 use dynowatch_store::StoreError;
 use dynowatch_store::levels::LevelRow;
@@ -40,6 +41,8 @@ const HOUSEKEEPING_LEASE: &str = "housekeeping";
 const HOUSEKEEPING_LEASE_TTL: Duration = Duration::from_secs(HOUSEKEEPING_EVERY.as_secs() * 3 / 2);
 /// Buckets that may wait for a store that is away, over all apps. Older ones are dropped, and counted.
 const WAITING_BUCKETS_MAX: usize = 100_000;
+/// While metrics are not written this is noted for other processes, and for the next one, so often.
+const UNWRITTEN_STORED_EVERY: Duration = Duration::from_secs(600);
 
 /// Rule, app, group and beginning of a bucket.
 type BucketKey = (String, AppId, Group, Timestamp);
@@ -53,6 +56,16 @@ pub(crate) struct TimerState {
     armed: Mutex<HashMap<String, Timestamp>>,
     /// Metrics are not written at the moment.
     metrics_failing: AtomicBool,
+    /// Since when what ratios, absences and rules on metrics rest on was not written for lack of room.
+    unwritten: Mutex<Option<Unwritten>>,
+}
+
+/// A time in which metrics were not written.
+#[derive(Debug, Clone, Copy)]
+struct Unwritten {
+    since: Timestamp,
+    /// Up to when the store knows of it.
+    stored_until: Option<Timestamp>,
 }
 
 impl Engine {
@@ -156,8 +169,11 @@ impl Engine {
     pub async fn level_pass(&self) -> Result<(), StoreError> {
         let shared = &*self.shared;
         let now = shared.clock.now();
+        // What one of them cannot write does not keep the other back, nor the looks: without room these say "unknown".
         let flushed = flush(shared).await;
         let values = crate::metrics::flush(shared, now, false).await;
+        let written = flushed.and(values);
+        self.note_unwritten(&written, now).await;
         let lines: Vec<(AppId, Timestamp)> = shared
             .apps
             .load()
@@ -167,13 +183,64 @@ impl Engine {
             .collect();
         shared.store.touch_apps(&lines).await?;
         flush_gaps(shared).await?;
-        flushed.and(values)?;
+        if written.as_ref().is_err_and(StoreError::is_retryable) {
+            // The store is away: what it does not take waits, and what it does not give cannot be judged.
+            return written;
+        }
         if shared.store.acquire_lease(LEVELS_LEASE, &shared.process.to_string(), now, LEVELS_LEASE_TTL).await?.is_some()
         {
             judge(shared, now).await?;
             crate::thresholds::judge(shared, now).await?;
         }
-        Ok(())
+        written
+    }
+
+    /// Remembers since when metrics are not written for lack of room: a blind time of what rests on them, which rules then
+    /// judge as unknown, and a signal of our own, which tells operators.
+    async fn note_unwritten(&self, written: &Result<(), StoreError>, now: Timestamp) {
+        let shared = &*self.shared;
+        let known = *lock(&shared.timers.unwritten);
+        let blind = |from| Blind { reason: BlindReason::Unwritten, from, until: now, lines_lost: None };
+        let next = match written {
+            Err(error) if !error.is_retryable() => {
+                let fresh = Unwritten { since: now - rollup::BUCKET, stored_until: None };
+                let mut next = known.unwrap_or(fresh);
+                shared.learn(Vec::new(), vec![(None, blind(next.since))], now);
+                if next.stored_until.is_none_or(|until| now.since(until) >= UNWRITTEN_STORED_EVERY) {
+                    let stored = shared.store.record_blind(None, &blind(next.stored_until.unwrap_or(next.since))).await;
+                    next.stored_until = if stored.is_ok() { Some(now) } else { next.stored_until };
+                }
+                self.note_own(Kind::MetricsUnwritten, None, &format!("metrics could not be written: {error}")).await;
+                Some(next)
+            }
+            Err(_) => known,
+            Ok(()) => {
+                if let Some(Unwritten { since, stored_until }) = known
+                    && let Err(error) = shared.store.record_blind(None, &blind(stored_until.unwrap_or(since))).await
+                {
+                    tracing::warn!(%error, "that metrics were not written until now could not be stored");
+                }
+                None
+            }
+        };
+        *lock(&shared.timers.unwritten) = next;
+    }
+
+    /// At the end of a process: what it could not write is gone, which the next one must know.
+    pub(crate) async fn store_unwritten(&self) {
+        let now = self.now();
+        let known = *lock(&self.shared.timers.unwritten);
+        let from = known.map_or(now - rollup::BUCKET, |known| known.stored_until.unwrap_or(known.since));
+        let blind = Blind { reason: BlindReason::Unwritten, from, until: now, lines_lost: None };
+        if let Err(error) = self.shared.store.record_blind(None, &blind).await {
+            tracing::warn!(%error, "that metrics were not written until now could not be stored");
+        }
+    }
+
+    /// Since when ratios, absences and rules on metrics are unknown, because metrics cannot be written.
+    #[must_use]
+    pub fn levels_unknown_since(&self) -> Option<Timestamp> {
+        lock(&self.shared.timers.unwritten).map(|unwritten| unwritten.since)
     }
 
     /// Forgets what is too old to matter: in memory, and in the store if it is this process's turn.
@@ -196,7 +263,7 @@ impl Engine {
     /// Whether metrics are being written; `false` while the disk or the database is too full for them.
     #[must_use]
     pub fn metrics_written(&self) -> bool {
-        !self.shared.timers.metrics_failing.load(Relaxed)
+        !self.shared.timers.metrics_failing.load(Relaxed) && !self.shared.metrics.is_failing()
     }
 }
 

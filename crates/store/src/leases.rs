@@ -23,6 +23,15 @@ pub struct Lived {
     pub seen_at: Timestamp,
 }
 
+impl Lived {
+    /// Whether it ended in order, and so left nothing unwritten. The row says so by a start behind its end, which no process
+    /// that runs has.
+    #[must_use]
+    pub fn ended_in_order(&self) -> bool {
+        self.started_at > self.seen_at
+    }
+}
+
 impl Store {
     /// Takes a lease that is free, over, or the holder's own; `None` when someone else has it. Returns the fence.
     ///
@@ -103,7 +112,7 @@ impl Store {
     }
 
     /// Records that a process ends in order. Where others live on, nothing is missed and it is forgotten; the last of them
-    /// leaves a last beat, from which the next one knows how long nobody looked.
+    /// leaves a last beat, from which the next one knows how long nobody looked, and that it ended in order.
     ///
     /// # Errors
     /// When the store is away.
@@ -111,6 +120,8 @@ impl Store {
         self.beat_process(id, now).await?;
         let sql = "DELETE FROM processes WHERE id = $1 AND EXISTS (SELECT 1 FROM processes AS o WHERE o.id <> $1 AND o.seen_at >= $2)";
         let _done = change!(&self.state, sqlx::query(sql).bind(id).bind(alive_since.as_micros()))?;
+        let in_order = "UPDATE processes SET started_at = seen_at + 1 WHERE id = $1";
+        let _done = change!(&self.state, sqlx::query(in_order).bind(id))?;
         Ok(())
     }
 

@@ -174,7 +174,8 @@ impl Report {
         );
         warn(
             !self.metrics_written,
-            "metrics are not written (disk or database full?): alerts on counts go on, ratios and absences are unknown"
+            "metrics are not written (disk or database full?): alerts on counts go on; ratios, absences and rules on \
+             metrics are unknown, and neither fire nor resolve"
                 .to_owned(),
         );
         let room = self.metrics_room;

@@ -74,6 +74,7 @@ struct Snapshot {
     remote_write_waiting: u64,
     overflows: [(&'static str, u64); 10],
     limited: [(&'static str, u64); 2],
+    streams_refused: [(&'static str, u64); 2],
     store_failures: Vec<(&'static str, u64)>,
     flush_failures: u64,
     buckets_dropped: u64,
@@ -103,7 +104,7 @@ impl Snapshot {
             Some(_) => tokio::time::timeout(STORE_TIME_MAX, stored(web)).await.ok().and_then(Result::ok),
             None => None,
         };
-        let (engine, stats) = (&web.engine, web.engine.stats());
+        let (engine, stats, streams) = (&web.engine, web.engine.stats(), web.events.stats());
         let mut apps: Vec<AppSnapshot> = engine
             .apps()
             .iter()
@@ -147,6 +148,7 @@ impl Snapshot {
             remote_write_waiting: stats.remote_write_waiting.get(),
             overflows: engine.overflows(),
             limited: [("token", stats.api_limited_token.get()), ("address", stats.api_limited_address.get())],
+            streams_refused: [("all", streams.refused as u64), ("one", streams.refused_to_one as u64)],
             store_failures: engine.store_failures(),
             flush_failures: stats.level_flush_failures.get(),
             buckets_dropped: stats.level_buckets_dropped.get(),
@@ -303,6 +305,11 @@ impl Snapshot {
             "dynowatch_api_limited",
             "Requests to the API answered 429, by what asked too often",
             self.limited.iter().map(|(by, n)| ([("by", *by)], *n)),
+        )?;
+        out.counters(
+            "dynowatch_streams_refused",
+            "Streams of open pages that were refused, because all had too many or one viewer had",
+            self.streams_refused.iter().map(|(by, n)| ([("by", *by)], *n)),
         )?;
         out.counters(
             "dynowatch_store_failures",

@@ -29,6 +29,10 @@ fn limited() -> MatchSpec {
     MatchSpec { kind: vec![Kind::ApiLimited], ..MatchSpec::default() }
 }
 
+fn unwritten() -> MatchSpec {
+    MatchSpec { kind: vec![Kind::MetricsUnwritten], ..MatchSpec::default() }
+}
+
 pub(super) const ROWS: &[Row] = &[
     Row {
         name: "L10",
@@ -114,6 +118,20 @@ pub(super) const ROWS: &[Row] = &[
             "a script that asks in a loop",
             "a scraper with too short an interval",
             "a stranger guessing tokens",
+        ],
+        ..ROW
+    },
+    Row {
+        name: "metrics-unwritten",
+        lines: unwritten,
+        more_than: 0,
+        cooldown_minutes: 60,
+        resolve_after_minutes: 15,
+        meaning: "dynowatch has no room to write metrics. Counts and their alerts go on; shares, absences and rules on metrics are unknown until there is room: they neither fire nor resolve.",
+        first_command: "df -h # on the machine of {app} itself; or: heroku pg:info, for a plan that is full",
+        usual_causes: &[
+            "the disk or the database plan is full",
+            "store.metrics_bytes_max is too small for so many dynos",
         ],
         ..ROW
     },

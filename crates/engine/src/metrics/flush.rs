@@ -87,6 +87,13 @@ impl Formation {
     }
 }
 
+impl Flushes {
+    /// Whether the last values were not written.
+    pub(crate) fn is_failing(&self) -> bool {
+        self.failing.load(Relaxed)
+    }
+}
+
 /// Stores what every app has in its open slots. `last`: the process ends, paths are due as well.
 pub(crate) async fn flush(shared: &Shared, now: Timestamp, last: bool) -> Result<(), StoreError> {
     collect(shared, now);

@@ -140,3 +140,41 @@ pub(crate) async fn a_share_is_unknown_while_we_were_blind(on: On) {
     stage.told(&[]);
     stage.end().await;
 }
+
+/// A killed process takes its last ten seconds along, however soon the next one starts: a share over them is unknown. A
+/// count is not: what was answered is kept.
+pub(crate) async fn a_kill_is_known_however_short(on: On) {
+    let mut stage = Stage::with(on, vec![share(), crate::harness::h12_rule()]).await;
+    let some = |stamp: &str, status| vec![request(at(stamp), "web.1", "", status); 20];
+    stage.post("0:52", "shop", &some("0:52", 503)).await;
+    stage.until("1:00").await;
+    stage.told(&["1:00 operator: [firing] errors on shop"]);
+    // It says that it lives, takes lines, and is killed; the next one is there at once.
+    stage.post("1:10", "shop", &some("1:10", 503)).await;
+    stage.restart().await;
+    let h12s: Vec<String> = ["1:11"; 4].map(crate::harness::h12).to_vec();
+    stage.post("1:11", "shop", &h12s).await;
+    let told = stage.told(&["1:11 operator: [firing] h12 on shop"]);
+    assert!(!told[0].text.contains("Lower bound"), "{}", told[0].text);
+    for stamp in ["1:22", "1:32", "1:42", "1:52", "2:02", "2:12", "2:22"] {
+        let many = [some(stamp, 200), some(stamp, 200), some(stamp, 200)].concat();
+        stage.post(stamp, "shop", &many).await;
+    }
+    stage.until("2:30").await;
+    let blinds = stage.engine().store().all_blinds_between(at("0:00"), at("2:00")).await.unwrap();
+    let times: Vec<_> = blinds.iter().map(|(app, blind)| (*app, blind.from, blind.until)).collect();
+    assert_eq!(times, [(None, at("1:10"), at("1:10"))], "from the last word of the old process on");
+    let alerts = stage.alerts().await;
+    let share = alerts.iter().find(|alert| alert.row.key.rule == "errors").unwrap();
+    assert!(format!("{share:?}").contains("HeldUnknown"), "{share:?}");
+    assert!(
+        stage.take_told().iter().all(|told| !told.title.contains("errors")),
+        "it is not resolved by what is missing"
+    );
+    // One that ends in order loses nothing.
+    stage.stop().await;
+    stage.start().await;
+    stage.until("2:50").await;
+    assert_eq!(stage.engine().store().all_blinds_between(at("2:00"), at("3:00")).await.unwrap(), []);
+    stage.stop().await;
+}

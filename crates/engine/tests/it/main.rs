@@ -66,6 +66,8 @@ on_both! {
         without_a_reader_there_are_no_drafts;
     thresholds:
         memory_over_ninety_percent_for_five_minutes
+        a_backtest_says_what_was_told
+        without_room_rules_on_metrics_are_unknown
         a_dip_starts_for_over
         a_gap_neither_fires_nor_resolves
         a_restart_goes_on_where_it_was
@@ -94,6 +96,7 @@ on_both! {
         an_adopted_app_keeps_its_state_when_renamed
         the_clock_goes_backwards;
     levels:
+        a_kill_is_known_however_short
         s10_the_silence_of_an_app
         a_silence_outlives_our_own_blindness
         a_silent_app_is_not_resolved_by_our_absence

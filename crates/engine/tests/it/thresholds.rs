@@ -72,6 +72,37 @@ pub(crate) async fn memory_over_ninety_percent_for_five_minutes(on: On) {
     stage.end().await;
 }
 
+/// Tried on the stored values, a rule says what it said while it was in force.
+pub(crate) async fn a_backtest_says_what_was_told(on: On) {
+    let mut stage = Stage::with(on, vec![memory()]).await;
+    run(&mut stage, 5, 330, &[("web.1", 400.0), ("worker.1", 500.0)]).await;
+    run(&mut stage, 330, 1_050, &[("worker.1", 400.0)]).await;
+    let told = stage.take_told();
+    let told: Vec<_> = told.iter().map(|told| (told.title.starts_with("[firing]"), told.at)).collect();
+    assert_eq!(told.len(), 2);
+    let engine = stage.engine();
+    let tried = engine.backtest_stored(&memory()).await.unwrap();
+    assert_eq!((tried.fired, tried.messages, tried.matched), (1, 1, 0));
+    let happened: Vec<_> =
+        tried.happenings.iter().map(|happening| (happening.what == "firing", happening.at)).collect();
+    assert_eq!(happened, told);
+    assert!(tried.happenings[0].key.contains("worker"), "{}", tried.happenings[0].key);
+    let coverage = tried.coverage;
+    assert_eq!((coverage.apps, coverage.lines), (vec!["shop".to_owned()], 0));
+    assert!(coverage.values > 50 && coverage.from == Some(at("0:00")), "{} {:?}", coverage.values, coverage.from);
+    assert!(
+        coverage.missing.len() == 1 && coverage.missing[0].contains("older than two hours"),
+        "{:?}",
+        coverage.missing
+    );
+    // One that asks for more says nothing; and nothing of this was kept.
+    let mut threshold = Threshold::new("dyno.memory_percent", "> 99".parse().unwrap());
+    threshold.window = seconds(60);
+    assert_eq!(engine.backtest_stored(&of("more", threshold)).await.unwrap().fired, 0);
+    assert_eq!(stage.alerts().await.len(), 1);
+    stage.end().await;
+}
+
 pub(crate) async fn a_dip_starts_for_over(on: On) {
     let mut stage = Stage::with(on, vec![memory()]).await;
     run(&mut stage, 5, 225, &[("worker.1", 500.0)]).await;
@@ -115,6 +146,38 @@ pub(crate) async fn a_gap_neither_fires_nor_resolves(on: On) {
     run(&mut stage, 725, 905, &[("web.1", 100.0), ("worker.1", 100.0)]).await;
     assert_eq!(stage.take_told().len(), 3);
     // At its end the play falls silent, which one of the rules would tell.
+    stage.stop().await;
+}
+
+/// Without room for metrics a rule on one says "unknown": it neither fires nor resolves, and operators are told.
+pub(crate) async fn without_room_rules_on_metrics_are_unknown(on: On) {
+    let pack = rule_pack::rules().into_iter().find(|rule| rule.name == "metrics-unwritten").unwrap();
+    let notice = Rule { receivers: vec!["operator".into()], ..pack };
+    let mut stage = Stage::with(on, vec![memory(), notice]).await;
+    run(&mut stage, 5, 345, &[("worker.1", 500.0)]).await;
+    stage.told(&["5:10 operator: [firing] memory-high on shop (worker)"]);
+    let used = stage.engine().store().measure_metrics().await.unwrap().bytes;
+    stage.restart_with_room(used - 1).await;
+    stage.engine().store().measure_metrics().await.unwrap();
+    run(&mut stage, 350, 650, &[("worker.1", 400.0)]).await;
+    let told: Vec<String> = stage.take_told().into_iter().map(|told| told.title).collect();
+    assert_eq!(told, ["[firing] metrics-unwritten on dynowatch"]);
+    let engine = stage.engine();
+    assert!(engine.levels_unknown_since().is_some() && !engine.metrics_written());
+    let alert = stage.alerts().await.into_iter().find(|alert| alert.row.key.rule == "memory-high").unwrap();
+    assert_eq!(alert.row.state, AlertState::Firing);
+    assert!(format!("{alert:?}").contains("HeldUnknown"), "{alert:?}");
+    // With room it is judged again, once nothing of that time lies in its window.
+    stage.restart_with_room(1 << 40).await;
+    run(&mut stage, 650, 950, &[("worker.1", 400.0)]).await;
+    let told: Vec<String> = stage.take_told().into_iter().map(|told| told.title).collect();
+    assert_eq!(told, ["[resolved] memory-high on shop (worker)"]);
+    let engine = stage.engine();
+    assert!(engine.levels_unknown_since().is_none() && engine.metrics_written());
+    let blinds = engine.store().all_blinds_between(at("0:00"), at("20:00")).await.unwrap();
+    assert!(blinds.iter().all(|(app, blind)| app.is_none() && blind.reason.as_str() == "unwritten"), "{blinds:?}");
+    let until = blinds.iter().map(|(_, blind)| blind.until).max().unwrap();
+    assert!(until >= at("10:30"), "{}: what was not written at its end is known", offset(until));
     stage.stop().await;
 }
 

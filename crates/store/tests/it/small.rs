@@ -118,7 +118,9 @@ pub(crate) async fn processes_know_when_anyone_was_alive(bed: &Bed) {
     bed.store.end_process(second, t(30), t(24)).await.unwrap();
     let third = id();
     assert_eq!(bed.store.start_process(third, t(40)).await.unwrap(), Some(t(30)));
-    assert_eq!(bed.store.take_dead_processes(third, t(34)).await.unwrap(), (vec![lived(0, 10), lived(20, 30)], vec![]));
+    let (dead, left) = bed.store.take_dead_processes(third, t(34)).await.unwrap();
+    assert_eq!((dead[0], dead[1].seen_at, dead.len(), left), (lived(0, 10), t(30), 2, vec![]));
+    assert_eq!(dead.iter().map(Lived::ended_in_order).collect::<Vec<_>>(), [false, true]);
     assert_eq!(bed.store.take_dead_processes(third, t(34)).await.unwrap(), (vec![], vec![]));
     let fourth = id();
     bed.store.start_process(fourth, t(41)).await.unwrap();

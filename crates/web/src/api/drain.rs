@@ -67,7 +67,8 @@ pub(crate) struct Batches {
 pub(crate) struct BlindInfo {
     /// The app; `null` means all.
     app: Option<String>,
-    /// `down`, `refused` or `log_loss`.
+    /// `down`, `refused`, `log_loss`, or `unwritten`: metrics found no room, so that shares, absences and rules on metrics are
+    /// unknown, while counts are not.
     reason: &'static str,
     /// The first moment.
     from: Time,

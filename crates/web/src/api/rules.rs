@@ -5,8 +5,10 @@ use std::time::Duration;
 
 use axum::Json;
 use axum::extract::State;
+use dynowatch_domain::Timestamp;
+use dynowatch_domain::blind::BlindReason;
 use dynowatch_domain::parse::{duration, show_duration};
-use dynowatch_domain::rule::Rule;
+use dynowatch_domain::rule::{Condition, Rule};
 use dynowatch_engine::operate::OperateError;
 use dynowatch_store::rules::RuleOverride;
 use serde::{Deserialize, Serialize};
@@ -33,6 +35,8 @@ pub(crate) struct RuleInfo {
     active: bool,
     /// Until when it is switched off, and by whom.
     quieted: Option<Quieted>,
+    /// Why it cannot be judged at present, so that it neither fires nor resolves; `null` when it is judged.
+    unknown: Option<UnknownInfo>,
     /// `info`, `warning` or `critical`.
     severity: &'static str,
     /// `count`, `ratio`, `absence` or `threshold`.
@@ -59,6 +63,15 @@ pub(crate) struct RuleInfo {
     runbook: Option<String>,
     /// Help for whoever is woken.
     guidance: GuidanceInfo,
+}
+
+/// Why a rule cannot be judged.
+#[derive(Debug, Serialize, ToSchema)]
+pub(crate) struct UnknownInfo {
+    /// Since when.
+    since: Time,
+    /// `unwritten`: the metrics that it rests on cannot be written, mostly for lack of room.
+    reason: &'static str,
 }
 
 /// A rule that is switched off for a while.
@@ -192,6 +205,12 @@ async fn one(web: &Web, name: &str) -> Result<RuleInfo, ApiError> {
     Ok(info(web, rule, &overrides))
 }
 
+/// Since when a rule cannot be judged, because what it rests on cannot be written. A count rests on lines alone.
+pub(crate) fn unknown_since(web: &Web, rule: &Rule) -> Option<Timestamp> {
+    let rests_on_metrics = rule.condition.reads_buckets() || matches!(rule.condition, Condition::Threshold(_));
+    web.engine.levels_unknown_since().filter(|_| rests_on_metrics)
+}
+
 fn info(web: &Web, rule: &Rule, overrides: &[RuleOverride]) -> RuleInfo {
     let (m, guidance) = (&rule.matches, &rule.guidance);
     let words = |globs: &[dynowatch_domain::parse::Glob]| globs.iter().map(|glob| glob.as_str().to_owned()).collect();
@@ -205,6 +224,8 @@ fn info(web: &Web, rule: &Rule, overrides: &[RuleOverride]) -> RuleInfo {
             by: over.by_whom.clone(),
             since: over.created_at.into(),
         }),
+        unknown: unknown_since(web, rule)
+            .map(|since| UnknownInfo { since: since.into(), reason: BlindReason::Unwritten.as_str() }),
         severity: rule.severity.as_str(),
         kind: rule.condition.name(),
         condition: rule.condition.to_string(),

@@ -21,9 +21,10 @@ use serde::Deserialize;
 
 use super::error::PageError;
 use super::palette::encoded;
-use super::parts::{State, chips, copyable, empty, facet, filter_bar, prose, reference, state};
+use super::parts::{State, chips, copyable, empty, facet, filter_bar, prose, reference, stale, state};
 use super::shell::Head;
 use super::view::View;
+use crate::api::rules::unknown_since;
 use crate::router::Web;
 use crate::show::{shell_word, visible};
 use crate::viewer::OperatorOnly;
@@ -84,7 +85,7 @@ pub(crate) async fn list(view: View, Query(asked): Query<Asked>) -> Result<Html<
                             td { (rule.condition) " " span.quiet { (rule.severity.as_str()) } }
                             td.wide { (sends_to(rule)) }
                             td.wide.quiet { (origin_words(rule.origin)) }
-                            td { (state_of(rule, &overrides)) }
+                            td { (state_of(&view, rule, &overrides)) }
                         }
                     }
                 }
@@ -103,7 +104,10 @@ pub(crate) async fn show(view: View, Path(name): Path<String>) -> Result<Html<St
     let alerts = store.alerts(&filter).await?;
     let head = Head::new(&name, "/rules").below(&[("/rules", "Rules")]);
     Ok(view.page(&head, &html! {
-        div.title-row { h1 { (visible(&name)) " " (state_of(rule, &overrides)) } (actions(&view, rule, &overrides)) }
+        div.title-row { h1 { (visible(&name)) " " (state_of(&view, rule, &overrides)) } (actions(&view, rule, &overrides)) }
+        @if let Some(since) = unknown_since(&view.web, rule) {
+            (stale(&html! { "It cannot be judged since " (view.moment(since)) ": the metrics that it rests on cannot be written, mostly for lack of room. Until they are, it neither fires nor resolves." }))
+        }
         @if !rule.guidance.meaning.is_empty() { p { (prose(&rule.guidance.meaning)) } }
         div.columns {
             div.main-column {
@@ -223,9 +227,10 @@ pub(super) fn refused(error: OperateError) -> PageError {
 }
 
 /// How a rule stands, in shape and words.
-fn state_of(rule: &Rule, overrides: &[RuleOverride]) -> Markup {
+fn state_of(view: &View, rule: &Rule, overrides: &[RuleOverride]) -> Markup {
     match (rule.enabled, overrides.iter().any(|over| over.rule == rule.name)) {
         (_, true) => state(State::Maintenance, "switched off"),
+        (true, false) if unknown_since(&view.web, rule).is_some() => state(State::Unknown, "unknown"),
         (true, false) => state(State::Up, "on"),
         (false, false) => state(State::Unknown, "off"),
     }
