@@ -213,6 +213,10 @@ impl Engine {
         }
         tracing::info!(kind = kind.as_str(), name, by = by.name, is_new, "an object of the console was saved");
         self.apply_objects(true).await?;
+        if kind == ObjectKind::Check {
+            // It has its row at once, and its token if it is a heartbeat.
+            self.register(now).await?;
+        }
         Ok(())
     }
 
@@ -222,18 +226,16 @@ impl Engine {
     /// When another object needs it, or the store does not answer.
     pub async fn delete_object(&self, kind: ObjectKind, name: &str, by: &Actor) -> Result<bool, ObjectError> {
         if kind == ObjectKind::Receiver {
-            let rules = self.rules();
-            let users: Vec<&str> = rules
-                .iter()
-                .filter(|rule| rule.receivers.iter().any(|receiver| receiver == name))
-                .map(|rule| rule.name.as_str())
-                .collect();
-            if !users.is_empty() {
-                return Err(ObjectError::at(
-                    "",
-                    format!("these rules send to it: {}. Change them first", users.join(", ")),
-                ));
-            }
+            let (rules, book) = (self.rules(), self.check_book());
+            let sends = |receivers: &[String]| receivers.iter().any(|receiver| receiver == name);
+            let of_rules = rules.iter().filter(|rule| sends(&rule.receivers)).map(|rule| rule.name.as_str());
+            let of_checks = book.checks.values().filter(|check| sends(&check.receivers)).map(|check| &*check.name);
+            needed_by("these send to it", of_rules.chain(of_checks).collect())?;
+        }
+        if kind == ObjectKind::Check {
+            let book = self.check_book();
+            let children = book.checks.values().filter(|check| check.parent.as_deref() == Some(name));
+            needed_by("these checks have it as their parent", children.map(|check| &*check.name).collect())?;
         }
         self.is_free(kind, name)?;
         let was = self.shared.store.delete_object(kind, name, &by.did(deleted(kind), name), self.now()).await?;
@@ -321,6 +323,15 @@ pub(crate) fn is_name(name: &str) -> bool {
         && name.len() <= NAME_BYTES_MAX
         && name.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b"-_.".contains(&b))
 }
+
+/// Refuses to delete what others need.
+fn needed_by(how: &str, users: Vec<&str>) -> Result<(), ObjectError> {
+    if users.is_empty() {
+        return Ok(());
+    }
+    Err(ObjectError::at("", format!("{how}: {}. Change them first", users.join(", "))))
+}
+
 /// What the audit log calls a change of an object.
 fn created(kind: ObjectKind) -> &'static str {
     match kind {

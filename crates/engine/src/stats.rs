@@ -3,8 +3,13 @@
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::time::Duration;
 
+use dynowatch_domain::check::Outcome;
+
 /// Upper bounds of the commit latency histogram, in seconds.
 pub const LATENCY_BOUNDS_S: [f64; 9] = [0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 1.0];
+
+/// Upper bounds of the histogram of how late runs of checks begin, in seconds.
+pub const LAG_BOUNDS_S: [f64; 9] = [0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 1.0, 5.0, 30.0];
 
 macro_rules! counters {
     ($($(#[$doc:meta])* $name:ident,)*) => {
@@ -14,6 +19,8 @@ macro_rules! counters {
             $($(#[$doc])* pub $name: Counter,)*
             latency: [Counter; LATENCY_BOUNDS_S.len() + 1],
             latency_sum_us: Counter,
+            lag: [Counter; LAG_BOUNDS_S.len() + 1],
+            lag_sum_us: Counter,
         }
     };
 }
@@ -58,6 +65,24 @@ counters! {
     check_results_dropped,
     /// Failures of checks that were not kept whole: the store was away or full for too long.
     check_results_lost,
+    /// Pings of jobs that were taken.
+    pings_taken,
+    /// Pings whose token is none.
+    pings_unknown,
+    /// Pings answered 429 because one job sent too many.
+    pings_limited_token,
+    /// Pings answered 429 because one address sent too many.
+    pings_limited_address,
+    /// Pings answered 503: the store did not take them.
+    pings_failed,
+    /// Runs of checks whose target works.
+    check_runs_up,
+    /// Runs of checks whose target works, but not as it should.
+    check_runs_degraded,
+    /// Runs of checks whose target does not work.
+    check_runs_down,
+    /// Runs of checks that could not measure their target.
+    check_runs_unknown,
     /// Batches answered 204.
     batches_accepted,
     /// Batches seen before and counted once.
@@ -123,23 +148,50 @@ impl Stats {
         if lag > LATE {
             self.check_runs_late.up();
         }
+        observe(&self.lag, &LAG_BOUNDS_S, &self.lag_sum_us, lag);
+    }
+
+    /// How late runs of checks began: how many fell under each of [`LAG_BOUNDS_S`] and above the last, and their sum in
+    /// seconds.
+    #[must_use]
+    pub fn check_start_lag(&self) -> (Vec<u64>, f64) {
+        read(&self.lag, &self.lag_sum_us)
+    }
+
+    /// Counts a run by what it came to.
+    pub(crate) fn check_ran(&self, outcome: Outcome) {
+        match outcome {
+            Outcome::Up => &self.check_runs_up,
+            Outcome::Degraded => &self.check_runs_degraded,
+            Outcome::Down => &self.check_runs_down,
+            Outcome::Unknown => &self.check_runs_unknown,
+        }
+        .up();
     }
 
     pub(crate) fn committed(&self, took: Duration) {
         self.commits.up();
-        let seconds = took.as_secs_f64();
-        let slot = LATENCY_BOUNDS_S.iter().position(|bound| seconds <= *bound).unwrap_or(LATENCY_BOUNDS_S.len());
-        if let Some(counter) = self.latency.get(slot) {
-            counter.up();
-        }
-        self.latency_sum_us.add(u64::try_from(took.as_micros()).unwrap_or(u64::MAX));
+        observe(&self.latency, &LATENCY_BOUNDS_S, &self.latency_sum_us, took);
     }
 
     /// Commit latencies: how many fell under each of [`LATENCY_BOUNDS_S`] and above the last, and their sum in seconds.
     #[must_use]
     pub fn commit_latency(&self) -> (Vec<u64>, f64) {
-        #[expect(clippy::cast_precision_loss, reason = "a sum of microseconds for a graph")]
-        let sum_s = self.latency_sum_us.get() as f64 / 1e6;
-        (self.latency.iter().map(Counter::get).collect(), sum_s)
+        read(&self.latency, &self.latency_sum_us)
     }
+}
+
+fn observe(buckets: &[Counter], bounds: &[f64], sum_us: &Counter, took: Duration) {
+    let seconds = took.as_secs_f64();
+    let slot = bounds.iter().position(|bound| seconds <= *bound).unwrap_or(bounds.len());
+    if let Some(counter) = buckets.get(slot) {
+        counter.up();
+    }
+    sum_us.add(u64::try_from(took.as_micros()).unwrap_or(u64::MAX));
+}
+
+fn read(buckets: &[Counter], sum_us: &Counter) -> (Vec<u64>, f64) {
+    #[expect(clippy::cast_precision_loss, reason = "a sum of microseconds for a graph")]
+    let sum_s = sum_us.get() as f64 / 1e6;
+    (buckets.iter().map(Counter::get).collect(), sum_s)
 }

@@ -154,8 +154,24 @@ pub(crate) async fn may_read(web: &Web, parts: &Parts) -> Result<bool, StoreErro
 }
 
 /// What a token for some apps only may ask for at all; the handlers look at the app.
-const APP_PATHS: [&str; 5] =
-    ["/api/v1/apps", "/api/v1/apps/{name}", "/api/v1/alerts", "/api/v1/alerts/{id}", "/api/v1/alerts/resolve"];
+const APP_PATHS: [&str; 16] = [
+    "/api/v1/apps",
+    "/api/v1/apps/{name}",
+    "/api/v1/alerts",
+    "/api/v1/alerts/{id}",
+    "/api/v1/alerts/resolve",
+    "/api/v1/checks",
+    "/api/v1/checks/{name}/history",
+    "/api/v1/checks/{name}/failures",
+    "/api/v1/checks/{name}/outages",
+    "/api/v1/checks/{name}/uptime",
+    "/api/v1/checks/{name}/days",
+    "/api/v1/checks/{name}/run",
+    "/api/v1/checks/{name}/pause",
+    "/api/v1/checks/{name}/resume",
+    "/api/v1/checks/{name}/explain",
+    "/api/v1/checks/{name}/replay",
+];
 
 /// The scope that a request of the API needs.
 fn needed(method: &Method, path: &str) -> Scope {

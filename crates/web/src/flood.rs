@@ -6,7 +6,7 @@
 //! keeps to the rate is never refused. What is kept of a caller is one number, the moment at which all of its allowance
 //! is back; callers whose moment is past are forgotten without any difference.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::hash::Hash;
 use std::net::{IpAddr, Ipv6Addr};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -19,6 +19,7 @@ use axum::response::{IntoResponse, Response};
 use dynowatch_domain::Timestamp;
 use dynowatch_domain::signal::Kind;
 use dynowatch_engine::stats::Counter;
+use sha2::{Digest as _, Sha256};
 
 use crate::api::error::ApiError;
 use crate::router::Web;
@@ -27,6 +28,13 @@ use crate::server::Peer;
 const MINUTE_US: i64 = 60_000_000;
 /// Callers kept apart, of each sort. Further ones share one allowance until others are quiet.
 const CALLERS_MAX: usize = 4_096;
+
+/// Pings a minute by one job: a start and an end each second.
+const PINGS_PER_TOKEN: u32 = 120;
+/// Pings a minute from one address; a whole platform's jobs may share one.
+const PINGS_PER_ADDRESS: u32 = 3_000;
+/// Tokens of jobs that are known to be good. Beyond that they prove themselves anew.
+const GOOD_TOKENS_MAX: usize = 5_000;
 
 /// How often the API may be asked.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -50,16 +58,57 @@ impl Default for ApiLimits {
 pub(crate) struct Flood {
     tokens: Mutex<Callers<[u8; 32]>>,
     addresses: Mutex<Callers<IpAddr>>,
+    /// Jobs and where they report from, apart from those who use the API.
+    jobs: Mutex<Callers<[u8; 32]>>,
+    job_addresses: Mutex<Callers<IpAddr>>,
+    good_jobs: Mutex<HashSet<[u8; 32]>>,
     behind_heroku: bool,
 }
+
+/// A job reports too often: for how long to wait.
+pub(crate) struct PingOver(pub(crate) Duration);
 
 impl Flood {
     pub(crate) fn new(limits: ApiLimits) -> Self {
         Self {
             tokens: Mutex::new(Callers::new(limits.per_token)),
             addresses: Mutex::new(Callers::new(limits.per_address)),
+            jobs: Mutex::new(Callers::new(PINGS_PER_TOKEN)),
+            job_addresses: Mutex::new(Callers::new(PINGS_PER_ADDRESS)),
+            good_jobs: Mutex::default(),
             behind_heroku: limits.behind_heroku,
         }
+    }
+
+    /// Takes one ping from the allowance of its address.
+    pub(crate) fn ping_from(&self, request: &Request, now: Timestamp, overflowed: &Counter) -> Result<(), PingOver> {
+        let Some(caller) = self.caller(request) else { return Ok(()) };
+        match lock(&self.job_addresses).ask(caller, now, overflowed) {
+            Verdict::Within => Ok(()),
+            Verdict::Over(wait) => Err(PingOver(wait)),
+        }
+    }
+
+    /// Takes one ping from the allowance of its job. Tokens that nobody proved good have none: whoever makes some up must
+    /// not crowd out those that are real, and is held by the address.
+    pub(crate) fn ping_with(&self, token: &str, now: Timestamp, overflowed: &Counter) -> Result<(), PingOver> {
+        let job: [u8; 32] = Sha256::digest(token.as_bytes()).into();
+        if !lock(&self.good_jobs).contains(&job) {
+            return Ok(());
+        }
+        match lock(&self.jobs).ask(job, now, overflowed) {
+            Verdict::Within => Ok(()),
+            Verdict::Over(wait) => Err(PingOver(wait)),
+        }
+    }
+
+    /// Notes that a check has this token.
+    pub(crate) fn ping_was_good(&self, token: &str) {
+        let mut good = lock(&self.good_jobs);
+        if good.len() >= GOOD_TOKENS_MAX {
+            good.clear();
+        }
+        good.insert(Sha256::digest(token.as_bytes()).into());
     }
 
     fn caller(&self, request: &Request) -> Option<IpAddr> {
@@ -154,6 +203,9 @@ pub(crate) async fn address_limited(State(web): State<Arc<Web>>, request: Reques
     let counts = match path {
         "/healthz" | "/readyz" => false,
         "/metrics" => true,
+        // Jobs have allowances of their own.
+        _ if path.starts_with("/ping/") => false,
+        _ if path.starts_with("/badge/") => true,
         _ => path.starts_with("/api/") || request.headers().contains_key(header::AUTHORIZATION),
     };
     if !counts {

@@ -13,11 +13,12 @@ use axum::extract::State;
 use axum::http::{StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use dynowatch_domain::Timestamp;
+use dynowatch_domain::check::state::Shown;
 use dynowatch_domain::delivery::DeliveryState;
 use dynowatch_domain::metric::exposition::exposed;
 use dynowatch_domain::metric::{Kind as MetricKind, catalogue};
 use dynowatch_domain::signal::Kind;
-use dynowatch_engine::stats::LATENCY_BOUNDS_S;
+use dynowatch_engine::stats::{LAG_BOUNDS_S, LATENCY_BOUNDS_S};
 use dynowatch_engine::totals::{Counts, Malformed};
 use dynowatch_store::StoreError;
 use dynowatch_store::alerts::AlertCounts;
@@ -72,6 +73,7 @@ struct Snapshot {
     values: Values,
     remote_write: [(&'static str, u64); 4],
     remote_write_waiting: u64,
+    checks: Checks,
     overflows: [(&'static str, u64); 10],
     limited: [(&'static str, u64); 2],
     streams_refused: [(&'static str, u64); 2],
@@ -90,11 +92,54 @@ struct AppSnapshot {
     newest_at_s: Option<i64>,
 }
 
+/// What checks do in this process.
+#[derive(Debug)]
+struct Checks {
+    held: u64,
+    waiting: u64,
+    missed: u64,
+    blind: bool,
+    /// Runs by outcome.
+    runs: [(&'static str, u64); 4],
+    start_lag: (Vec<u64>, f64),
+    /// Pings by what became of them.
+    pings: [(&'static str, u64); 5],
+}
+
+impl Checks {
+    fn of(web: &Web) -> Self {
+        let (engine, stats) = (&web.engine, web.engine.stats());
+        let (held, missed) = engine.checks_run_here();
+        Self {
+            held: held as u64,
+            waiting: engine.checks_waiting() as u64,
+            missed,
+            blind: engine.blind_since().is_some(),
+            runs: [
+                ("up", stats.check_runs_up.get()),
+                ("degraded", stats.check_runs_degraded.get()),
+                ("down", stats.check_runs_down.get()),
+                ("unknown", stats.check_runs_unknown.get()),
+            ],
+            start_lag: stats.check_start_lag(),
+            pings: [
+                ("taken", stats.pings_taken.get()),
+                ("unknown", stats.pings_unknown.get()),
+                ("limited_token", stats.pings_limited_token.get()),
+                ("limited_address", stats.pings_limited_address.get()),
+                ("store_away", stats.pings_failed.get()),
+            ],
+        }
+    }
+}
+
 /// What only the store knows.
 #[derive(Debug)]
 struct Stored {
     alerts: AlertCounts,
     deliveries: Vec<DeliveryCount>,
+    /// Checks in force by state.
+    checks: BTreeMap<&'static str, u64>,
 }
 
 impl Snapshot {
@@ -146,6 +191,7 @@ impl Snapshot {
                 ("retried", stats.remote_write_retries.get()),
             ],
             remote_write_waiting: stats.remote_write_waiting.get(),
+            checks: Checks::of(web),
             overflows: engine.overflows(),
             limited: [("token", stats.api_limited_token.get()), ("address", stats.api_limited_address.get())],
             streams_refused: [("all", streams.refused as u64), ("one", streams.refused_to_one as u64)],
@@ -160,7 +206,14 @@ impl Snapshot {
 
 async fn stored(web: &Web) -> Result<Stored, StoreError> {
     let store = web.engine.store();
-    Ok(Stored { alerts: store.alert_counts().await?, deliveries: store.delivery_counts().await? })
+    let mut checks: BTreeMap<&'static str, u64> = Shown::ALL.iter().map(|shown| (shown.as_str(), 0)).collect();
+    let (book, heads) = (web.engine.check_book(), store.check_heads().await?);
+    let shown: BTreeMap<&str, Shown> = heads.iter().map(|head| (head.name.as_str(), head.shown)).collect();
+    for name in book.checks.keys() {
+        let shown = shown.get(name.as_str()).copied().unwrap_or(Shown::New);
+        *checks.entry(shown.as_str()).or_default() += 1;
+    }
+    Ok(Stored { alerts: store.alert_counts().await?, deliveries: store.delivery_counts().await?, checks })
 }
 
 impl Collector for Snapshot {
@@ -170,6 +223,7 @@ impl Collector for Snapshot {
         self.requests(&mut out)?;
         self.drain(&mut out)?;
         self.alerts(&mut out)?;
+        self.checks(&mut out)?;
         self.process(&mut out)?;
         self.remote_write(&mut out)?;
         self.values.encode(&mut out)
@@ -274,23 +328,41 @@ impl Snapshot {
         )
     }
 
+    fn checks(&self, out: &mut Out<'_>) -> fmt::Result {
+        let Checks { held, waiting, missed, blind, runs, start_lag, pings } = &self.checks;
+        if let Some(stored) = &self.stored {
+            out.gauges(
+                "dynowatch_checks",
+                "Checks by state, whichever process runs them",
+                stored.checks.iter().map(|(state, n)| ([("state", *state)], signed(*n))),
+            )?;
+        }
+        out.gauge("dynowatch_checks_held", "Checks that this process runs", signed(*held))?;
+        out.gauge("dynowatch_checks_waiting", "Checks that are due and wait for room", signed(*waiting))?;
+        out.gauge("dynowatch_checks_blind", "1 while no control target answers this process", i64::from(*blind))?;
+        out.counter("dynowatch_check_slots_missed", "Slots in which a check was due and did not run", *missed)?;
+        out.counters(
+            "dynowatch_check_runs",
+            "Runs of checks by what they came to",
+            runs.iter().map(|(outcome, n)| ([("outcome", *outcome)], *n)),
+        )?;
+        out.counters(
+            "dynowatch_check_pings",
+            "Pings of jobs by what became of them",
+            pings.iter().map(|(result, n)| ([("result", *result)], *n)),
+        )?;
+        let help = "How long after their slot runs of checks began";
+        out.histogram("dynowatch_check_start_lag_seconds", help, start_lag, &LAG_BOUNDS_S)
+    }
+
     fn process(&self, out: &mut Out<'_>) -> fmt::Result {
         out.gauges(
             "dynowatch_queue_depth",
             "What waits in this process",
             self.queues.iter().map(|(queue, n)| ([("queue", *queue)], signed(*n))),
         )?;
-        let (counts, sum) = &self.commits;
-        let bounds = LATENCY_BOUNDS_S.into_iter().chain([f64::INFINITY]);
-        let buckets: Vec<(f64, u64)> = bounds.zip(counts.iter().copied()).collect();
-        out.0
-            .encode_descriptor(
-                "dynowatch_commit_duration_seconds",
-                "How long commits took",
-                None,
-                MetricType::Histogram,
-            )?
-            .encode_histogram::<NoLabelSet>(*sum, counts.iter().sum(), &buckets, None)?;
+        let help = "How long commits took";
+        out.histogram("dynowatch_commit_duration_seconds", help, &self.commits, &LATENCY_BOUNDS_S)?;
         out.counter(
             "dynowatch_commit_failures",
             "Commits that failed and were tried again or given up",
@@ -452,6 +524,13 @@ impl Out<'_> {
         self.0
             .encode_descriptor(name, help, None, MetricType::Counter)?
             .encode_counter::<NoLabelSet, _, u64>(&value, None)
+    }
+
+    fn histogram(&mut self, name: &str, help: &str, (counts, sum): &(Vec<u64>, f64), bounds: &[f64]) -> fmt::Result {
+        let bounds = bounds.iter().copied().chain([f64::INFINITY]);
+        let buckets: Vec<(f64, u64)> = bounds.zip(counts.iter().copied()).collect();
+        let mut family = self.0.encode_descriptor(name, help, None, MetricType::Histogram)?;
+        family.encode_histogram::<NoLabelSet>(*sum, counts.iter().sum(), &buckets, None)
     }
 
     fn gauge(&mut self, name: &str, help: &str, value: impl EncodeGaugeValue) -> fmt::Result {

@@ -9,7 +9,7 @@ use axum::extract::{DefaultBodyLimit, Request};
 use axum::http::{HeaderName, HeaderValue, StatusCode, header};
 use axum::middleware::{from_fn, from_fn_with_state, map_response};
 use axum::response::{IntoResponse, Response};
-use axum::routing::{MethodRouter, delete, get, patch, post};
+use axum::routing::{MethodRouter, delete, get, patch, post, put};
 use dynowatch_engine::Engine;
 use secrecy::SecretString;
 use tokio::sync::{Semaphore, mpsc, oneshot, watch};
@@ -17,11 +17,14 @@ use tokio::sync::{Semaphore, mpsc, oneshot, watch};
 use crate::accounts::client::client_known;
 use crate::accounts::{AccountOptions, Accounts, audit_page, oidc, security, setup, sign_in, tokens, users};
 use crate::api::error::ApiError;
-use crate::api::{alerts, apps, backtest, config, deliveries, drain, heroku, openapi, receivers, rules, series};
+use crate::api::{
+    alerts, apps, backtest, checks, config, deliveries, drain, heroku, maintenance, openapi, receivers, rules, series,
+};
 use crate::auth::{Tokens, reader_required, scraper_required, token_required};
 use crate::compress::compressed;
 use crate::drain::Drain;
 use crate::events::Hub;
+use crate::explain::Explains;
 use crate::flood::{ApiLimits, Flood, address_limited};
 use crate::health::{Outbox, Recent};
 use crate::pages::app::board::{Boards, boards};
@@ -29,7 +32,7 @@ use crate::pages::checks::{Pasts, pasts};
 use crate::pages::plain::surrounded;
 use crate::pages::standing::Standing;
 use crate::viewer::{forms_guarded, own_forms, uploads_guarded};
-use crate::{events, health, metrics, pages};
+use crate::{badge, events, health, metrics, pages, ping};
 
 /// The longest body of a request to the API.
 const BODY_BYTES_MAX: usize = 64 * 1024;
@@ -84,6 +87,10 @@ pub(crate) struct Web {
     pub(crate) check_pasts: Pasts,
     /// Places for those who try rules: what they bring is held whole.
     pub(crate) uploads: Arc<Semaphore>,
+    /// Places for those who have a check explained.
+    pub(crate) explains: Explains,
+    /// What badges said a moment ago.
+    pub(crate) badges: badge::Badges,
 }
 
 type Route = (&'static str, &'static str, MethodRouter<Arc<Web>>);
@@ -121,6 +128,26 @@ pub(crate) fn api_routes() -> Vec<Route> {
         ("POST",  "/api/v1/backtest",                post(backtest::run).layer(DefaultBodyLimit::max(UPLOAD_BYTES_MAX))),
         ("GET",   "/api/v1/receivers",               get(receivers::list)),
         ("POST",  "/api/v1/receivers/{name}/test",   post(receivers::test)),
+        ("GET",   "/api/v1/checks",                  get(checks::list)),
+        ("POST",  "/api/v1/explain",                 post(checks::trial::explain_draft)),
+        ("GET",   "/api/v1/checks/{name}",           get(checks::show)),
+        ("PUT",   "/api/v1/checks/{name}",           put(checks::put)),
+        ("DELETE", "/api/v1/checks/{name}",          delete(checks::delete)),
+        ("POST",  "/api/v1/checks/{name}/explain",   post(checks::trial::explain)),
+        ("POST",  "/api/v1/checks/{name}/run",       post(checks::run)),
+        ("POST",  "/api/v1/checks/{name}/pause",     post(checks::pause)),
+        ("POST",  "/api/v1/checks/{name}/resume",    post(checks::resume)),
+        ("POST",  "/api/v1/checks/{name}/accept-pin", post(checks::accept_pin)),
+        ("GET",   "/api/v1/checks/{name}/history",   get(checks::past::history)),
+        ("GET",   "/api/v1/checks/{name}/failures",  get(checks::past::failures)),
+        ("GET",   "/api/v1/checks/{name}/outages",   get(checks::past::outages)),
+        ("GET",   "/api/v1/checks/{name}/uptime",    get(checks::past::uptime)),
+        ("GET",   "/api/v1/checks/{name}/days",      get(checks::past::days)),
+        ("POST",  "/api/v1/checks/{name}/replay",    post(checks::trial::replay)),
+        ("GET",   "/api/v1/maintenance",             get(maintenance::list)),
+        ("GET",   "/api/v1/maintenance/{name}",      get(maintenance::show)),
+        ("PUT",   "/api/v1/maintenance/{name}",      put(maintenance::put)),
+        ("DELETE", "/api/v1/maintenance/{name}",     delete(maintenance::delete)),
         ("GET",   "/api/v1/drain",                   get(drain::show)),
         ("POST",  "/api/v1/config/reload",           post(config::reload)),
     ]
@@ -135,6 +162,10 @@ pub(crate) fn open_routes() -> Vec<Route> {
         ("GET", "/readyz",              get(health::readyz)),
         ("GET", "/assets/{file}",       get(pages::assets::file)),
         ("POST", "/preferences",        post(pages::look::save)),
+        ("GET", "/badge/checks/{file}", get(badge::check)),
+        // The token is the credential; GET is HEAD, too.
+        ("GET", "/ping/{token}",        get(ping::plain).post(ping::plain)),
+        ("GET", "/ping/{token}/{word}", get(ping::word).post(ping::word)),
     ]
 }
 
@@ -260,6 +291,7 @@ pub fn router(options: WebOptions) -> Router {
     let (boards, standing) = (boards(), Standing::default());
     let uploads = Arc::new(Semaphore::new(UPLOADS_MAX));
     let check_pasts = pasts();
+    let (explains, badges) = (Explains::default(), badge::badges());
     let web = Web {
         engine,
         drain,
@@ -274,6 +306,8 @@ pub fn router(options: WebOptions) -> Router {
         standing,
         check_pasts,
         uploads,
+        explains,
+        badges,
     };
     let web = Arc::new(web);
     let metrics = Router::new().route("/metrics", get(metrics::show));

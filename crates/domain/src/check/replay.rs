@@ -74,6 +74,21 @@ pub struct Replay {
 }
 
 impl Replay {
+    /// `would have paged 4 times, 3 after hours`.
+    #[must_use]
+    pub fn show(&self, zone: &TimeZone) -> String {
+        let times = match self.pages.len() {
+            0 => return "would have paged nobody".to_owned(),
+            1 => "once".to_owned(),
+            n => format!("{n} times"),
+        };
+        match (self.after_hours(zone), self.pages.len()) {
+            (0, _) => format!("would have paged {times}, within working hours"),
+            (after, all) if after == all => format!("would have paged {times}, after hours"),
+            (after, _) => format!("would have paged {times}, {after} after hours"),
+        }
+    }
+
     /// Pages outside of working hours.
     #[must_use]
     pub fn after_hours(&self, zone: &TimeZone) -> usize {

@@ -128,6 +128,21 @@ fn after_hours() {
     assert!(is_after_hours(Timestamp::from_micros(i64::MAX), &berlin), "what is no date is no working day");
 }
 
+#[test]
+fn in_words() {
+    let page = |at: &str| Page { at: Timestamp::parse(at).unwrap(), why: Why::Down, began_at: t(0), ended_at: None };
+    let (day, night) = (page("2026-05-07T10:00:00Z"), page("2026-05-07T22:00:00Z"));
+    for (pages, want) in [
+        (vec![], "would have paged nobody"),
+        (vec![day], "would have paged once, within working hours"),
+        (vec![night], "would have paged once, after hours"),
+        (vec![day, night, night, night], "would have paged 4 times, 3 after hours"),
+        (vec![night, night], "would have paged 2 times, after hours"),
+    ] {
+        assert_eq!(Replay { pages, ..Replay::default() }.show(&TimeZone::UTC), want);
+    }
+}
+
 fn signs() -> impl Strategy<Value = String> {
     let sign =
         prop_oneof![4 => Just('S'), 4 => Just('F'), 1 => Just('D'), 1 => Just('U'), 1 => Just('m'), 1 => Just('_')];

@@ -1,22 +1,16 @@
-//! From a check's outage to its alert: the rule it stands under, its key, its evidence and its diagnosis. The alert then
-//! takes the way of every alert: track, decisions, outbox, resolve.
+//! From a check's outage to its alert: the rule it stands under, its key and its evidence; the diagnosis comes from
+//! [`super::evidence`]. The alert then takes the way of every alert: track, decisions, outbox, resolve.
 
-use std::collections::{HashMap, VecDeque};
-use std::sync::{Arc, Mutex};
+use std::sync::Arc;
 use std::time::Duration;
 
-use dynowatch_domain::check::diagnosis::{self, Active, Drain, Passive, Siblings};
+use dynowatch_domain::check::Check;
 use dynowatch_domain::check::observation::Observation;
 use dynowatch_domain::check::state::Why;
-use dynowatch_domain::check::{Check, CheckKind};
 use dynowatch_domain::evidence::{EvidenceLine, Role};
 use dynowatch_domain::parse::show_duration;
 use dynowatch_domain::rule::{Condition, MatchSpec, Origin, Rule, Severity};
-use dynowatch_domain::signal::{Code, Source};
-use dynowatch_domain::{AppId, Timestamp};
-
-use crate::Shared;
-use crate::apps::lock;
+use dynowatch_domain::signal::Source;
 
 /// What stands before a check's name in the key of its alert. No rule's name has a colon.
 pub const RULE_PREFIX: &str = "check:";
@@ -24,12 +18,6 @@ pub const RULE_PREFIX: &str = "check:";
 pub const BLIND_RULE: &str = "checks:blind";
 /// An outage holds until its end is known; the track is told this much.
 pub(crate) const HOLDS: Duration = Duration::from_secs(100 * 365 * 86_400);
-/// How far back "lately" reaches in a diagnosis.
-const LATELY: Duration = Duration::from_secs(300);
-/// How often the totals of apps are noted.
-const NOTED_EVERY: Duration = Duration::from_secs(30);
-/// Notes kept of one app: twice [`LATELY`] and one more.
-const NOTES_MAX: usize = 22;
 
 /// The name under which a check's alerts stand.
 #[must_use]
@@ -126,115 +114,4 @@ pub(crate) fn line(check: &Check, observation: &Observation) -> EvidenceLine {
         text.push_str(&format!("; {}: {}", failed.text, failed.why));
     }
     EvidenceLine::new(observation.started_at, Source::Dynowatch, b"check", text.as_bytes(), Role::Match)
-}
-
-/// The line of diagnosis, from what is known beside the check.
-pub(crate) fn diagnose(
-    shared: &Shared,
-    check: &Check,
-    app: Option<AppId>,
-    observation: &Observation,
-    now: Timestamp,
-) -> String {
-    let passive = Passive {
-        drain: app
-            .filter(|_| check.app.is_some() && is_of_traffic(check))
-            .and_then(|app| shared.checks.drains.of(shared, app, now)),
-        siblings: siblings(shared, check),
-    };
-    diagnosis::line(Active { outcome: observation.outcome, reason: observation.reason }, &passive)
-}
-
-/// Whether the drain's requests say something of what this check looks at.
-fn is_of_traffic(check: &Check) -> bool {
-    matches!(check.kind, CheckKind::Web(_) | CheckKind::Tcp(_) | CheckKind::Tls(_) | CheckKind::Dns(_))
-}
-
-fn siblings(shared: &Shared, check: &Check) -> Siblings {
-    let Some(app) = &check.app else { return Siblings::default() };
-    let mut found = Siblings::default();
-    let failing = lock(&shared.checks.failing);
-    for other in shared.checks.book.load().checks.values() {
-        if other.app.as_ref() == Some(app) && other.name != check.name {
-            found.of += 1;
-            found.failing += u32::from(failing.contains(&other.name));
-        }
-    }
-    found
-}
-
-/// What the drains of apps said lately, as this process saw it: totals, noted now and then.
-#[derive(Default)]
-pub(crate) struct Drains(Mutex<HashMap<AppId, VecDeque<Noted>>>);
-
-struct Noted {
-    at: Timestamp,
-    requests: u64,
-    failed: u64,
-    codes: HashMap<Code, u64>,
-}
-
-impl Drains {
-    /// Notes the totals of apps that checks are about.
-    pub(crate) fn note(&self, shared: &Shared, now: Timestamp) {
-        let book = shared.checks.book.load();
-        let directory = shared.apps.load();
-        let wanted: Vec<_> =
-            book.checks.values().filter_map(|check| directory.by_name(check.app.as_deref()?)).collect();
-        let mut notes = lock(&self.0);
-        notes.retain(|app, _| wanted.iter().any(|wanted| wanted.id == *app));
-        for app in wanted {
-            let of_app = notes.entry(app.id).or_default();
-            if of_app.back().is_some_and(|last| now >= last.at && now.since(last.at) < NOTED_EVERY) {
-                continue;
-            }
-            if of_app.len() == NOTES_MAX {
-                of_app.pop_front();
-            }
-            of_app.push_back(noted(app, now));
-        }
-    }
-
-    fn of(&self, shared: &Shared, app: AppId, now: Timestamp) -> Option<Drain> {
-        let directory = shared.apps.load();
-        let app = directory.by_id(app)?;
-        let newest_at = lock(&app.live.totals).newest_at;
-        if newest_at == Timestamp::UNIX_EPOCH {
-            return None;
-        }
-        let notes = lock(&self.0);
-        let of_app = notes.get(&app.id)?;
-        let before = |at: Timestamp| of_app.iter().rev().find(|noted| noted.at <= at);
-        let (present, middle) = (noted(app, now), before(now - LATELY)?);
-        let first = before(middle.at - LATELY);
-        let mut codes: Vec<(Code, u64, u64)> = Vec::new();
-        for (code, count) in &present.codes {
-            let then = middle.codes.get(code).copied().unwrap_or(0);
-            let earlier = first.map_or(0, |first| first.codes.get(code).copied().unwrap_or(0));
-            codes.push((
-                *code,
-                count.saturating_sub(then),
-                if first.is_some() { then.saturating_sub(earlier) } else { 0 },
-            ));
-        }
-        codes.sort_unstable();
-        Some(Drain {
-            window: LATELY,
-            silent_for: now.since(newest_at),
-            requests: present.requests.saturating_sub(middle.requests),
-            failed: present.failed.saturating_sub(middle.failed),
-            codes,
-        })
-    }
-}
-
-fn noted(app: &crate::App, now: Timestamp) -> Noted {
-    let totals = lock(&app.live.totals);
-    let classes = &totals.counts.status_classes;
-    Noted {
-        at: now,
-        requests: classes.iter().sum(),
-        failed: classes.last().copied().unwrap_or(0),
-        codes: totals.codes.iter().map(|(code, count)| (*code, *count)).collect(),
-    }
 }

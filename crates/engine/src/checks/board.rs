@@ -159,6 +159,8 @@ pub(crate) struct Board {
     hosts: HashMap<String, usize>,
     /// By number of a check whose entry went while it ran: what it holds.
     leaving: HashMap<u64, (CostClass, String)>,
+    /// Slots that were missed since this process began.
+    missed: u64,
     /// The last look at what is due.
     looked_at: Timestamp,
 }
@@ -274,6 +276,7 @@ impl Board {
                 Due::At(at) => self.schedule(number, at),
                 Due::Jumped { next, missed } => {
                     entry.live.missed += missed;
+                    self.missed += missed;
                     entry.slot = next;
                     entry.late = false;
                     self.schedule(number, next);
@@ -303,7 +306,9 @@ impl Board {
                 self.reschedule(number, now);
             } else if now.since(entry.slot) >= entry.check.interval {
                 let next = entry.grid.after(now);
-                entry.live.missed += entry.grid.slots(entry.slot, now) + 1;
+                let missed = entry.grid.slots(entry.slot, now) + 1;
+                entry.live.missed += missed;
+                self.missed += missed;
                 entry.slot = next;
                 self.schedule(number, next);
             } else {
@@ -313,6 +318,11 @@ impl Board {
                 }
             }
         }
+    }
+
+    /// How many checks it holds, and how many slots were missed since this process began.
+    pub(crate) fn counts(&self) -> (usize, u64) {
+        (self.entries.len(), self.missed)
     }
 
     /// Whether anything waits for room.
@@ -379,6 +389,7 @@ impl Board {
         let (class, host) = (entry.check.kind.cost_class(), host(&entry.check));
         let next = entry.grid.follow(entry.slot, entry.late, ended);
         entry.live.missed += next.missed;
+        self.missed += next.missed;
         entry.slot = next.slot;
         entry.late = next.late;
         self.free(class, &host);

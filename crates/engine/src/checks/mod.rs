@@ -11,6 +11,7 @@
 pub mod alerts;
 mod board;
 mod control;
+mod evidence;
 mod heartbeats;
 mod native;
 pub mod operate;
@@ -32,6 +33,7 @@ use tokio::sync::{Notify, mpsc};
 
 pub use board::{DATA_RUNS_MAX, HOST_RUNS_MAX, Job, WEB_RUNS_MAX};
 pub use dynowatch_probe::Explanation;
+pub use dynowatch_probe::transcript::{Line as TranscriptLine, Side};
 pub use operate::{CheckStatus, CheckUptime};
 pub use passes::{FLUSH_EVERY, LOOK_EVERY, SHARE_EVERY};
 pub use runs::{Probe, ProbeJob, Probed, Prober, Probing};
@@ -90,7 +92,6 @@ pub(crate) struct Checks {
     pub(crate) board: Mutex<Board>,
     pub(crate) control: control::Control,
     pub(crate) targets: targets::Targets,
-    pub(crate) drains: alerts::Drains,
     /// Windows that are open now.
     open: ArcSwap<Vec<MaintenanceWindow>>,
     /// Names of checks that fail, whoever runs them.
@@ -125,7 +126,6 @@ impl Checks {
             board: Mutex::default(),
             control: control::Control::default(),
             targets: targets::Targets::default(),
-            drains: alerts::Drains::default(),
             open: ArcSwap::default(),
             failing: Mutex::default(),
             results,

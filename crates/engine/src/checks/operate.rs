@@ -6,7 +6,7 @@ use dynowatch_domain::Timestamp;
 use dynowatch_domain::account::audit::Actor;
 use dynowatch_domain::check::heartbeat::Ping;
 use dynowatch_domain::check::run::Run;
-use dynowatch_domain::check::schedule::GAP_INTERVALS;
+use dynowatch_domain::check::schedule::{GAP_INTERVALS, Grid};
 use dynowatch_domain::check::uptime::{self, Day, Flip, Spent};
 use dynowatch_domain::check::{Check, CheckKind};
 use dynowatch_store::StoreError;
@@ -75,6 +75,26 @@ impl Engine {
     #[must_use]
     pub fn checks_waiting(&self) -> usize {
         crate::apps::lock(&self.shared.checks.board).waits()
+    }
+
+    /// Checks that this process runs, and slots that it missed since it began.
+    #[must_use]
+    pub fn checks_run_here(&self) -> (usize, u64) {
+        crate::apps::lock(&self.shared.checks.board).counts()
+    }
+
+    /// When a check is due next, or the next word of its job. `None` while it is paused or nobody knows it yet.
+    #[must_use]
+    pub fn next_check_run(&self, status: &CheckStatus) -> Option<Timestamp> {
+        let CheckStatus { check, row } = status;
+        let row = row.as_ref().filter(|row| row.paused.is_none() && !check.paused)?;
+        match &check.kind {
+            CheckKind::Heartbeat(heartbeat) => heartbeat.judge(&row.heartbeat, self.now()).look_at,
+            _ => {
+                let interval = row.state.interval(check.interval, check.suspect_interval());
+                Some(Grid::new(row.number, interval).after(self.now()))
+            }
+        }
     }
 
     fn check_named(&self, name: &str) -> Result<Arc<Check>, CheckProblem> {

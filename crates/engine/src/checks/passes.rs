@@ -126,7 +126,7 @@ impl Engine {
     }
 
     /// Makes rows for checks that have none.
-    async fn register(&self, now: Timestamp) -> Result<(), StoreError> {
+    pub(crate) async fn register(&self, now: Timestamp) -> Result<(), StoreError> {
         let checks = &self.shared.checks;
         let book = checks.book.load_full();
         let names: BTreeSet<String> = book.checks.keys().cloned().collect();
@@ -273,7 +273,6 @@ impl Engine {
         if lock(&shared.checks.board).entries().next().is_some() {
             shared.checks.control.look_if_due(shared).await;
         }
-        shared.checks.drains.note(shared, now);
         self.hear_pings(now).await
     }
 

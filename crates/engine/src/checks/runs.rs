@@ -124,6 +124,9 @@ impl Engine {
                 Some((doubt(shared, observation).await, Some(memory), told))
             }
         };
+        if let Some((observation, ..)) = &found {
+            shared.stats.check_ran(observation.outcome);
+        }
         let wanted = {
             let (mut board, now) = (lock(&shared.checks.board), shared.clock.now());
             let wanted = board.ended(number, now);

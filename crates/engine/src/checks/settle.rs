@@ -96,8 +96,13 @@ impl Engine {
             let now = shared.clock.now();
             for finished in batch {
                 if let Some(stepped) = step(shared, finished, now) {
-                    let app = self.app_named(stepped.check.app.as_deref().unwrap_or(OWN_APP)).await.map(|app| app.id);
-                    queue.unwritten.push(Pending { stepped, app: app.ok(), now });
+                    let app = self.app_named(stepped.check.app.as_deref().unwrap_or(OWN_APP)).await;
+                    let app = app.ok().map(|app| app.id);
+                    let diagnosis = match (&stepped.news, &stepped.observation) {
+                        (Some(_), Some(observation)) => Box::pin(self.diagnose(&stepped.check, app, observation)).await,
+                        _ => String::new(),
+                    };
+                    queue.unwritten.push(Pending { stepped, app, diagnosis, now });
                 }
             }
         }
@@ -109,7 +114,7 @@ impl Engine {
         for pending in unwritten.iter_mut().filter(|pending| pending.app.is_none()) {
             pending.app = Some(self.app_named(pending.stepped.check.app.as_deref().unwrap_or(OWN_APP)).await?.id);
         }
-        let works: Vec<Work> = unwritten.iter().filter_map(|pending| pending.work(shared)).collect();
+        let works: Vec<Work> = unwritten.iter().filter_map(Pending::work).collect();
         if works.is_empty() {
             unwritten.clear();
             return Ok(());
@@ -122,7 +127,7 @@ impl Engine {
             Err(_) => {
                 for pending in unwritten.iter() {
                     let number = pending.stepped.change.number;
-                    match write(shared, pending.work(shared).into_iter().collect()).await {
+                    match write(shared, pending.work().into_iter().collect()).await {
                         Ok(()) => saved(shared, &[number]),
                         Err(error) if error.is_retryable() => return Err(error),
                         Err(error) => {
@@ -195,6 +200,8 @@ impl Engine {
 pub(crate) struct Pending {
     stepped: Stepped,
     app: Option<AppId>,
+    /// What its alert says of the cause.
+    diagnosis: String,
     now: Timestamp,
 }
 
@@ -401,7 +408,7 @@ fn stepped(
 
 impl Pending {
     /// The step in the words of its alert.
-    fn work(&self, shared: &Shared) -> Option<Work> {
+    fn work(&self) -> Option<Work> {
         let Stepped { check, change, news, lines, observation } = &self.stepped;
         let app = self.app?;
         let nothing = Observation::bare(self.now, None, String::new());
@@ -415,10 +422,7 @@ impl Pending {
             ..Facts::default()
         };
         let holds = |began_at, fresh| Verdict::Holds { facts: facts(began_at), until: self.now + alerts::HOLDS, fresh };
-        let rule = |measured| {
-            let diagnosis = alerts::diagnose(shared, check, Some(app), observation, self.now);
-            alerts::rule_of(check, measured, diagnosis)
-        };
+        let rule = |measured| alerts::rule_of(check, measured, self.diagnosis.clone());
         let alert = match news {
             None => None,
             Some(News::Opened { id, why, began_at }) => Some((

@@ -393,7 +393,7 @@ impl Stage {
         let (engine, now) = (self.engine(), self.clock.now());
         engine.wake_pass().await.unwrap();
         if self.config.script.is_some() {
-            self.check_round().await;
+            Box::pin(self.check_round()).await;
         }
         if self.config.levels && now >= self.levels_due {
             match engine.level_pass().await {

@@ -3,6 +3,7 @@
 
 mod body;
 mod checks;
+mod checks_evidence;
 mod checks_schedule;
 mod checks_shared;
 mod checks_trial;
@@ -61,6 +62,8 @@ on_both! {
         results_that_find_no_room_are_unknown
         a_clock_that_jumps_leaves_a_gap
         suspect_checks_run_faster;
+    checks_evidence:
+        a_check_and_its_apps_own_log;
     checks_trial:
         the_present_thresholds_give_the_pages_that_were_sent
         without_a_reader_there_are_no_drafts;

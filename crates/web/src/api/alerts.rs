@@ -310,7 +310,11 @@ pub(crate) fn summary(web: &Web, row: &AlertRow) -> AlertSummary {
         since: row.since.into(),
         resolved_at: row.resolved_at.map(Time),
         resolved_because: row.resolve_reason.as_ref().map(resolved_because),
-        measured: measured(&condition, &row.facts),
+        // A check's alert has found something, not counted.
+        measured: match condition.as_str() {
+            "check" => mask(&row.details.measured),
+            _ => measured(&condition, &row.facts),
+        },
         measured_at: row.facts.at.into(),
         count: row.facts.count,
         of: row.facts.of,

@@ -4,6 +4,7 @@
 use axum::Json;
 use axum::http::StatusCode;
 use axum::response::{IntoResponse, Response};
+use dynowatch_engine::checks::operate::CheckProblem;
 use dynowatch_engine::operate::OperateError;
 use dynowatch_store::StoreError;
 use serde::Serialize;
@@ -82,6 +83,15 @@ impl From<StoreError> for ApiError {
                 tracing::error!(%error, "a request could not be answered");
                 Self::new(StatusCode::INTERNAL_SERVER_ERROR, "internal", "a fault in dynowatch; its log says more")
             }
+        }
+    }
+}
+
+impl From<CheckProblem> for ApiError {
+    fn from(error: CheckProblem) -> Self {
+        match error {
+            CheckProblem::NoCheck { .. } => Self::not_found(&error.to_string()),
+            CheckProblem::Store(error) => error.into(),
         }
     }
 }

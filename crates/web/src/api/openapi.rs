@@ -5,7 +5,7 @@ use utoipa::openapi::security::{Http, HttpAuthScheme, SecurityScheme};
 use utoipa::{Modify, OpenApi};
 
 use super::error::ErrorBody;
-use super::{alerts, apps, backtest, config, deliveries, drain, heroku, receivers, rules, series};
+use super::{alerts, apps, backtest, checks, config, deliveries, drain, heroku, maintenance, receivers, rules, series};
 
 #[derive(OpenApi)]
 #[openapi(
@@ -17,6 +17,10 @@ use super::{alerts, apps, backtest, config, deliveries, drain, heroku, receivers
         deliveries::list, deliveries::show,
         rules::list, rules::show, rules::disable, rules::enable, backtest::run,
         receivers::list, receivers::test,
+        checks::list, checks::show, checks::put, checks::delete, checks::run, checks::pause, checks::resume,
+        checks::accept_pin, checks::past::history, checks::past::failures, checks::past::outages, checks::past::uptime,
+        checks::past::days, checks::trial::explain, checks::trial::explain_draft, checks::trial::replay,
+        maintenance::list, maintenance::show, maintenance::put, maintenance::delete,
         drain::show,
         heroku::status, heroku::sync, heroku::drains, heroku::add, heroku::rotate, heroku::abandon, heroku::proceed,
         heroku::remove, heroku::runtime_metrics,

@@ -391,7 +391,7 @@ fn query(params: &SeriesParams, now: Timestamp) -> Result<SeriesQuery, ApiError>
 }
 
 /// A span from two moments, each absolute or before now.
-fn span(
+pub(crate) fn span(
     from: Option<&str>,
     until: Option<&str>,
     length: Duration,

@@ -3,11 +3,12 @@
 use std::path::{Path, PathBuf};
 
 use dynowatch_domain::Timestamp;
-use dynowatch_domain::check::kind::WebCheck;
+use dynowatch_domain::check::heartbeat::{Expected, Heartbeat};
+use dynowatch_domain::check::kind::{TcpCheck, WebCheck};
 use dynowatch_domain::check::maintenance::{MaintenanceWindow, Scope, When};
 use dynowatch_domain::check::{AssertionError, Check, CheckKind};
 use dynowatch_domain::mask::Masker;
-use dynowatch_domain::parse::duration;
+use dynowatch_domain::parse::{Invalid, duration};
 use dynowatch_domain::rule::{Condition, MatchSpec, Origin, Rule};
 use dynowatch_engine::checks::ChecksConfig;
 use dynowatch_engine::objects::{Compose, Composed, Objects, Problem};
@@ -30,11 +31,31 @@ impl Composer {
     }
 }
 
-/// A check of the console: a web page.
+/// A check of the console: a web page, a port, or a job.
 fn check(name: &str, body: &Value) -> Result<Check, Problem> {
     let problem = |key: &str, text: String| Problem { key: key.to_owned(), text };
     let text = |key: &str| body[key].as_str().unwrap_or_default();
-    let mut check = Check::new(name, CheckKind::Web(WebCheck::get(text("url"))));
+    let kind = match text("kind") {
+        "heartbeat" => {
+            let every = duration(text("every")).map_err(|e| problem("every", e.0))?;
+            let grace = std::time::Duration::from_secs(60);
+            CheckKind::Heartbeat(Heartbeat { expected: Expected::Every(every), grace, run_max: None })
+        }
+        "tcp" => {
+            let port = body["port"].as_u64().and_then(|port| u16::try_from(port).ok());
+            let port = port.ok_or_else(|| problem("port", "write 1 to 65535".to_owned()))?;
+            CheckKind::Tcp(TcpCheck { host: text("host").to_owned(), port, family: Default::default() })
+        }
+        "" | "web" => {
+            let mut web = WebCheck::get(text("url"));
+            if let Some(redirects) = body["redirects"].as_str() {
+                web.redirects = redirects.parse().map_err(|e: Invalid| problem("redirects", e.0))?;
+            }
+            CheckKind::Web(web)
+        }
+        other => return Err(problem("kind", format!("{other:?} is no kind of check"))),
+    };
+    let mut check = Check::new(name, kind);
     for (i, one) in body["assert"].as_array().into_iter().flatten().enumerate() {
         let one = one.as_str().unwrap_or_default();
         check
@@ -46,7 +67,13 @@ fn check(name: &str, body: &Value) -> Result<Check, Problem> {
         check.thresholds.failures =
             number.ok_or_else(|| problem("failures", format!("{failures} is no number of runs")))?;
     }
+    if let Some(timeout) = body["timeout"].as_str() {
+        check.timeout = duration(timeout).map_err(|e| problem("timeout", e.0))?;
+    }
     check.app = body["app"].as_str().map(str::to_owned);
+    check.parent = body["parent"].as_str().map(str::to_owned);
+    check.public = body["public"] == true;
+    check.paused = body["paused"] == true;
     check.receivers = vec!["operator".to_owned()];
     match check.problems().into_iter().next() {
         Some((key, invalid)) => Err(problem(key, invalid.0)),

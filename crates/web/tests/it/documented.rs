@@ -163,6 +163,80 @@ async fn answers_have_exactly_the_documented_fields() {
     assert_eq!(wrong, Vec::<String>::new());
 }
 
+/// The same for checks and maintenance windows.
+#[tokio::test]
+async fn checks_answer_with_exactly_the_documented_fields() {
+    let site = Site::open().await;
+    let found = site.probe();
+    let parts = (
+        json!({"kind": "web", "url": "https://a.example", "app": "shop"}),
+        json!({"kind": "heartbeat", "every": "10m"}),
+    );
+    site.make("home", &parts.0).await;
+    site.make("job", &parts.1).await;
+    let url = site.get("/api/v1/checks/job").await["ping_url"].as_str().unwrap().to_owned();
+    site.ask(Method::POST, &format!("{url}/start?rid=1"), "198.51.100.7:1", &[], "").await;
+    site.minutes(2).await;
+    found.finds("home", Some(dynowatch_domain::check::outcome::Reason::PinChanged));
+    found.offers("home", "ab");
+    site.minutes(4).await;
+    let document = Document(site.local("/api/v1/openapi.json").await.json());
+    let window = r#"{"all": true, "at": "2026-05-07T08:00:00Z", "for": "2h"}"#;
+    let draft = json!({"check": parts.0}).to_string();
+    let mut wrong = Vec::new();
+    for (method, path, real, body, status) in [
+        ("get", "", "", "", 200),
+        ("get", "", "?limit=0", "", 400),
+        ("get", "/{name}", "/home", "", 200),
+        ("get", "/{name}", "/job", "", 200),
+        ("get", "/{name}", "/nobody", "", 404),
+        ("put", "/{name}", "/home", &*parts.0.to_string(), 200),
+        ("put", "/{name}", "/other", &*parts.0.to_string(), 201),
+        ("put", "/{name}", "/other", "{}", 400),
+        ("get", "/{name}/history", "/home/history", "", 200),
+        ("get", "/{name}/failures", "/home/failures", "", 200),
+        ("get", "/{name}/outages", "/home/outages", "", 200),
+        ("get", "/{name}/uptime", "/home/uptime", "", 200),
+        ("get", "/{name}/days", "/home/days", "", 200),
+        ("post", "/{name}/replay", "/home/replay", r#"{"failures": 1, "failing_for": "5m"}"#, 200),
+        ("post", "/{name}/explain", "/home/explain", "", 200),
+        ("post", "/{name}/run", "/home/run", "", 202),
+        ("post", "/{name}/run", "/job/run", "", 409),
+        ("post", "/{name}/accept-pin", "/home/accept-pin", r#"{"key_sha256": "ab"}"#, 202),
+        ("post", "/{name}/accept-pin", "/job/accept-pin", r#"{"key_sha256": "ab"}"#, 409),
+        ("post", "/{name}/pause", "/home/pause", "", 200),
+        ("post", "/{name}/resume", "/home/resume", "", 200),
+        ("delete", "/{name}", "/other", "", 200),
+        ("delete", "/{name}", "/other", "", 404),
+    ] {
+        let answer = site.api(method.to_uppercase().parse().unwrap(), &format!("/api/v1/checks{real}"), body).await;
+        assert_eq!(answer.status.as_u16(), status, "{method} {real}: {}", answer.text);
+        let schema = document.answer(method, &format!("/api/v1/checks{path}"), status);
+        document.check(&schema, &answer.json(), &format!("{method} {path}"), &mut wrong);
+    }
+    for (body, status) in [(&*draft, 200), ("{}", 400)] {
+        let answer = site.api(Method::POST, "/api/v1/explain", body).await;
+        assert_eq!(answer.status.as_u16(), status, "{}", answer.text);
+        document.check(&document.answer("post", "/api/v1/explain", status), &answer.json(), "explain", &mut wrong);
+    }
+    for (method, path, real, body, status) in [
+        ("put", "/{name}", "/move", window, 201),
+        ("put", "/{name}", "/move", window, 200),
+        ("put", "/{name}", "/move", "{}", 400),
+        ("get", "", "", "", 200),
+        ("get", "/{name}", "/move", "", 200),
+        ("get", "/{name}", "/other", "", 404),
+        ("delete", "/{name}", "/move", "", 200),
+    ] {
+        let answer =
+            site.api(method.to_uppercase().parse().unwrap(), &format!("/api/v1/maintenance{real}"), body).await;
+        assert_eq!(answer.status.as_u16(), status, "{method} {real}: {}", answer.text);
+        let schema = document.answer(method, &format!("/api/v1/maintenance{path}"), status);
+        document.check(&schema, &answer.json(), &format!("{method} {path}"), &mut wrong);
+    }
+    assert_eq!(wrong, Vec::<String>::new());
+}
+
 /// The same for what the Heroku account says and does.
 #[tokio::test]
 async fn heroku_answers_have_exactly_the_documented_fields() {
