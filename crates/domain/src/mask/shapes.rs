@@ -44,6 +44,7 @@ const WHOLE: &[&str] = &[
     r"xox[abeoprs]-[\w\-]{8,}|xapp-[\w\-]{8,}",                 // Slack
     r"(?:sk|rk)_(?:live|test)_\w{8,}|whsec_[\w+/=]{8,}",        // Stripe
     r"dw_[0-9a-f]{64}",                                         // our own API tokens
+    r"/ping/[0-9a-f]{32}",                                      // where a job reports to us
     r"HRKU-[\w\-]{16,}",                                        // Heroku
     r"SG\.[\w\-]{16,32}\.[\w\-]{32,}",                          // SendGrid
     r"AIza[\w\-]{30,}|ya29\.[\w\-]{16,}",                       // Google

@@ -17,6 +17,7 @@ mod drain;
 mod flood;
 mod heroku;
 mod hostile;
+mod hostile_checks;
 mod live;
 mod oidc;
 mod pages;
