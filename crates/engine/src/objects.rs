@@ -318,8 +318,9 @@ impl Shared {
     }
 }
 
+/// What can stand in an address: `.` and `..` would lead elsewhere.
 pub(crate) fn is_name(name: &str) -> bool {
-    !name.is_empty()
+    !matches!(name, "" | "." | "..")
         && name.len() <= NAME_BYTES_MAX
         && name.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b"-_.".contains(&b))
 }

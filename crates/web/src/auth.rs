@@ -72,6 +72,14 @@ impl Reach {
         }
     }
 
+    /// Refuses a token for some apps where more than one app may be concerned.
+    pub(crate) fn all(&self) -> Result<(), ApiError> {
+        if self.0.apps.is_empty() {
+            return Ok(());
+        }
+        Err(denied(&format!("this concerns more than the apps that the token is for: {}", self.0.apps.join(", "))))
+    }
+
     /// The app of a question that may leave it out: a token for some apps must name one.
     pub(crate) fn asked(&self, name: Option<&str>) -> Result<(), ApiError> {
         match name {
@@ -154,13 +162,14 @@ pub(crate) async fn may_read(web: &Web, parts: &Parts) -> Result<bool, StoreErro
 }
 
 /// What a token for some apps only may ask for at all; the handlers look at the app.
-const APP_PATHS: [&str; 16] = [
+const APP_PATHS: [&str; 17] = [
     "/api/v1/apps",
     "/api/v1/apps/{name}",
     "/api/v1/alerts",
     "/api/v1/alerts/{id}",
     "/api/v1/alerts/resolve",
     "/api/v1/checks",
+    "/api/v1/checks/{name}",
     "/api/v1/checks/{name}/history",
     "/api/v1/checks/{name}/failures",
     "/api/v1/checks/{name}/outages",

@@ -22,12 +22,6 @@ const TIMEOUT_MAX: Duration = Duration::from_secs(25);
 /// Places for runs.
 pub(crate) struct Explains(Arc<Semaphore>);
 
-/// A run that was made.
-pub(crate) struct Explained {
-    /// What it found and did.
-    pub(crate) explanation: Explanation,
-}
-
 /// Why no run was made, or is not told.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum NotExplained {
@@ -50,7 +44,12 @@ impl Default for Explains {
 
 impl Explains {
     /// Runs a check once; its result counts nowhere.
-    pub(crate) async fn run(&self, engine: &Engine, check: Arc<Check>, by: &Actor) -> Result<Explained, NotExplained> {
+    pub(crate) async fn run(
+        &self,
+        engine: &Engine,
+        check: Arc<Check>,
+        by: &Actor,
+    ) -> Result<Explanation, NotExplained> {
         let place = Arc::clone(&self.0).try_acquire_owned().map_err(|_full| NotExplained::Busy)?;
         let act = by.did("check.explain", &check.name).with(shown_target(&check.kind));
         engine.store().audit(&act, engine.now()).await?;
@@ -66,7 +65,7 @@ impl Explains {
             tokio::time::timeout(LONGEST, engine.explain_check(check)).await
         });
         match run.await {
-            Ok(Ok(explanation)) => Ok(Explained { explanation }),
+            Ok(Ok(explanation)) => Ok(explanation),
             Ok(Err(_)) | Err(_) => Err(NotExplained::TooLong),
         }
     }

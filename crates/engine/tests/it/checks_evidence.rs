@@ -71,7 +71,10 @@ pub(crate) async fn a_check_and_its_apps_own_log(on: On) {
     let status = play.engine().check_status("home").await.unwrap();
     // And the same is said when one asks, of the minutes before that.
     let asked = play.engine().check_diagnosis(&status).await;
-    assert!(asked.contains("look at the way there") && asked.ends_with("; no other check of this app fails."), "{asked}");
+    assert!(
+        asked.contains("look at the way there") && asked.ends_with("; no other check of this app fails."),
+        "{asked}"
+    );
     recovers(&mut play, "home").await;
     // The app answers with errors of the platform, and another of its checks fails.
     serve(&mut play, None, 100, &[("", 200), ("H12", 503), ("H12", 503), ("H10", 503)]).await;

@@ -13,6 +13,7 @@ use super::parts::{self, State, glyph};
 use super::shell;
 use crate::accounts::password::Busy;
 use crate::accounts::seal::SealError;
+use crate::explain::NotExplained;
 
 /// A page that could not be shown, and why.
 #[derive(Debug, Clone)]
@@ -56,6 +57,15 @@ impl PageError {
 
     pub(crate) fn not_found(what: &str) -> Self {
         Self::new(StatusCode::NOT_FOUND, what)
+    }
+}
+
+impl From<NotExplained> for PageError {
+    fn from(error: NotExplained) -> Self {
+        match error {
+            NotExplained::Store(error) => error.into(),
+            error => Self::new(StatusCode::SERVICE_UNAVAILABLE, &format!("Not now: {error}.")),
+        }
     }
 }
 

@@ -231,6 +231,39 @@ async fn operators_ask_and_viewers_look() {
     }
 }
 
+/// A token for one app sees its checks and may have them looked at; the others, and definitions, are not its business.
+#[tokio::test]
+async fn a_token_for_one_app() {
+    let site = Site::open().await;
+    site.probe();
+    site.make("home", &web_check()).await;
+    site.make("post", &json!({"kind": "web", "url": "https://mail.example", "app": "mail"})).await;
+    site.make("bare", &json!({"kind": "web", "url": "https://bare.example"})).await;
+    site.token_for("bot", "stored-token-7", &["shop"]).await;
+    for (method, path, body, want) in [
+        (Method::GET, "checks", "", 403),
+        (Method::GET, "checks?app=shop", "", 200),
+        (Method::GET, "checks?app=mail", "", 403),
+        (Method::GET, "checks/home", "", 200),
+        (Method::GET, "checks/post", "", 403),
+        (Method::GET, "checks/bare", "", 403),
+        (Method::GET, "checks/home/history", "", 200),
+        (Method::GET, "checks/post/failures", "", 403),
+        (Method::POST, "checks/home/explain", "", 200),
+        (Method::POST, "checks/home/run", "", 202),
+        (Method::POST, "checks/home/pause", "", 200),
+        (Method::POST, "checks/post/pause", "", 403),
+        (Method::POST, "checks/home/accept-pin", "{\"key_sha256\": \"a\"}", 403),
+        (Method::PUT, "checks/home", "{\"url\": \"https://a.example\"}", 403),
+        (Method::DELETE, "checks/home", "", 403),
+        (Method::POST, "explain", "{\"check\": {\"url\": \"https://a.example\"}}", 403),
+        (Method::GET, "maintenance", "", 403),
+    ] {
+        let answer = site.api_as("stored-token-7", method.clone(), &format!("/api/v1/{path}"), body).await;
+        assert_eq!(answer.status.as_u16(), want, "{method} {path}: {}", answer.text);
+    }
+}
+
 #[tokio::test]
 async fn other_thresholds_on_the_stored_past() {
     let site = Site::open().await;

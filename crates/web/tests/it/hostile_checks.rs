@@ -56,10 +56,12 @@ async fn bodies_of_every_wrong_kind() {
         nested,
         wide.to_string(),
         json!({"check": 7, "failures": "many", "key_sha256": [], "url": {}, "all": "yes", "for": 3}).to_string(),
-        json!({"check": {"kind": ["web"], "url": 7, "every": {}, "assert": "x", "failures": -1, "app": null}}).to_string(),
+        json!({"check": {"kind": ["web"], "url": 7, "every": {}, "assert": "x", "failures": -1, "app": null}})
+            .to_string(),
         json!({"kind": "web", "url": "https://a.example", "failures": 1.5}).to_string(),
         json!({"kind": "web", "url": "x".repeat(50_000)}).to_string(),
-        json!({"failures": u64::MAX, "flapping": {"transitions": -3, "window": "", "quiet": "99999999999999999999d"}}).to_string(),
+        json!({"failures": u64::MAX, "flapping": {"transitions": -3, "window": "", "quiet": "99999999999999999999d"}})
+            .to_string(),
         json!({"from": "999999999-01-01T00:00:00Z", "until": "-292277022399y", "zone": "../../etc/passwd"}).to_string(),
     ];
     for (method, path) in WITH_BODY {
@@ -103,7 +105,12 @@ async fn names_that_are_none() {
             let path = format!("/api/v1/checks/{name}{path}");
             let body = if method == "PUT" { web_check().to_string() } else { "{}".to_owned() };
             let answer = site.api(method.parse().unwrap(), &path, &body).await;
-            assert!(matches!(answer.status.as_u16(), 400 | 404 | 405), "{method} {path:.80}: {} {}", answer.status, answer.text);
+            assert!(
+                matches!(answer.status.as_u16(), 400 | 404 | 405),
+                "{method} {path:.80}: {} {}",
+                answer.status,
+                answer.text
+            );
         }
         let answer = site.api(Method::GET, &format!("/api/v1/maintenance/{name}"), "").await;
         assert!(matches!(answer.status.as_u16(), 400 | 404), "{name:.80}: {}", answer.text);
@@ -129,9 +136,8 @@ async fn strangers_reach_nothing() {
         }
         for method in item.as_object().unwrap().keys() {
             let path = path.replace("{name}", "home");
-            let answer = site
-                .ask(method.to_uppercase().parse().unwrap(), &path, STRANGER, &[], &web_check().to_string())
-                .await;
+            let answer =
+                site.ask(method.to_uppercase().parse().unwrap(), &path, STRANGER, &[], &web_check().to_string()).await;
             assert_eq!(answer.status, StatusCode::UNAUTHORIZED, "{method} {path}: {}", answer.text);
             asked += 1;
         }

@@ -271,6 +271,15 @@ impl Site {
         self.engine.store().create_api_token(&new, None, &act, self.clock.now()).await.unwrap();
     }
 
+    /// Makes a token in the store that is for some apps only.
+    pub(crate) async fn token_for(&self, name: &str, token: &str, apps: &[&str]) {
+        let id = uuid::Uuid::from_u128(u128::from_be_bytes(token_hash(token)[..16].try_into().unwrap()));
+        let scopes = Scopes { apps: apps.iter().map(|app| (*app).to_owned()).collect(), ..Scopes::all() };
+        let new = NewApiToken { id, name: name.into(), hash: token_hash(token), scopes, expires_at: None, user: None };
+        let act = Actor::here("test").did("token.create", name);
+        self.engine.store().create_api_token(&new, None, &act, self.clock.now()).await.unwrap();
+    }
+
     /// Takes a batch as the drain would, and commits it.
     pub(crate) async fn post(&self, app: &str, body: &[u8]) {
         let app = self.engine.app_named(app).await.unwrap();

@@ -120,6 +120,7 @@ pub(crate) async fn put(
     Named(name): Named,
     Sent(body): Sent<Body>,
 ) -> Result<(StatusCode, Json<CheckDetail>), ApiError> {
+    reach.all()?;
     let in_force = web.engine.check_book().checks.contains_key(&name);
     let made = objects::put(&web, ObjectKind::Check, &name, body, in_force, &actor.0).await?;
     let status = web.engine.check_status(&name).await?;
@@ -135,8 +136,10 @@ pub(crate) async fn put(
 pub(crate) async fn delete(
     State(web): State<Arc<Web>>,
     actor: Actor,
+    reach: Reach,
     Named(name): Named,
 ) -> Result<Json<CheckDone>, ApiError> {
+    reach.all()?;
     let in_force = web.engine.check_book().checks.contains_key(&name);
     objects::delete(&web, ObjectKind::Check, &name, in_force, &actor.0).await?;
     Ok(Json(CheckDone { name, changed: true }))

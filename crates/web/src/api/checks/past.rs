@@ -6,7 +6,7 @@ use std::time::Duration;
 use axum::Json;
 use axum::extract::State;
 use dynowatch_domain::Timestamp;
-use dynowatch_domain::check::run::Run;
+use dynowatch_domain::check::run::{ROW, Run};
 use dynowatch_domain::check::uptime::Spent;
 use serde::{Deserialize, Serialize};
 use utoipa::{IntoParams, ToSchema};
@@ -220,9 +220,14 @@ pub(crate) async fn history(
     Named(name): Named,
     Asked(query): Asked<PastQuery>,
 ) -> Result<Json<Page<RunInfo>>, ApiError> {
-    found(&web, &reach, &name).await?;
+    let check = found(&web, &reach, &name).await?.check;
     let (limit, before) = query.read(RUNS, web.engine.now())?;
-    let mut runs = web.engine.check_history(&name, Timestamp::UNIX_EPOCH, before).await?;
+    // As far back as so many runs reach; if there were gaps, as far as runs are kept.
+    let reaching = check.interval * (limit + 1) * 2 + ROW;
+    let mut runs = web.engine.check_history(&name, before - reaching, before).await?;
+    if runs.len() <= limit as usize {
+        runs = web.engine.check_history(&name, Timestamp::UNIX_EPOCH, before).await?;
+    }
     let surplus = runs.len().saturating_sub(limit as usize + 1);
     runs.drain(..surplus);
     runs.reverse();

@@ -11,6 +11,7 @@ use dynowatch_domain::check::replay::{Page as Told, Replay};
 use dynowatch_domain::check::state::{FLAP_TRANSITIONS_MAX, Why};
 use dynowatch_domain::check::{Flapping, Thresholds};
 use dynowatch_domain::parse::duration;
+use dynowatch_engine::checks::Explanation;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 use utoipa::ToSchema;
@@ -22,7 +23,7 @@ use super::found;
 use super::past::zone;
 use super::words::{ObservationInfo, ThresholdsInfo, observation, thresholds};
 use crate::auth::{Actor, Reach};
-use crate::explain::{Explained, NotExplained};
+use crate::explain::NotExplained;
 use crate::router::Web;
 use crate::show::masked;
 
@@ -288,7 +289,7 @@ fn outcome(of: &Thresholds, replay: &Replay, zone: &jiff::tz::TimeZone) -> Outco
     }
 }
 
-fn info(web: &Web, Explained { explanation }: Explained) -> ExplanationInfo {
+fn info(web: &Web, explanation: Explanation) -> ExplanationInfo {
     use dynowatch_engine::checks::Side;
     let line = |line: &dynowatch_engine::checks::TranscriptLine| TranscriptLine {
         at_us: line.at_us,

@@ -70,11 +70,11 @@ pub(crate) async fn pin(
 /// Runs it once and tells everything; the result counts nowhere.
 pub(crate) async fn explain(
     view: View,
-    OperatorOnly(_): OperatorOnly,
+    OperatorOnly(viewer): OperatorOnly,
     Path(name): Path<String>,
 ) -> Result<Html<String>, PageError> {
     let status = view.web.engine.check_status(&name).await.map_err(refused)?;
-    let told = view.web.engine.explain_check(status.check).await;
+    let told = view.web.explains.run(&view.web.engine, status.check, &viewer.actor()).await?;
     let (href, shown) = (format!("/checks/{}", encoded(&name)), visible(&name));
     let title = format!("One run of {shown}");
     let crumbs = [("/checks", "Checks"), (href.as_str(), shown.as_str())];

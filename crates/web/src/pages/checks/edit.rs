@@ -137,7 +137,7 @@ async fn save(
         "try" => {
             let named = if name.is_empty() { TRIAL } else { name };
             match engine.draft_check(named, &body).await {
-                Ok(check) => Ok(trial(view, &engine.explain_check(check).await)),
+                Ok(check) => Ok(trial(view, &view.web.explains.run(engine, check, &view.viewer.actor()).await?)),
                 Err(error) => Err(error),
             }
         }
