@@ -47,7 +47,7 @@ async fn config_check_says_everything() {
     DYNO                                 unset                   default
     SLACK_BOT_TOKEN                      unset                   default
 
-    rules: 1 on, 58 off; 1 of those on tell somebody
+    rules: 1 on, 59 off; 1 of those on tell somebody
     apps: shop
     receivers: file (log alerts.log)
     checks: none
