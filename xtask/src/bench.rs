@@ -75,6 +75,15 @@ pub(crate) struct Options {
     /// Only that table
     #[arg(long, conflicts_with = "referee_only")]
     dynos_only: bool,
+    /// Only checks: how late 2,000 of them start that run every 30 s, and what they cost
+    #[arg(long)]
+    checks: bool,
+    /// Seconds of that run
+    #[arg(long, default_value_t = 120)]
+    checks_seconds: u32,
+    /// How many checks
+    #[arg(long, default_value_t = 2_000)]
+    checks_count: u32,
     /// Folder of the referee's harness; otherwise ../shared/bench when it exists
     #[arg(long, value_name = "DIR")]
     referee: Option<PathBuf>,
@@ -108,6 +117,9 @@ pub(crate) fn run(options: &Options) -> Result<ExitCode> {
         discard::serve(listen)?;
         return Ok(ExitCode::SUCCESS);
     }
+    if options.checks {
+        return run_checks(options);
+    }
     let target = target_folder()?;
     if cfg!(debug_assertions) {
         return run_in_release(&target);
@@ -116,6 +128,15 @@ pub(crate) fn run(options: &Options) -> Result<ExitCode> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     runtime.block_on(bench.run())?;
     Ok(ExitCode::SUCCESS)
+}
+
+/// The benchmark of the engine's checks, in its own process.
+fn run_checks(options: &Options) -> Result<ExitCode> {
+    let (seconds, count) = (options.checks_seconds.to_string(), options.checks_count.to_string());
+    let mut bench = command::cargo();
+    bench.args(["bench", "-p", "dynowatch-engine", "--bench", "checks", "--"]);
+    bench.args(["--seconds", &seconds, "--checks", &count]);
+    command::status(&mut bench)
 }
 
 fn target_folder() -> Result<PathBuf> {

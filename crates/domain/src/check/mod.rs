@@ -3,6 +3,7 @@
 //! follows from a row of observations is the state machine's; rows and loops are `store`'s and `engine`'s.
 
 pub mod assertion;
+pub mod certificate;
 pub mod cron;
 pub mod decimal;
 pub mod diagnosis;
@@ -131,6 +132,8 @@ pub struct Check {
     pub parent: Option<String>,
     /// Whether it is paused.
     pub paused: bool,
+    /// Whether somebody is warned before the certificate of its server ends, where one is verified.
+    pub certificate_warnings: bool,
     /// Whether everyone may see its badge: its name, its state, its uptime, and nothing more.
     pub public: bool,
 }
@@ -154,6 +157,7 @@ impl Check {
             runbook: None,
             parent: None,
             paused: false,
+            certificate_warnings: true,
             public: false,
         }
     }
@@ -168,6 +172,12 @@ impl Check {
     #[must_use]
     pub fn validity(&self) -> Duration {
         self.interval.max(self.timeout)
+    }
+
+    /// Whether it warns before a certificate ends. A pinned key is no certificate that anybody renews.
+    #[must_use]
+    pub fn warns_of_certificates(&self) -> bool {
+        self.certificate_warnings && matches!(self.kind.tls(), Some(kind::TlsMode::Verify | kind::TlsMode::Ca(_)))
     }
 
     /// Everything that is wrong with it: the key and what would be right. Empty if it can be used.

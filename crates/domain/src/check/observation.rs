@@ -7,6 +7,7 @@ use std::net::SocketAddr;
 use serde::{Deserialize, Serialize};
 
 use super::assertion::AssertionResult;
+use super::certificate::Warnings;
 use super::fact::Facts;
 use super::outcome::{Outcome, Reason};
 use crate::Timestamp;
@@ -272,6 +273,9 @@ pub struct Memory {
     pub pin_offered: Option<Pin>,
     /// Until then a changed key is taken as a rotation (the config var changed, a release says so).
     pub rotation_until: Option<Timestamp>,
+    /// Which ends of certificates were told.
+    #[serde(skip_serializing_if = "Warnings::is_empty")]
+    pub certificates: Warnings,
 }
 
 impl Memory {

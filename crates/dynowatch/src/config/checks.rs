@@ -143,6 +143,7 @@ fn read_check(
     let (paused, public) = (get("paused").and_then(|node| node.flag()), get("public").and_then(|node| node.flag()));
     // What a heartbeat is expected every so often is read with its kind.
     let interval = if matches!(kind, Some(CheckKind::Heartbeat(_))) { None } else { duration("every") };
+    let warnings = get("certificate_warnings").and_then(|node| node.flag());
     let (suspect_interval, timeout) = (duration("every_when_suspect"), duration("timeout"));
     let spoiled = table.report.errors_len() > errors_before;
     let Some(kind) = kind.filter(|_| !spoiled) else { return (None, surroundings.unset) };
@@ -154,6 +155,7 @@ fn read_check(
     set(&mut check.send_resolved, send_resolved);
     set(&mut check.paused, paused);
     set(&mut check.public, public);
+    set(&mut check.certificate_warnings, warnings);
     check.suspect_interval = suspect_interval;
     check.thresholds = thresholds;
     check.assertions = assertions;

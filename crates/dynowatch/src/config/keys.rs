@@ -94,6 +94,7 @@ pub(super) const CHECK: &[&str] = &[
     "ip_family",
     "tls",
     "ca",
+    "certificate_warnings",
     "cron",
     "time_zone",
     "grace",

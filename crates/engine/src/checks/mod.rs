@@ -10,6 +10,7 @@
 
 pub mod alerts;
 mod board;
+mod certificates;
 mod control;
 mod evidence;
 mod heartbeats;

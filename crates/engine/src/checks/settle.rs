@@ -7,7 +7,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use dynowatch_domain::alert::{Facts, ResolveReason, Verdict};
-use dynowatch_domain::check::observation::Observation;
+use dynowatch_domain::check::certificate;
+use dynowatch_domain::check::observation::{Memory, Observation};
 use dynowatch_domain::check::outcome::{Outcome, Reason};
 use dynowatch_domain::check::run::Run;
 use dynowatch_domain::check::state::{Around, Effect, Ran, Why};
@@ -20,9 +21,9 @@ use dynowatch_domain::{AlertId, AppId, Timestamp};
 use dynowatch_store::StoreError;
 use dynowatch_store::checks::{CheckChange, Failure, OutageRow, ResultRow};
 
-use super::alerts;
 use super::board::{Entry, Live};
 use super::runs::Finished;
+use super::{alerts, certificates};
 use crate::apps::lock;
 use crate::evaluate::Input;
 use crate::operate::OWN_APP;
@@ -45,7 +46,7 @@ const FAILURES_MAX: usize = 5_000;
 /// What one step asks for.
 struct Work {
     change: CheckChange,
-    alert: Option<(Key, Arc<Rule>, Input)>,
+    alerts: Vec<(Key, Arc<Rule>, Input)>,
 }
 
 /// What the step of one check found out, before its alert has words.
@@ -53,6 +54,7 @@ struct Stepped {
     check: Arc<Check>,
     change: CheckChange,
     news: Option<News>,
+    certificate: Option<certificate::News>,
     lines: Vec<EvidenceLine>,
     observation: Option<Observation>,
 }
@@ -209,7 +211,7 @@ async fn write(shared: &Shared, works: Vec<Work>) -> Result<(), StoreError> {
     let (mut changes, mut inputs) = (Vec::new(), Vec::new());
     for work in works {
         changes.push(work.change);
-        inputs.extend(work.alert);
+        inputs.extend(work.alerts);
     }
     if inputs.is_empty() {
         return shared.store.save_checks(&changes).await;
@@ -272,16 +274,22 @@ fn step(shared: &Shared, finished: Finished, now: Timestamp) -> Option<Stepped> 
     });
     effects.extend(live.state.step(&check.thresholds, validity, ran, &around, &mut RandomIds, now));
     if let Some(memory) = finished.memory {
-        live.memory = memory;
+        // What was told is known here, and not to a run that began before it was.
+        let certificates = std::mem::take(&mut live.memory.certificates);
+        live.memory = Memory { certificates, ..memory };
     }
+    let seen = finished.observation.as_ref().filter(|_| !is_held(&around));
+    let certificate = seen
+        .and_then(|seen| live.memory.certificates.look(seen.certificate.as_ref(), check.warns_of_certificates(), now));
     if let Some(observation) = &finished.observation {
         note(shared, entry, observation, finished.transcript, around.maintenance, finished.lag);
     }
     let live = &mut entry.live;
-    let urgent = !effects.is_empty() || live.state.shown() != shown || live.state.phase() != phase;
+    let urgent =
+        !effects.is_empty() || certificate.is_some() || live.state.shown() != shown || live.state.phase() != phase;
     live.unsaved_since.get_or_insert(now);
     let failing = live.state.is_failing();
-    let stepped = urgent.then(|| stepped(shared, entry, check, effects, finished.observation, now));
+    let stepped = urgent.then(|| stepped(shared, entry, check, (effects, certificate), finished.observation, now));
     board.regrid(finished.number, now);
     if let Some(stepped) = &stepped {
         shared.checks.note_failing(&stepped.check.name, failing);
@@ -295,6 +303,11 @@ pub(crate) fn validity(check: &Check) -> Duration {
         CheckKind::Heartbeat(_) => HEARTBEAT_VALID,
         _ => check.validity(),
     }
+}
+
+/// Whether nobody is to be told anything now.
+fn is_held(around: &Around) -> bool {
+    around.maintenance || around.blind || around.paused || around.failing_parent.is_some()
 }
 
 /// What surrounds a check now.
@@ -358,7 +371,7 @@ fn stepped(
     shared: &Shared,
     entry: &mut Entry,
     check: Arc<Check>,
-    effects: Vec<Effect>,
+    (effects, certificate): (Vec<Effect>, Option<certificate::News>),
     observation: Option<Observation>,
     now: Timestamp,
 ) -> Stepped {
@@ -403,13 +416,13 @@ fn stepped(
     }
     let lines = entry.live.lines.iter().cloned().collect();
     let observation = observation.or_else(|| entry.live.last.clone());
-    Stepped { check, change, news, lines, observation }
+    Stepped { check, change, news, certificate, lines, observation }
 }
 
 impl Pending {
     /// The step in the words of its alert.
     fn work(&self) -> Option<Work> {
-        let Stepped { check, change, news, lines, observation } = &self.stepped;
+        let Stepped { check, change, news, certificate, lines, observation } = &self.stepped;
         let app = self.app?;
         let nothing = Observation::bare(self.now, None, String::new());
         let observation = observation.as_ref().unwrap_or(&nothing);
@@ -444,6 +457,11 @@ impl Pending {
             }
             Some(News::Dropped) => Some((rule("paused".to_owned()), Input::Close(ResolveReason::RuleGone))),
         };
-        Some(Work { change: change.clone(), alert: alert.map(|(rule, input)| (key, rule, input)) })
+        let of_certificate = certificate.map(|news| {
+            let (rule, input) = certificates::told(check, news, observation, self.now);
+            (Key { group: Group(certificates::GROUP.to_owned()), ..key.clone() }, rule, input)
+        });
+        let alerts = alert.map(|(rule, input)| (key, rule, input)).into_iter().chain(of_certificate).collect();
+        Some(Work { change: change.clone(), alerts })
     }
 }

@@ -49,6 +49,13 @@ impl Stage {
         }
     }
 
+    /// The machine sleeps until then, and the check runs twice: what was a gap is over with the second.
+    async fn sleeps_until(&mut self, at: dynowatch_domain::Timestamp) {
+        self.clock.set(at);
+        self.passes().await;
+        self.runs("home", 2).await;
+    }
+
     /// One run for each sign: `S`uccess or `F`ailure.
     pub(crate) async fn row(&mut self, check: &str, signs: &str) {
         for sign in signs.chars() {
@@ -84,6 +91,51 @@ pub(crate) async fn a9_thresholds_and_one_id(on: On) {
     let outages = play.engine().check_outages("home", play.clock.now(), 10).await.unwrap();
     assert_eq!(outages.iter().map(|outage| Some(outage.id)).collect::<Vec<_>>(), [id.map(|id| id.0)]);
     assert!(!alert.evidence.is_empty());
+    play.end().await;
+}
+
+/// 21, 7 and 1 days before its end, across a restart, and never twice; a new one resolves it.
+pub(crate) async fn a_certificate_is_warned_of_three_times(on: On) {
+    let day = |days: u64| seconds(days * 86_400);
+    let mut play = play(on, vec![web("home", 2, 1)]).await;
+    let ends_at = play.clock.now() + day(30);
+    play.finds("home", Finds::Ends(ends_at));
+    play.runs("home", 2).await;
+    play.told_of(&[]);
+    play.sleeps_until(ends_at - day(20)).await;
+    let told = play.told_of(&["[firing] check:home on shop (about certificate)"]);
+    for part in [
+        "Found: CN=home.example.com ends at",
+        "in 19 days",
+        "Severity: warning",
+        "issued by CN=a CA, for home.example.com",
+    ] {
+        assert!(told[0].text.contains(part), "{part:?} is not in {}", told[0].text);
+    }
+    play.restart().await;
+    play.runs("home", 3).await;
+    play.sleeps_until(ends_at - day(8)).await;
+    play.told_of(&[]);
+    play.sleeps_until(ends_at - day(6)).await;
+    assert!(play.told_of(&["[still firing] check:home on shop (about certificate)"])[0].text.contains("in 5 days"));
+    // A failure is told apart from it, and ends without it.
+    play.row("home", "FFS").await;
+    play.told_of(&["[firing] check:home on shop", "[resolved] check:home on shop"]);
+    play.finds("home", Finds::Ends(ends_at));
+    play.sleeps_until(ends_at - seconds(80_000)).await;
+    let told = play.told_of(&["[still firing] check:home on shop (about certificate)"]);
+    assert!(told[0].text.contains("in 22 h") && told[0].text.contains("Severity: critical"), "{}", told[0].text);
+    // A new one, and an hour later nobody sees the old one any more.
+    play.finds("home", Finds::Ends(ends_at + day(90)));
+    play.runs("home", 2).await;
+    play.told_of(&[]);
+    play.sleeps_until(ends_at - seconds(70_000)).await;
+    assert!(
+        play.told_of(&["[resolved] check:home on shop (about certificate)"])[0]
+            .text
+            .contains("was replaced by one that holds until")
+    );
+    assert_eq!(play.shown("home").await, "up");
     play.end().await;
 }
 

@@ -40,6 +40,7 @@ macro_rules! on_both {
 on_both! {
     checks:
         a9_thresholds_and_one_id
+        a_certificate_is_warned_of_three_times
         a10_flapping_is_told_once
         a12_an_outage_survives_a_kill
         a15_a_misconfigured_check_pages_nobody

@@ -6,7 +6,7 @@ use std::sync::{Arc, Mutex};
 
 use dynowatch_domain::Timestamp;
 use dynowatch_domain::check::Secret;
-use dynowatch_domain::check::observation::Observation;
+use dynowatch_domain::check::observation::{CertificateFacts, ChainFacts, Observation};
 use dynowatch_domain::check::outcome::Reason;
 use dynowatch_engine::checks::{Probe, ProbeJob, Probed, Probing};
 use tokio::sync::watch;
@@ -16,6 +16,8 @@ use tokio::sync::watch;
 pub(crate) enum Finds {
     Up,
     Wrong(Reason),
+    /// It is up, with a certificate that was made for 90 days and ends then.
+    Ends(Timestamp),
     /// It is up with this URL from a config var, and refuses any other.
     Accepts(&'static str),
     /// It does not end until the test lets go; then it is up.
@@ -73,6 +75,18 @@ impl Script {
     }
 }
 
+fn certificate(ends_at: Timestamp) -> ChainFacts {
+    let leaf = CertificateFacts {
+        subject: "CN=home.example.com".to_owned(),
+        issuer: "CN=a CA".to_owned(),
+        names: vec!["home.example.com".to_owned()],
+        not_before: ends_at - std::time::Duration::from_secs(90 * 86_400),
+        not_after: ends_at,
+        key_sha256: "00".to_owned(),
+    };
+    ChainFacts { presented: vec![leaf], verified_path: vec![0], ..ChainFacts::default() }
+}
+
 impl Probe for Script {
     fn run(&self, job: ProbeJob) -> Probing {
         let name = job.check.name.clone();
@@ -93,7 +107,7 @@ impl Probe for Script {
         let flying = Arc::clone(&self.flying);
         Box::pin(async move {
             let reason = match finds {
-                Finds::Up => None,
+                Finds::Up | Finds::Ends(_) => None,
                 Finds::Wrong(reason) => Some(reason),
                 Finds::Accepts(url) => {
                     (job.url.as_ref().map(Secret::expose) != Some(url)).then_some(Reason::AuthFailed)
@@ -104,7 +118,10 @@ impl Probe for Script {
                 }
             };
             *flying.lock().unwrap().entry(name).or_default() -= 1;
-            let observation = Observation::bare(job.now, reason, reason.map_or("", Reason::sentence));
+            let mut observation = Observation::bare(job.now, reason, reason.map_or("", Reason::sentence));
+            if let Finds::Ends(ends_at) = finds {
+                observation.certificate = Some(certificate(ends_at));
+            }
             Probed { observation, memory: job.memory, transcript: Default::default() }
         })
     }

@@ -156,6 +156,7 @@ fn every_key_of_a_web_check() {
     let config = good(&format!("[[checks]]\nname = \"c\"\n{text}"));
     assert_eq!(config.checks.checks, [want]);
     assert_eq!(check_of("kind = \"web\"\nurl = \"https://a.example\"\nflapping = false").thresholds.flapping, None);
+    assert!(!check_of("kind = \"tls\"\nhost = \"a.example\"\ncertificate_warnings = false").warns_of_certificates());
 
     // What stands in variables is in no debug output, and is known to those who mask.
     let shown = format!("{config:?}");
