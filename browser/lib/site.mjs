@@ -173,4 +173,4 @@ export async function signIn(site, page, name = "ada", password = "four words of
 }
 
 // Every page there is to read.
-export const PAGES = ["/", "/live", "/live?app=shop-web&q=status%3D5", "/live?q=%2F(%2F", "/apps", "/apps/shop-web", "/apps/billing-worker/dynos/worker.1", "/alerts", "/alerts?state=resolved", "/rules", "/rules/h12", "/receivers", "/receivers/file", "/deliveries", "/connect?app=shop-web", "/settings", "/settings/health", "/settings/data", "/nowhere"];
+export const PAGES = ["/", "/live", "/live?app=shop-web&q=status%3D5", "/live?q=%2F(%2F", "/apps", "/apps/shop-web", "/apps/billing-worker/dynos/worker.1", "/checks", "/checks?state=up&kind=web", "/checks/shop-home", "/checks/api-health?range=7d", "/checks/nightly-report", "/checks/maintenance", "/alerts", "/alerts?state=resolved", "/rules", "/rules/h12", "/receivers", "/receivers/file", "/deliveries", "/connect?app=shop-web", "/settings", "/settings/health", "/settings/data", "/nowhere"];

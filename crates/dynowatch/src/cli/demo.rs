@@ -1,6 +1,7 @@
 //! `demo`: a whole instance in a folder of its own, with a simulated team whose traffic enters as a drain's would. Owns the
 //! folder, the configuration of the demo and what it says on the terminal; the traffic is [`crate::traffic`]'s.
 
+mod checks;
 mod feed;
 
 use std::net::{Ipv4Addr, SocketAddr, TcpListener};
@@ -17,9 +18,10 @@ use super::context::Context;
 use super::failure::Failure;
 use super::serve::{self, Signals, Woken};
 use crate::config::{self, Config, Env as _, MapEnv};
-use crate::server::Server;
+use crate::server::{Server, open_store};
 use crate::traffic::Team;
 
+use checks::Target;
 use feed::Feed;
 
 #[derive(Debug, clap::Args)]
@@ -57,9 +59,10 @@ pub(crate) fn run(ctx: &mut Context, args: &Args) -> Result<(), Failure> {
     let token = format!("dw_{}", HEXLOWER.encode(&random::bytes::<16>()));
     let secret = HEXLOWER.encode(&random::bytes::<32>());
     let team = Team::new(args.seed);
-    let config = configuration(ctx, args, &team, &folder.0, &secret, &token)?;
+    let target = Target::new()?;
+    let config = configuration(ctx, args, &team, &folder.0, (&secret, &token), &target)?;
     let runtime = serve::runtime()?;
-    let ended = runtime.block_on(Box::pin(play(ctx, config, args.seed, &folder.0, secret.into(), &token)));
+    let ended = runtime.block_on(Box::pin(play(ctx, config, (args.seed, target), &folder.0, secret.into(), &token)));
     runtime.shutdown_timeout(std::time::Duration::from_millis(100));
     ended
 }
@@ -67,12 +70,16 @@ pub(crate) fn run(ctx: &mut Context, args: &Args) -> Result<(), Failure> {
 async fn play(
     ctx: &mut Context,
     config: Config,
-    seed: u64,
+    (seed, target): (u64, Target),
     folder: &Path,
     secret: SecretString,
     token: &str,
 ) -> Result<(), Failure> {
     let mut signals = Signals::new()?;
+    // The folder is new: nobody else has it.
+    let store = open_store(&config, false).await?;
+    checks::remember(&store, &config.checks.checks, ctx.clock().now()).await?;
+    store.close().await;
     let mut server = Server::start(&config, ctx.clock()).await?;
     let port = server.address.port();
     let url = format!("http://127.0.0.1:{port}");
@@ -80,6 +87,8 @@ async fn play(
     accounts::offer_setup(ctx, server.engine.store(), &format!("http://localhost:{port}")).await?;
     ctx.out.flush()?;
     let (stop, stopped) = watch::channel(false);
+    tokio::spawn(target.serve(tokio::time::Instant::now(), stopped.clone()));
+    tokio::spawn(checks::job(server.engine.clone(), stopped.clone()));
     let feed = Feed::new(seed, &url, &secret, ctx.clock())?;
     let feed = tokio::spawn(feed.run(stopped));
     loop {
@@ -103,8 +112,8 @@ fn configuration(
     args: &Args,
     team: &Team,
     folder: &Path,
-    secret: &str,
-    token: &str,
+    (secret, token): (&str, &str),
+    target: &Target,
 ) -> Result<Config, Failure> {
     let path = |name: &str| folder.join(name).display().to_string();
     let mut text = format!(
@@ -116,6 +125,7 @@ fn configuration(
         let token = team.drain_token(app).unwrap_or_default();
         text.push_str(&format!("[[apps]]\nname = \"{app}\"\ndrain_tokens = [\"{token}\"]\n"));
     }
+    text.push_str(&target.configuration()?);
     let (store, port) = (format!("sqlite://{}", path("dynowatch.db")), ctx.env.get("PORT").unwrap_or_default());
     let env = [
         ("HEROKU_LOG_DRAIN_HMAC_SECRET", secret),
@@ -144,6 +154,7 @@ fn say(ctx: &mut Context, url: &str, folder: &Path, token: &str) -> Result<(), F
 
 Look at
   {url}/                what is open now
+  {url}/checks          what is looked at from outside, with thirty days of past
   {url}/deliveries      messages and what became of them
   {}
 
@@ -156,8 +167,9 @@ What happens, in rounds of ten minutes; the first minute is filled in at once, t
 another:
   shop-web        H12 and Gunicorn worker timeouts: alerts at once and within half a minute
   billing-worker  a worker leaks: R14 at once, R15 after about half a minute
-  api-prod        a bad release, a crash loop and H10: at once; rolled back after two minutes
-  reports         nothing
+  api-prod        a bad release, a crash loop and H10: at once; its check is down after half a minute; rolled back
+                  after two minutes
+  reports         nothing; its job reports every half minute
 
 Messages are printed below as they are sent. Ctrl-C ends the demo.
 ",

@@ -153,7 +153,7 @@ async fn rows(view: &View, statuses: Vec<CheckStatus>) -> Result<Vec<Row>, PageE
         let known_until = status.known_until(now);
         let cell = |i: u32| {
             let (begin, end) = (from + CELL * i, (from + CELL * (i + 1)).min(now));
-            history::worst(&uptime::stretches(flips, known_until, begin, end))
+            history::cell(&uptime::stretches(flips, known_until, begin, end))
         };
         let week = uptime::spent(flips, known_until, now - WEEK, now);
         Row { strip: (0..cells).map(cell).collect(), week, status }

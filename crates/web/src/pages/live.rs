@@ -56,6 +56,21 @@ impl Asked {
         }
     }
 
+    /// What is asked for, for where the fields are folded away.
+    fn in_words(&self) -> String {
+        let parts = [
+            ("app", &self.app),
+            ("source", &self.source),
+            ("process", &self.process),
+            ("level", &self.level),
+            ("text", &self.q),
+            ("highlight", &self.highlight),
+        ];
+        let asked = parts.iter().filter(|(_, value)| !value.is_empty());
+        let asked: Vec<String> = asked.map(|(name, value)| format!("{name} {}", visible(value))).collect();
+        if asked.is_empty() { "Narrow the lines".to_owned() } else { format!("Narrowed: {}", asked.join(", ")) }
+    }
+
     /// As part of an address, with the parts that ask something.
     fn address(&self) -> String {
         let parts = [
@@ -235,7 +250,10 @@ pub(crate) async fn show(view: View, query: Result<Query<Asked>, QueryRejection>
                     button type="button" data-tail-pause data-key="p" aria-pressed="false" hidden { "Pause" }
                 }
             }
-            (filter_bar("/live", &filters(&view, &asked, &problems), asked.query() != LineQuery::default()))
+            details.fold open[!problems.is_empty()] {
+                summary { (asked.in_words()) }
+                (filter_bar("/live", &filters(&view, &asked, &problems), asked.query() != LineQuery::default()))
+            }
             @match &recent {
                 Some(recent) => (lines(&view, &pen, recent)),
                 None => p.problem role="alert" { "Nothing is shown: what was asked for cannot be read. It is said at the field what is wrong." },

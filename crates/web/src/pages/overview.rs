@@ -12,6 +12,7 @@ use dynowatch_domain::rule::Severity;
 use dynowatch_domain::{AppId, Timestamp};
 use dynowatch_engine::checks::CheckStatus;
 use dynowatch_engine::metrics::strip::{Happening, HappeningKind};
+use dynowatch_engine::operate::OWN_APP;
 use dynowatch_store::alerts::{AlertFilter, AlertRow, AlertState};
 use dynowatch_store::apps::App;
 use maud::{Markup, html};
@@ -140,11 +141,17 @@ async fn look(view: &View) -> Result<Now, PageError> {
     let numbers = numbers(&view.web, view.now).await?;
     let mut rows = rows(view, store.apps().await?, &firing, &numbers);
     // That an app of the Heroku account has no drain is said on the page of apps; it is no news here.
-    rows.retain(|row| !is_unconnected(row));
+    // Nor is our own app, which exists for alerts about us and about checks without an app, while none is open.
+    rows.retain(|row| !is_unconnected(row) && (row.open > 0 || !has_no_drain(row)));
     let report = Report::of(&view.web).await;
     let verdict = verdict(view, &rows, counts.pending, &report);
     let checks = super::checks::needing(view).await?;
     Ok(Now { rows, firing, numbers, report, verdict, recent, checks })
+}
+
+/// Whether it is our own, which has no log.
+fn has_no_drain(row: &AppRow) -> bool {
+    row.app.name == OWN_APP && row.last_line_at.is_none()
 }
 
 /// The apps, worst first, then by name.
@@ -354,6 +361,7 @@ fn foot_part(view: &View, now: &Now) -> Markup {
     let delivering =
         now.rows.iter().filter(|row| row.last_line_at.is_some_and(|at| view.now.since(at) <= SILENCE_MAX)).count();
     let is_well = |well: bool| if well { State::Up } else { State::Degraded };
+    let drained = now.rows.iter().filter(|row| !has_no_drain(row)).count();
     let report = &now.report;
     let messages = match report.outbox {
         None => (State::Down, "store does not answer".to_owned()),
@@ -363,12 +371,11 @@ fn foot_part(view: &View, now: &Now) -> Markup {
         Some(_) if report.receivers == 0 => (State::Unknown, "no receiver".to_owned()),
         Some(_) => (State::Up, "messages go out".to_owned()),
     };
-    let drains =
-        if now.rows.is_empty() { State::Unknown } else { is_well(delivering == now.rows.len() && report.drain_on) };
+    let drains = if drained == 0 { State::Unknown } else { is_well(delivering == drained && report.drain_on) };
     let metrics = if report.metrics_written { "metrics are written" } else { "metrics are not written" };
     html! {
         div.health-line {
-            span { (state(drains, &format!("drains {delivering}/{} delivering", now.rows.len()))) }
+            span { (state(drains, &format!("drains {delivering}/{drained} delivering"))) }
             a href="/deliveries" { (state(messages.0, &messages.1)) }
             span { (state(is_well(report.metrics_written), metrics)) }
             span.quiet { "dynowatch since " (view.ago(report.started_at)) }

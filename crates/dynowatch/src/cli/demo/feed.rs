@@ -12,7 +12,7 @@ use super::super::failure::Failure;
 use crate::traffic::{Batch, QUIET_S, Team};
 
 /// The story starts this long before the demo does, so that there is something to see at once and more to come.
-const BACKFILL: Duration = Duration::from_secs(60);
+pub(super) const BACKFILL: Duration = Duration::from_secs(60);
 /// History is posted in pieces this long: Logplex's buffers hold only so many lines.
 const BACKFILL_STEP: Duration = Duration::from_secs(5);
 /// Quiet hours before the story enter in pieces, while the story goes on: metrics keep so many slots of ten seconds open

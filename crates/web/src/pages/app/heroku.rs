@@ -163,13 +163,16 @@ pub(super) async fn releases(view: &View, app: &App) -> Result<Markup, PageError
                 h2 { "Releases" }
                 div.sideways tabindex="0" role="region" aria-label="Releases" {
                     table.data {
-                        thead { tr { th scope="col" { "Release" } th scope="col" { "Changed" } th scope="col" { "By" } th.wide scope="col" { "Said" } th.when scope="col" { "When" } } }
+                        thead { tr { th scope="col" { "Release" } th scope="col" { "Changed" } th.wide scope="col" { "By" } th.wide scope="col" { "Said" } th.when scope="col" { "When" } } }
                         tbody {
                             @for release in releases.iter().take(RELEASES_MAX) {
                                 tr {
                                     th scope="row" { @match release.version { Some(version) => { "v" (version) } None => "–" } (failed(release)) }
-                                    td { (changed(view, release)) }
-                                    td { (release.actor.as_deref().map(|actor| view.outside(actor)).unwrap_or_default()) }
+                                    td {
+                                        (changed(view, release))
+                                        @if let Some(actor) = &release.actor { span.narrow.quiet { "by " (view.outside(actor)) } }
+                                    }
+                                    td.wide { (release.actor.as_deref().map(|actor| view.outside(actor)).unwrap_or_default()) }
                                     td.said.wide { (release.what.as_deref().map(|what| view.outside(what)).unwrap_or_default()) }
                                     td.when { (view.ago(release.at)) }
                                 }

@@ -189,6 +189,7 @@ fn body_of(kind: &KindForm, mut body: Value, all: &Typed) -> Value {
     form::put(&mut body, "receivers", if receivers.is_empty() { Value::Null } else { receivers.into() });
     let is_on = |name| typed(all, name) == "yes";
     form::put(&mut body, "send_resolved", if is_on("send_resolved") { Value::Null } else { false.into() });
+    form::put(&mut body, "public", if is_on("public") { true.into() } else { Value::Null });
     form::put(&mut body, "paused", if is_on("paused") { true.into() } else { Value::Null });
     body
 }
@@ -275,6 +276,7 @@ fn page(view: &View, kind: &'static KindForm, draft: &Draft<'_>) -> Html<String>
                 (receivers(view, body))
                 (flag("send_resolved", "Tell them when it is up again, too", body.get("send_resolved") != Some(&Value::Bool(false))))
                 div.pair { (set(&MESSAGES, body, problems)) }
+                (flag("public", "Everyone may see its badge, without signing in", body.get("public") == Some(&Value::Bool(true))))
                 (flag("paused", "Paused: it does not run", body.get("paused") == Some(&Value::Bool(true))))
             }
             div.buttons {

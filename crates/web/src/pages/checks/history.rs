@@ -10,6 +10,7 @@ use dynowatch_domain::check::run::Run;
 use dynowatch_domain::check::state::Held;
 use dynowatch_domain::check::uptime::{Day, Spent, Standing, Stretch};
 use dynowatch_domain::parse::show_duration;
+use dynowatch_store::alerts::AlertRow;
 use dynowatch_store::checks::OutageRow;
 use maud::{Markup, html};
 
@@ -42,9 +43,15 @@ const PHASES: [(Phase, &str); 5] = [
     (Phase::Body, "transfer"),
 ];
 
-/// The worst that a time held; unknown where it held nothing.
-pub(super) fn worst(stretches: &[Stretch]) -> State {
-    stretches.iter().map(|stretch| of_standing(stretch.standing)).max().unwrap_or(State::Unknown)
+/// What a cell of a strip shows: down or degraded if any of it was, else what most of it was; unknown where it held nothing.
+pub(super) fn cell(stretches: &[Stretch]) -> State {
+    let all = || stretches.iter().map(|stretch| of_standing(stretch.standing));
+    let bad = all().filter(|state| matches!(state, State::Down | State::Degraded)).max();
+    let of = |state| -> Duration {
+        let mine = stretches.iter().filter(|stretch| of_standing(stretch.standing) == state);
+        mine.map(|stretch| stretch.until.since(stretch.from)).sum()
+    };
+    bad.or_else(|| all().max_by_key(|state| of(*state))).unwrap_or(State::Unknown)
 }
 
 /// A strip in words: `Last 24 h: up 22 h, down 30 min`.
@@ -60,7 +67,7 @@ pub(super) fn strip_words(cells: &[State], cell: Duration) -> String {
         let count = u32::try_from(cells.iter().filter(|cell| **cell == state).count()).unwrap_or(0);
         (count > 0).then(|| format!("{word} {}", show_duration(cell * count)))
     });
-    format!("Last 24 h, in half hours by their worst: {}", said.collect::<Vec<_>>().join(", "))
+    format!("Last 24 h, by half hours: {}", said.collect::<Vec<_>>().join(", "))
 }
 
 /// How tall a state stands in the bar: what is worse is taller, so that colour is not needed to see it.
@@ -274,7 +281,7 @@ pub(super) fn phases_title(runs: &[Run]) -> String {
 }
 
 /// Times of not working, newest first.
-pub(super) fn outages(view: &View, outages: &[OutageRow]) -> Markup {
+pub(super) fn outages(view: &View, outages: &[OutageRow], alerts: &[AlertRow]) -> Markup {
     html! {
         @if outages.is_empty() { p.quiet { "None is kept." } } @else {
             table.data {
@@ -284,7 +291,7 @@ pub(super) fn outages(view: &View, outages: &[OutageRow]) -> Markup {
                         tr {
                             th scope="row" { (view.moment(outage.began_at)) @if outage.flapping { " " span.tag.flapping { "flapping" } } }
                             td.number { @match outage.ended_at { Some(at) => (lasted(at.since(outage.began_at))), None => span.tag.down { "goes on" } } }
-                            td { (told(view, outage)) }
+                            td { (told(view, outage, alerts)) }
                         }
                     }
                 }
@@ -293,10 +300,13 @@ pub(super) fn outages(view: &View, outages: &[OutageRow]) -> Markup {
     }
 }
 
-fn told(view: &View, outage: &OutageRow) -> Markup {
+/// Who was told. Outages are kept for ever, their alerts for a time.
+fn told(view: &View, outage: &OutageRow, alerts: &[AlertRow]) -> Markup {
+    let has_alert = alerts.iter().any(|alert| alert.id.is_some_and(|id| id.0 == outage.id));
     html! {
         @match (outage.opened_at, &outage.held) {
-            (Some(at), _) => a href={ "/alerts/" (outage.id) } { "alert " (view.look.zone.short(at)) },
+            (Some(at), _) if has_alert => a href={ "/alerts/" (outage.id) } { "alert " (view.look.zone.short(at)) },
+            (Some(at), _) => (view.look.zone.short(at)),
             (None, Some(Held::Maintenance)) => "nobody: maintenance",
             (None, Some(Held::Parent { name })) => { "nobody: " a href={ "/checks/" (super::super::palette::encoded(name)) } { (visible(name)) } " failed, too" },
             (None, None) => "nobody yet",
@@ -326,6 +336,21 @@ mod tests {
         ] {
             assert_eq!(lasted(Duration::from_secs(seconds)), want, "{seconds}");
         }
+    }
+
+    #[test]
+    fn a_cell_shows_trouble_else_what_most_of_it_was() {
+        let t = Timestamp::from_seconds;
+        let of = |parts: &[(Standing, i64, i64)]| {
+            let stretch =
+                |&(standing, from, until): &(Standing, i64, i64)| Stretch { standing, from: t(from), until: t(until) };
+            cell(&parts.iter().map(stretch).collect::<Vec<_>>())
+        };
+        assert_eq!(of(&[]), State::Unknown);
+        assert_eq!(of(&[(Standing::Up, 0, 1_700), (Standing::Unknown, 1_700, 1_800)]), State::Up);
+        assert_eq!(of(&[(Standing::Up, 0, 100), (Standing::Unknown, 100, 1_800)]), State::Unknown);
+        assert_eq!(of(&[(Standing::Up, 0, 1_790), (Standing::Down, 1_790, 1_800)]), State::Down);
+        assert_eq!(of(&[(Standing::Degraded, 0, 1), (Standing::Maintenance, 1, 1_800)]), State::Degraded);
     }
 
     /// A step holds the mean of its runs, phase by phase, and gaps stay gaps.

@@ -15,7 +15,7 @@ use dynowatch_domain::check::uptime::{self, Spent};
 use dynowatch_domain::check::{Check, CheckKind};
 use dynowatch_domain::parse::show_duration;
 use dynowatch_engine::checks::{CheckStatus, CheckUptime};
-use dynowatch_store::alerts::AlertFilter;
+use dynowatch_store::alerts::{AlertFilter, AlertRow};
 use dynowatch_store::checks::{CheckRow, Failure};
 use maud::{Markup, html};
 
@@ -40,7 +40,9 @@ const DAY: Duration = Duration::from_secs(86_400);
 /// Failures, outages and alerts on the page.
 const FAILURES_MAX: u32 = 10;
 const OUTAGES_MAX: u32 = 20;
-const ALERTS_MAX: u32 = 5;
+const ALERTS_MAX: usize = 5;
+/// Alerts that outages may lead to.
+const KNOWN_ALERTS_MAX: u32 = 100;
 /// Outages that may be marks of a chart.
 const MARKS_MAX: u32 = 200;
 
@@ -71,6 +73,9 @@ pub(crate) async fn show(
     let past = engine.check_uptime(&name, back, view.now).await.map_err(refused)?;
     let failures = engine.check_failures(&name, view.now + DAY, FAILURES_MAX).await.map_err(refused)?;
     let outages = engine.check_outages(&name, view.now + DAY, OUTAGES_MAX).await.map_err(refused)?;
+    let rule = dynowatch_engine::checks::alerts::rule_name(&name);
+    let filter = AlertFilter { rule: Some(rule), limit: KNOWN_ALERTS_MAX, ..AlertFilter::default() };
+    let alerts = engine.store().alerts(&filter).await?;
     let of_console = is_of_console(&view.web, &name).await?;
     let topics = [Topic::Check(name.clone())];
     let title = format!("{} · {}", shown(&status).as_str(), visible(&name));
@@ -95,14 +100,14 @@ pub(crate) async fn show(
                             (history::days(&view, &days))
                         }
                     }
-                    section #outages { h2 { "Outages" } (history::outages(&view, &outages)) }
+                    section #outages { h2 { "Outages" } (history::outages(&view, &outages, &alerts)) }
                     section #failures { h2 { "Last failures" } (self::failures(&view, &failures)) }
                 }
                 aside aria-label="About this check" {
                     (pin(&view, &status))
                     (heartbeat(&view, &status))
                     (about(&view, &status.check, of_console))
-                    (alerts(&view, &name).await?)
+                    (alerts_card(&view, &name, &alerts))
                 }
             }
         },
@@ -365,21 +370,19 @@ fn about(view: &View, check: &Check, of_console: bool) -> Markup {
     }
 }
 
-async fn alerts(view: &View, name: &str) -> Result<Markup, PageError> {
+fn alerts_card(view: &View, name: &str, rows: &[AlertRow]) -> Markup {
     let rule = dynowatch_engine::checks::alerts::rule_name(name);
-    let filter = AlertFilter { rule: Some(rule.clone()), limit: ALERTS_MAX, ..AlertFilter::default() };
-    let rows = view.web.engine.store().alerts(&filter).await?;
-    Ok(html! {
+    html! {
         section.card {
             h2 { "Alerts" }
-            @if rows.is_empty() { p { "None yet." } } @else {
+            @if rows.is_empty() { p { "None is kept." } } @else {
                 ul.plain {
-                    @for row in &rows {
+                    @for row in rows.iter().take(ALERTS_MAX) {
                         li { (state(super::super::alerts::state_of(row), row.state.as_str())) " " @match row.id { Some(id) => a href={ "/alerts/" (id) } { (view.look.zone.short(row.since)) }, None => (view.look.zone.short(row.since)) } }
                     }
                 }
                 p { a href={ "/alerts?rule=" (encoded(&rule)) } { "All its alerts" } }
             }
         }
-    })
+    }
 }

@@ -8,7 +8,6 @@ use dynowatch_domain::check::replay::Replay;
 use dynowatch_engine::checks::CheckReplay;
 use dynowatch_engine::objects::{ObjectError, Problem};
 use dynowatch_store::checks::results::RESULTS_KEPT;
-use jiff::tz::TimeZone;
 use maud::{Markup, html};
 use serde_json::{Value, json};
 
@@ -52,8 +51,8 @@ fn results(view: &View, told: &CheckReplay) -> Markup {
     let worse = other.pages.len() > present.pages.len();
     html! {
         section #trial.card.flow role="status" {
-            h2 { (state(if worse { State::Degraded } else { State::Info }, &format!("These thresholds {}", would(other, zone)))) }
-            p { "The present ones " (would(present, zone)) "." @if other.untold > 0 { " Of " (grouped(other.untold)) " short or held outages nobody would have been told." } }
+            h2 { (state(if worse { State::Degraded } else { State::Info }, &format!("These thresholds {}", other.show(zone)))) }
+            p { "The present ones " (present.show(zone)) "." @if other.untold > 0 { " Of " (grouped(other.untold)) " short or held outages nobody would have been told." } }
             @if !other.pages.is_empty() { (pages(view, other)) }
             h3 { "What this rests on" }
             p.quiet {
@@ -61,20 +60,6 @@ fn results(view: &View, told: &CheckReplay) -> Markup {
                 @else { (grouped(other.runs)) " stored runs, from " (view.moment(*from)) " to " (view.moment(*until)) ", " (history::lasted(until.since(*from))) ". Runs are kept for seven days. Working hours are Monday to Friday, 9 to 18 (" (view.look.zone.name()) "). Nothing is saved." }
             }
         }
-    }
-}
-
-/// `would have paged 4 times, 3 after hours`.
-fn would(told: &Replay, zone: &TimeZone) -> String {
-    let times = match told.pages.len() {
-        0 => return "would have paged nobody".to_owned(),
-        1 => "once".to_owned(),
-        n => format!("{n} times"),
-    };
-    match (told.after_hours(zone), told.pages.len()) {
-        (0, _) => format!("would have paged {times}, within working hours"),
-        (after, all) if after == all => format!("would have paged {times}, after hours"),
-        (after, _) => format!("would have paged {times}, {after} after hours"),
     }
 }
 

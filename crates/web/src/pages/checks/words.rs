@@ -294,7 +294,7 @@ pub(crate) fn links(view: &View, statuses: &[&CheckStatus]) -> Markup {
 
 /// Sentences with what is typed set off.
 pub(crate) fn sentences(all: &[String]) -> Markup {
-    html! { @for one in all { p { (prose(one)) } } }
+    html! { @for one in all { p.meaning { (prose(one)) } } }
 }
 
 /// That this instance sees nothing, above everything else.
