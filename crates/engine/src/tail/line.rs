@@ -16,6 +16,8 @@ use dynowatch_logplex::rejoin::PIECE_BYTES;
 pub const SHOWN_BYTES_MAX: usize = 2_048;
 /// Lines of an app that wait for their next piece.
 const OPEN_MAX: usize = 16;
+/// Passes that one waits for: Heroku sends the pieces of a line together.
+const TORN_PASSES_MAX: u32 = 30;
 /// The longest process name that is looked at; evidence cuts there, too.
 const PROCESS_BYTES_MAX: usize = 128;
 
@@ -63,6 +65,8 @@ pub struct SeenLine {
     pub is_masked: bool,
     /// Whether it is a part of a longer line, which Heroku cut.
     pub is_torn: bool,
+    /// Whether what lay before it was known.
+    pub is_continued: bool,
     /// The alert that it caused, or that was open when it matched.
     pub alert: Option<AlertId>,
 }
@@ -148,6 +152,7 @@ impl<'a> RawLine<'a> {
             process: shown_process.into_owned(),
             is_masked,
             is_torn: self.is_torn(),
+            is_continued: !self.before.is_empty(),
             alert: None,
         }
     }
@@ -164,25 +169,39 @@ impl<'a> RawLine<'a> {
 }
 
 /// A piece of a long line whose next piece may still come.
-#[derive(Debug, Clone)]
+#[derive(Debug)]
 pub(crate) struct Torn {
     at: Timestamp,
     source: Source,
     process: Box<[u8]>,
     text: Box<[u8]>,
+    /// Passes that it has waited for.
+    waited: u32,
 }
 
 impl Torn {
+    fn of(line: &RawLine<'_>, waited: u32) -> Option<Self> {
+        let RawLine { at, source, process, text, .. } = *line;
+        (waited < TORN_PASSES_MAX).then(|| Self { at, source, process: process.into(), text: text.into(), waited })
+    }
+
     fn as_line(&self) -> RawLine<'_> {
         RawLine::new(self.at, self.source, &self.process, &self.text)
+    }
+
+    /// The same one pass later; `None` when its next piece does not come any more.
+    pub(crate) fn later(mut self) -> Option<Self> {
+        self.waited += 1;
+        (self.waited < TORN_PASSES_MAX).then_some(self)
     }
 }
 
 /// Lets the pieces of long lines know of each other; `earlier` are pieces that came before all of these. Returns those whose
 /// next piece may still come. The order of pieces is that of their arrival.
 pub(crate) fn know_neighbours<'a>(lines: &mut [RawLine<'a>], earlier: &'a [Torn]) -> Vec<Torn> {
-    // By process: the text before, and where it stands if it is one of these lines.
-    let mut open: Vec<(RawLine<'a>, Option<usize>)> = earlier.iter().map(|torn| (torn.as_line(), None)).collect();
+    // With the place among these lines, or with how long an earlier one has waited.
+    let mut open: Vec<(RawLine<'a>, Result<usize, u32>)> =
+        earlier.iter().map(|torn| (torn.as_line(), Err(torn.waited + 1))).collect();
     for at in 0..lines.len() {
         let Some(&line) = lines.get(at) else { break };
         if open.is_empty() && !line.goes_on {
@@ -193,24 +212,18 @@ pub(crate) fn know_neighbours<'a>(lines: &mut [RawLine<'a>], earlier: &'a [Torn]
             if let Some(piece) = lines.get_mut(at) {
                 piece.before = before.text;
             }
-            if let Some(piece) = stands.and_then(|stands| lines.get_mut(stands)) {
+            if let Some(piece) = stands.ok().and_then(|stands| lines.get_mut(stands)) {
                 piece.behind = line.text;
             }
         }
         if is_piece(line.text) && line.goes_on {
             if open.len() >= OPEN_MAX {
-                open.remove(0);
+                let _oldest = open.remove(0);
             }
-            open.push((line, Some(at)));
+            open.push((line, Ok(at)));
         }
     }
-    let torn = |(line, _): (RawLine<'_>, _)| Torn {
-        at: line.at,
-        source: line.source,
-        process: line.process.into(),
-        text: line.text.into(),
-    };
-    open.into_iter().map(torn).collect()
+    open.iter().filter_map(|(line, stands)| Torn::of(line, stands.err().unwrap_or(0))).collect()
 }
 
 /// Heroku cuts lines into pieces of this length.

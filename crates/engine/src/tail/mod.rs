@@ -314,7 +314,7 @@ impl Tail {
         let mut torn = HashMap::new();
         let mut narrowed = false;
         for (id, of_app) in waiting {
-            // Between the last watcher and the next, all lines count: who comes back may want any.
+            // Those who left lately may come back. Where nobody else is known, all lines count: who comes may want any.
             let filters: Vec<&LineFilter> =
                 state.filters().map(|filter| &**filter).filter(|filter| filter.wants_app(&of_app.name)).collect();
             if filters.is_empty() && !state.watchers.is_empty() {
@@ -358,9 +358,10 @@ impl Tail {
             }));
         }
         // Of the others nothing came: their next piece may come with the next pass.
-        for (id, open) in earlier.iter().filter(|(id, _)| !waiting.contains_key(*id)) {
-            if torn.len() < TORN_APPS_MAX {
-                torn.insert(*id, open.clone());
+        for (id, open) in earlier.into_iter().filter(|(id, _)| !waiting.contains_key(id)) {
+            let open: Vec<Torn> = open.into_iter().filter_map(Torn::later).collect();
+            if !open.is_empty() && torn.len() < TORN_APPS_MAX {
+                torn.insert(id, open);
             }
         }
         *lock(&self.torn) = torn;

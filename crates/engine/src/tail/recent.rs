@@ -122,14 +122,15 @@ impl Engine {
     pub fn find_line(&self, app: &App, id: LineId) -> Option<FoundLine> {
         let pieces = lock(&app.live.ring).pieces();
         let tail = &self.shared.tail;
-        if let Some(raw) = raw_lines(&pieces).into_iter().rev().find(|raw| raw.id(&tail.key, app.id) == id) {
+        let kept = lock(&tail.state).find(app.id, id).map(|kept| (Arc::clone(&kept.line), kept.raw.clone()));
+        let was_continued = kept.as_ref().is_some_and(|(line, _)| line.is_continued);
+        if let Some(raw) = raw_lines(&pieces).into_iter().rev().find(|raw| raw.id(&tail.key, app.id) == id)
+            // The ring may have forgotten what lay before it, and a secret may lie across the cut.
+            && (!raw.before.is_empty() || !was_continued)
+        {
             return Some(found(&raw, self.see(&raw, app.id, &app.name, &self.masker(), ONE_BYTES_MAX)));
         }
-        let (line, raw) = {
-            let state = lock(&tail.state);
-            let kept = state.find(app.id, id)?;
-            (Arc::clone(&kept.line), kept.raw.clone())
-        };
+        let (line, raw) = kept?;
         let text = raw.as_deref().unwrap_or(line.text.as_bytes());
         let raw = RawLine::new(line.at, line.source, line.process.as_bytes(), text);
         // What lay beside a part of a line is not kept: nothing can be shown of it but what was.

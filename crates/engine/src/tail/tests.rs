@@ -292,6 +292,64 @@ fn a_secret_that_lies_across_a_cut_is_masked() {
     }
 }
 
+/// Pieces whose rest never comes are not held for ever, however many apps send them.
+#[test]
+fn pieces_that_wait_are_bounded() {
+    let tail = tail();
+    let _watcher = tail.join(LineFilter::default(), None).unwrap();
+    let piece = |n: u128| {
+        let text = "x".repeat(10_000);
+        let line = format!("<190>1 2026-05-07T08:06:12.{n:06}+00:00 host app web.1 - {text}");
+        format!("{} {line}", line.len())
+    };
+    for n in 0..40 {
+        let lines: String = (0..20).map(|line| piece(n * 100 + line)).collect();
+        tail.offer(app(n), "shop", Share::ALL, &lines.into(), 20);
+    }
+    tail.pass(&Masker::default());
+    let held = || {
+        let torn = lock(&tail.torn);
+        (torn.len(), torn.values().map(Vec::len).max().unwrap_or(0))
+    };
+    assert_eq!(held(), (TORN_APPS_MAX, 16));
+    (0..30).for_each(|_| _ = tail.pass(&Masker::default()));
+    assert_eq!(held(), (0, 0));
+    tail.offer(app(1), "shop", Share::ALL, &piece(7).into(), 1);
+    tail.pass(&Masker::default());
+    assert_eq!(held(), (1, 1));
+}
+
+/// The end of a long line is found again when the ring has forgotten its beginning: it shows no more than it did.
+#[tokio::test]
+async fn what_is_left_of_a_long_line_tells_no_secret() {
+    let masker = Masker::with_values(vec!["hunter2-hunter2".to_owned()]);
+    let bed = crate::bed::Bed::with(|options| options.settings.masker = masker.clone()).await;
+    let engine = &bed.engine;
+    let shop = Arc::clone(engine.apps().by_name("shop").unwrap());
+    let mut watcher = engine.shared.tail.join(LineFilter::default(), None).unwrap();
+    let send = |at: &str, text: &str, newline: &str| {
+        let line = format!("<190>1 2026-05-07T08:00:{at}+00:00 host app web.1 - {text}{newline}");
+        _ = engine.take(&shop, None, &format!("{} {line}", line.len()).into());
+    };
+    let whole = format!("{} hunter2-hunter2 and more", "x".repeat(9_990));
+    send("00.1", &whole[..10_000], "");
+    // So that the pieces lie apart in the ring.
+    send("00.2", &"y".repeat(8_000), "\n");
+    send("00.1", &whole[10_000..], "\n");
+    engine.shared.tail.pass(&masker);
+    let lines = watcher.batches.try_recv().unwrap().lines;
+    let end = lines.iter().find(|line| line.text.ends_with(" and more")).unwrap();
+    assert!(end.is_continued && end.text == "[masked] and more", "{}", end.text);
+    let begins = || engine.ring_lines(&shop).iter().any(|line| line.text.starts_with(b"xxx"));
+    while begins() {
+        send("01.0", &"z".repeat(2_000), "\n");
+    }
+    assert!(engine.ring_lines(&shop).iter().any(|line| line.text.ends_with(b" and more")), "its end is still there");
+    let found = engine.find_line(&shop, end.id).unwrap();
+    assert_eq!((found.seen.text.as_str(), found.seen.is_masked), ("[masked] and more", true));
+    assert!(!format!("{:?}", found.suggestion).contains("unter"), "{:?}", found.suggestion);
+}
+
 #[test]
 fn lines_that_caused_an_alert_are_marked_even_after_they_were_shown() {
     let tail = tail();
