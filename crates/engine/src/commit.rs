@@ -193,7 +193,7 @@ fn settle(shared: &Shared, submission: Submission, duplicate: bool) {
         totals.counts.duplicates += 1;
     } else {
         totals.merge(&submission.totals, &submission.book.matcher);
-        lock(&submission.app.live.recorder).apply(&submission.totals.metrics, submission.arrived);
+        shared.record(&submission.app, &submission.totals.metrics, submission.arrived);
     }
     drop(totals);
     let mut frames = lock(&shared.frames);

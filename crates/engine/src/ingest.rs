@@ -112,7 +112,7 @@ impl Engine {
         let lines = findings.totals.counts.lines();
         if !findings.must_commit() {
             lock(&app.live.totals).merge(&findings.totals, &book.matcher);
-            lock(&app.live.recorder).apply(&findings.totals.metrics, now);
+            shared.record(app, &findings.totals.metrics, now);
             if let Some(id) = frame_id {
                 lock(&shared.frames).insert(app.id, id);
             }

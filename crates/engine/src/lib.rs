@@ -257,18 +257,21 @@ impl Engine {
     /// What met a limit since the process began, by what it was: lines, deliveries and values that were counted under
     /// "other" or not kept. `docs/metrics.md` explains each.
     #[must_use]
-    pub fn overflows(&self) -> [(&'static str, u64); 10] {
+    pub fn overflows(&self) -> [(&'static str, u64); 11] {
         let stats = self.stats();
-        let (mut level_groups, mut series) = (0, 0);
+        let (mut level_groups, mut series, mut late) = (0, 0, 0);
         for app in self.apps().iter() {
             level_groups += lock(&app.live.totals).level_overflow;
-            series += lock(&app.live.recorder).refused;
+            let bounds = self.series_bounds(app);
+            series += bounds.refused;
+            late += bounds.late;
         }
         [
             ("groups", stats.groups_overflowed.get()),
             ("level_groups", level_groups),
             ("apps", stats.apps_overflowed.get()),
             ("series", series),
+            ("late_lines", late),
             ("metric_values", stats.metric_values_dropped.get()),
             ("gaps", stats.gaps_overflowed.get()),
             ("api_callers", stats.api_callers_overflowed.get()),
@@ -284,6 +287,14 @@ impl Shared {
     pub(crate) fn store_failed(&self, work: &'static str, error: &StoreError) {
         if let Some(times) = lock(&self.outages).note(work, self.clock.now()) {
             tracing::error!(work, times, %error, retryable = error.is_retryable(), "the store did not take it");
+        }
+    }
+
+    /// Adds the values of a batch that counts.
+    pub(crate) fn record(&self, app: &App, values: &metrics::BatchMetrics, now: Timestamp) {
+        let crowded = lock(&app.live.recorder).apply(values, now);
+        if crowded {
+            self.metrics.crowded.notify_one();
         }
     }
 

@@ -24,7 +24,7 @@ use crate::objects::{Composed, Composition};
 use crate::random::RandomIds;
 use crate::remote_write::{RemoteWrite, WRITE_PASS_EVERY};
 use crate::rules::RuleBook;
-use crate::timers::{self, HOUSEKEEPING_EVERY, LEVEL_PASS_EVERY, REFRESH_PASS_EVERY, WAKE_PASS_EVERY};
+use crate::timers::{self, CROWDED_PAUSE, HOUSEKEEPING_EVERY, LEVEL_PASS_EVERY, REFRESH_PASS_EVERY, WAKE_PASS_EVERY};
 use crate::{Engine, EngineOptions, Settings, Shared, commit, objects, sender};
 
 /// A process says that it lives every [`REFRESH_PASS_EVERY`]; one that has not for this long is dead.
@@ -285,6 +285,7 @@ impl Loops {
         self.loops.spawn(every(engine.clone(), self.stop.subscribe(), HEROKU_PASS_EVERY, "heroku", async |engine| {
             engine.heroku_pass().await
         }));
+        self.loops.spawn(flush_crowded(engine.clone(), self.stop.subscribe()));
         self.loops.spawn(send(engine.clone(), self.stop.subscribe()));
         self.loops.spawn(forget_answered(engine.clone(), self.stop.subscribe()));
         self.loops.spawn(every(engine.clone(), self.stop.subscribe(), LOOK_EVERY, "checks", async |engine| {
@@ -423,6 +424,24 @@ async fn write(remote: Arc<RemoteWrite>, mut stop: watch::Receiver<bool>) {
         tokio::select! {
             _ = stop.changed() => return,
             _ = remote.send_due() => {}
+        }
+    }
+}
+
+/// Stores values ahead of their flush where lines of many minutes come in at once, as after an outage.
+async fn flush_crowded(engine: Engine, mut stop: watch::Receiver<bool>) {
+    let _vital = Vital("crowded");
+    loop {
+        tokio::select! {
+            _ = stop.changed() => return,
+            () = engine.crowded() => {}
+        }
+        if let Err(error) = engine.crowded_pass().await {
+            engine.shared.store_failed("crowded", &error);
+        }
+        tokio::select! {
+            _ = stop.changed() => return,
+            () = tokio::time::sleep(CROWDED_PAUSE) => {}
         }
     }
 }

@@ -25,6 +25,8 @@ use crate::{Engine, Shared};
 
 /// How often buckets are flushed and ratios and absences judged.
 pub const LEVEL_PASS_EVERY: Duration = rollup::BUCKET;
+/// The pause between two flushes of metrics ahead of their time.
+pub const CROWDED_PAUSE: Duration = Duration::from_secs(2);
 /// How often due keys are looked for.
 pub const WAKE_PASS_EVERY: Duration = Duration::from_secs(1);
 /// How often the process says that it lives and looks for what others have changed.
@@ -241,6 +243,19 @@ impl Engine {
     #[must_use]
     pub fn levels_unknown_since(&self) -> Option<Timestamp> {
         lock(&self.shared.timers.unwritten).map(|unwritten| unwritten.since)
+    }
+
+    /// Waits until some app has so many slots of metrics open that the next ones would be late before they are flushed.
+    pub async fn crowded(&self) {
+        self.shared.metrics.crowded.notified().await;
+    }
+
+    /// Stores the values of metrics ahead of their time.
+    ///
+    /// # Errors
+    /// When the store does not answer; the values wait.
+    pub async fn crowded_pass(&self) -> Result<(), StoreError> {
+        crate::metrics::flush_crowded(&self.shared, self.now()).await
     }
 
     /// Forgets what is too old to matter: in memory, and in the store if it is this process's turn.

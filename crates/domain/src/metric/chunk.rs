@@ -4,6 +4,8 @@
 //! Layout: a version byte, the first slot, then per value its series less the one before and its kind, its slot less the
 //! first, and the value.
 
+use std::borrow::Borrow;
+
 use super::codec::{Bytes, RAW, decimal, put, put_signed, scale_of, scale_with_sums, whole};
 use super::{Gauge, Kind, SLOT, Sketch, Value};
 use crate::Timestamp;
@@ -12,13 +14,13 @@ const VERSION: u8 = 1;
 
 /// One value of a chunk.
 #[derive(Debug, Clone, PartialEq)]
-pub struct Entry {
+pub struct Entry<V = Value> {
     /// The series' number in the store.
     pub series: u64,
     /// When its slot begins.
     pub at: Timestamp,
-    /// The value.
-    pub value: Value,
+    /// The value, or a reference to it.
+    pub value: V,
 }
 
 fn slot(at: Timestamp) -> i64 {
@@ -27,7 +29,7 @@ fn slot(at: Timestamp) -> i64 {
 
 /// Packs entries, in any order.
 #[must_use]
-pub fn pack(entries: &mut [Entry]) -> Vec<u8> {
+pub fn pack<V: Borrow<Value>>(entries: &mut [Entry<V>]) -> Vec<u8> {
     entries.sort_by_key(|entry| (entry.series, entry.at));
     let first = entries.iter().map(|entry| slot(entry.at)).min().unwrap_or_default();
     let mut out = Vec::with_capacity(16 + 8 * entries.len());
@@ -35,6 +37,7 @@ pub fn pack(entries: &mut [Entry]) -> Vec<u8> {
     put_signed(&mut out, first);
     let mut before = 0;
     for Entry { series, at, value } in entries {
+        let value = V::borrow(value);
         let kind = match value.kind() {
             Kind::Counter => 0,
             Kind::Gauge => 1,

@@ -1,5 +1,6 @@
-//! From the open slots of this process to the store, every ten seconds: one chunk per app that had lines. Values that the
-//! store did not take wait in memory, bounded; those dropped at the bound are counted.
+//! From the open slots of this process to the store, every ten seconds, or sooner where an app has many of them open: one
+//! chunk per app that had lines. Some apps at a time, so that memory holds the values of few twice. Values that the store
+//! did not take wait in memory, bounded; those dropped at the bound are counted.
 
 use std::collections::HashMap;
 use std::sync::Mutex;
@@ -15,13 +16,16 @@ use dynowatch_logplex::formation;
 use dynowatch_store::StoreError;
 use dynowatch_store::heroku::Process;
 use dynowatch_store::metrics::{Chunk, PathsOfHour};
+use tokio::sync::Notify;
 
 use super::recorder::{LATE_MAX, Paths, Taken};
 use crate::Shared;
-use crate::apps::lock;
+use crate::apps::{App, lock};
 
 /// Values that may wait for a store that is away, over all apps: about a quarter of an hour of 1,000 dynos.
 const WAITING_MAX: usize = 1_000_000;
+/// Apps are taken together until they have so many values: a transaction each would cost more than their rows.
+const VALUES_AT_ONCE: usize = 20_000;
 /// Most frequent paths are written this often; a killed process loses those of a minute.
 const PATHS_EVERY: Duration = Duration::from_secs(60);
 /// How often a series' row notes that it is alive.
@@ -35,6 +39,10 @@ const EVENTS_WAITING_MAX: usize = 20_000;
 #[derive(Default)]
 pub(crate) struct Flushes {
     state: Mutex<State>,
+    /// Held while values go to the store.
+    writing: tokio::sync::Mutex<()>,
+    /// Some app has so many slots open that they should not wait for the next flush.
+    pub(crate) crowded: Notify,
     failing: AtomicBool,
     /// Room is running out, and it was said.
     pub(super) short: AtomicBool,
@@ -104,7 +112,19 @@ pub(crate) async fn flush(shared: &Shared, now: Timestamp, last: bool) -> Result
         flush_paths(shared, now, last).await
     }
     .await;
-    match &outcome {
+    note(shared, &outcome);
+    outcome.and(events)
+}
+
+/// Stores the values alone, ahead of their time.
+pub(crate) async fn flush_crowded(shared: &Shared, now: Timestamp) -> Result<(), StoreError> {
+    let outcome = flush_values(shared, now).await;
+    note(shared, &outcome);
+    outcome
+}
+
+fn note(shared: &Shared, outcome: &Result<(), StoreError>) {
+    match outcome {
         Err(error) => {
             shared.stats.metric_flush_failures.up();
             if !shared.metrics.failing.swap(true, Relaxed) {
@@ -114,29 +134,17 @@ pub(crate) async fn flush(shared: &Shared, now: Timestamp, last: bool) -> Result
         Ok(()) if shared.metrics.failing.swap(false, Relaxed) => tracing::info!("values of metrics are written again"),
         Ok(()) => {}
     }
-    outcome.and(events)
 }
 
-/// Takes the open slots of every app.
+/// Takes the paths and events of every app.
 fn collect(shared: &Shared, now: Timestamp) {
     let mut state = lock(&shared.metrics.state);
     let state = &mut *state;
-    let mut waiting: usize = state.waiting.values().map(Vec::len).sum();
     for app in shared.apps.load().iter() {
-        let (mut taken, paths, (events, states)) = {
+        let (paths, (events, states)) = {
             let mut recorder = lock(&app.live.recorder);
-            (recorder.take(), std::mem::take(&mut recorder.paths), recorder.events.take())
+            (std::mem::take(&mut recorder.paths), recorder.events.take())
         };
-        add_formation(state.formations.get(&app.id), &mut taken);
-        let room = WAITING_MAX.saturating_sub(waiting);
-        if taken.len() > room {
-            shared.stats.metric_values_dropped.add((taken.len() - room) as u64);
-            taken.truncate(room);
-        }
-        waiting += taken.len();
-        if !taken.is_empty() {
-            state.waiting.entry(app.id).or_default().append(&mut taken);
-        }
         let hour = now.floor(Duration::from_secs(3_600));
         let Paths { all, errors, .. } = paths;
         for (of_errors, paths) in [(false, all), (true, errors)] {
@@ -205,28 +213,64 @@ fn count(dynos: u64) -> f64 {
 }
 
 async fn flush_values(shared: &Shared, now: Timestamp) -> Result<(), StoreError> {
-    let waiting = std::mem::take(&mut lock(&shared.metrics.state).waiting);
-    if waiting.is_empty() {
-        return Ok(());
-    }
-    let outcome = async {
-        let mut chunks = Vec::with_capacity(waiting.len());
-        for (app, taken) in &waiting {
-            number(shared, *app, taken, now).await?;
-            chunks.extend(pack(shared, *app, taken, now));
+    let _one_at_a_time = shared.metrics.writing.lock().await;
+    let (mut together, mut values, mut outcome) = (Vec::new(), 0, Ok(()));
+    let apps = shared.apps.load_full();
+    for (app, taken) in apps.iter().map(|app| (app.id, take(shared, app))).filter(|(_, taken)| !taken.is_empty()) {
+        values += taken.len();
+        together.push((app, taken));
+        if values >= VALUES_AT_ONCE && outcome.is_ok() {
+            outcome = store(shared, &mut together, now).await;
+            values = 0;
         }
-        shared.store.add_chunks(shared.process, &chunks).await
-    }
-    .await;
-    if outcome.is_err() {
-        let mut state = lock(&shared.metrics.state);
-        for (app, mut taken) in waiting {
-            let held = state.waiting.entry(app).or_default();
-            std::mem::swap(held, &mut taken);
-            held.append(&mut taken);
+        if outcome.is_err() {
+            put_back(shared, &mut together);
         }
+    }
+    if outcome.is_ok() && !together.is_empty() {
+        outcome = store(shared, &mut together, now).await;
+        put_back(shared, &mut together);
     }
     outcome
+}
+
+/// The values of an app's open slots, after those that have been waiting.
+fn take(shared: &Shared, app: &App) -> Taken {
+    let mut opened = lock(&app.live.recorder).take();
+    let mut state = lock(&shared.metrics.state);
+    add_formation(state.formations.get(&app.id), &mut opened);
+    let mut taken = state.waiting.remove(&app.id).unwrap_or_default();
+    taken.append(&mut opened);
+    taken
+}
+
+/// What the store did not take waits, as far as there is room.
+fn put_back(shared: &Shared, together: &mut Vec<(AppId, Taken)>) {
+    let mut state = lock(&shared.metrics.state);
+    let waiting: usize = state.waiting.values().map(Vec::len).sum();
+    let mut room = WAITING_MAX.saturating_sub(waiting);
+    for (app, mut taken) in together.drain(..) {
+        if taken.len() > room {
+            shared.stats.metric_values_dropped.add((taken.len() - room) as u64);
+            taken.truncate(room);
+        }
+        room -= taken.len();
+        if !taken.is_empty() {
+            state.waiting.entry(app).or_default().append(&mut taken);
+        }
+    }
+}
+
+/// Stores the values of some apps, and leaves them where they are when that fails.
+async fn store(shared: &Shared, together: &mut Vec<(AppId, Taken)>, now: Timestamp) -> Result<(), StoreError> {
+    let mut chunks = Vec::with_capacity(together.len());
+    for (app, taken) in &*together {
+        number(shared, *app, taken, now).await?;
+        chunks.extend(pack(shared, *app, taken, now));
+    }
+    shared.store.add_chunks(shared.process, &chunks).await?;
+    together.clear();
+    Ok(())
 }
 
 /// Makes sure that every series has its number.
@@ -257,12 +301,9 @@ async fn number(shared: &Shared, app: AppId, taken: &Taken, now: Timestamp) -> R
 fn pack(shared: &Shared, app: AppId, taken: &Taken, now: Timestamp) -> Option<Chunk> {
     let state = lock(&shared.metrics.state);
     let numbers = state.numbers.get(&app)?;
-    let mut entries: Vec<Entry> = taken
+    let mut entries: Vec<Entry<&Value>> = taken
         .iter()
-        .filter_map(|(key, at, value)| {
-            let (series, _) = numbers.get(key)?;
-            Some(Entry { series: *series, at: *at, value: value.clone() })
-        })
+        .filter_map(|(key, at, value)| Some(Entry { series: numbers.get(key)?.0, at: *at, value }))
         .collect();
     let (from, until) = (entries.iter().map(|entry| entry.at).min()?, entries.iter().map(|entry| entry.at).max()?);
     Some(Chunk { app, at: now, from, until: until + SLOT, body: chunk::pack(&mut entries) })

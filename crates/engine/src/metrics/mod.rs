@@ -20,6 +20,6 @@ pub use query::{Asked, StepChoice};
 pub use recorder::{Latest, PATH_EVERY, SERIES_MAX};
 
 pub(crate) use batch::BatchMetrics;
-pub(crate) use flush::{Flushes, Formation, add_formation, flush};
+pub(crate) use flush::{Flushes, Formation, add_formation, flush, flush_crowded};
 pub(crate) use query::SlotValue;
 pub(crate) use recorder::{Recorder, is_one_off};

@@ -28,8 +28,11 @@ pub const SERIES_MAX: usize = 10_000;
 const SOURCES_MAX: usize = 4_000;
 /// Values older than this are counted as late instead.
 pub const LATE_MAX: Duration = Duration::from_secs(2 * 3_600);
-/// Ten-second slots that may be open between two flushes; lines of further ones are late.
-const SLOTS_MAX: usize = 128;
+/// Ten-second slots that may be open between two flushes; lines of further ones are late. Each may hold a distribution
+/// of several KiB for every dyno.
+const SLOTS_MAX: usize = 32;
+/// Open slots from which on a flush is due. A drain that is not behind fills one or two.
+const SLOTS_CROWDED: usize = 16;
 /// Of many requests at a time, at least one in so many is looked at for its path, which costs several times what reading
 /// the rest of the line does.
 pub const PATH_EVERY: u32 = 256;
@@ -464,9 +467,10 @@ impl Recorder {
         place
     }
 
-    /// Adds a batch that counts. `now` decides what is too late.
-    pub(crate) fn apply(&mut self, batch: &BatchMetrics, now: Timestamp) {
+    /// Adds a batch that counts. `now` decides what is too late. Returns whether so many slots are open that a flush is due.
+    pub(crate) fn apply(&mut self, batch: &BatchMetrics, now: Timestamp) -> bool {
         self.apply_rest(batch, now, |_, _, _, _| false);
+        self.open.len() >= SLOTS_CROWDED
     }
 
     /// Adds what of a batch `aside` does not take: it is given the place of a series, the series, the slot and the value.

@@ -21,7 +21,7 @@ fn read(recorder: &mut Recorder, lines: &[&str], now: Timestamp) {
             recorder.samples(&mut batch, samples, &signal);
         }
     }
-    recorder.apply(&batch, now);
+    let _crowded = recorder.apply(&batch, now);
 }
 
 /// Every value as `time metric source label: value`, sorted.

@@ -107,6 +107,7 @@ on_both! {
         a_share_of_errors
         a_share_is_unknown_while_we_were_blind;
     metrics:
+        lines_of_an_hour_come_in_at_once
         answers_do_not_change_when_values_are_folded
         a_kill_loses_ten_seconds_at_most
         a_repeated_batch_is_counted_once

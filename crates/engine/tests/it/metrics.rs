@@ -39,6 +39,22 @@ async fn requests(stage: &mut Stage, stamp: &str, dyno: &str, status: u16, count
     stage.post_now("shop", &lines).await.unwrap();
 }
 
+/// After an outage an hour of lines comes in within seconds, and none of it is late: what is full is stored at once.
+pub(crate) async fn lines_of_an_hour_come_in_at_once(on: On) {
+    let mut stage = Stage::with(on, vec![]).await;
+    stage.until("60:00").await;
+    let engine = stage.engine();
+    for minutes in (0..60).step_by(4) {
+        let stamps = (0..24).map(|i| at("0:00") + seconds(minutes * 60 + i * 10));
+        let lines: Vec<String> = stamps.map(|stamp| request(stamp, "web.1", "", 200)).collect();
+        stage.post_now("shop", &lines).await.unwrap();
+        engine.crowded().await;
+        engine.crowded_pass().await.unwrap();
+    }
+    assert_eq!(points(&engine, &ask("router.requests", "0:00", "60:00", 3_600)).await, "360");
+    assert!(engine.overflows().contains(&("late_lines", 0)));
+}
+
 /// Whatever lies in chunks and whatever in packed rows, the answer is the same.
 pub(crate) async fn answers_do_not_change_when_values_are_folded(on: On) {
     let mut stage = Stage::with(on, vec![]).await;
