@@ -18,7 +18,7 @@ use dynowatch_domain::rule::{Condition, Rule};
 use dynowatch_domain::window::{Counted, Window};
 use dynowatch_domain::{AlertId, AppId, Timestamp};
 use dynowatch_store::checks::CheckChange;
-use dynowatch_store::{Changes, EvaluateRequest, Loaded, LoadedTrack, StoreError};
+use dynowatch_store::{Changes, Engine, EvaluateRequest, Loaded, LoadedTrack, StoreError};
 use tokio::sync::{mpsc, oneshot};
 use tokio::time::Instant;
 
@@ -77,6 +77,44 @@ pub(crate) struct Evaluator {
 
 /// By key: its rule, and its matches with the place of the batch each came in.
 type Inputs<'a> = BTreeMap<Key, (Arc<Rule>, Vec<(usize, &'a KeyMatches)>)>;
+
+/// Batches that are committed together.
+struct Together<'a> {
+    batch: &'a [Submission],
+    /// What makes repetitions known: the place of the batch, the app and the id.
+    frames: &'a [(usize, (AppId, String))],
+    inputs: &'a Inputs<'a>,
+}
+
+impl Together<'_> {
+    fn frame_ids(&self) -> Vec<(AppId, String)> {
+        self.frames.iter().map(|(_, frame)| frame.clone()).collect()
+    }
+
+    /// What follows, given what the store had.
+    fn decide(&self, shared: &Shared, view: &View<'_>, held: HashMap<Key, Held>, loaded: Loaded) -> (Changes, Done) {
+        let mut duplicates = vec![false; self.batch.len()];
+        for ((i, _), new) in self.frames.iter().zip(&loaded.new_frames) {
+            if let Some(duplicate) = duplicates.get_mut(*i) {
+                *duplicate |= !new;
+            }
+        }
+        let mut work = Work::new(held, loaded, view);
+        for (key, (rule, matches)) in self.inputs {
+            let fresh = matches.iter().filter(|(i, _)| !duplicates.get(*i).copied().unwrap_or(false)).map(|(_, m)| *m);
+            if let Some(matches) = gather(fresh) {
+                work.apply(key, rule, Input::Matches(matches));
+            }
+        }
+        let counted = self.batch.iter().zip(&duplicates).filter(|(_, duplicate)| !**duplicate);
+        for (submission, _) in counted {
+            let app = submission.app.id;
+            work.changes.releases.extend(submission.releases.iter().map(|release| (app, release.clone())));
+            work.blinds.extend(submission.losses.iter().map(|loss| (Some(app), loss.clone())));
+        }
+        work.finish(shared, duplicates)
+    }
+}
 
 /// What one transaction did, besides what it stored.
 struct Done {
@@ -226,47 +264,45 @@ impl Evaluator {
             .enumerate()
             .flat_map(|(i, s)| s.frame_ids.iter().map(move |id| (i, (s.app.id, id.clone()))))
             .collect();
-        let request = self.request(
-            now,
-            frames.iter().map(|(_, frame)| frame.clone()).collect(),
-            inputs.keys().cloned().collect(),
-        );
+        let group = Together { batch, frames: &frames, inputs: &inputs };
+        if let Some(done) = self.commit_known(shared, &group, now).await? {
+            return Ok(done);
+        }
+        let request = self.request(now, group.frame_ids(), inputs.keys().cloned().collect());
         let view = View::of(shared, now, &request, batch);
         let held = self.take(&request.keys);
-        let done = shared
-            .store
-            .evaluate(request, |loaded| {
-                let mut duplicates = vec![false; batch.len()];
-                for ((i, _), new) in frames.iter().zip(&loaded.new_frames) {
-                    if let Some(duplicate) = duplicates.get_mut(*i) {
-                        *duplicate |= !new;
-                    }
-                }
-                let mut work = Work::new(held, loaded, &view);
-                for (key, (rule, matches)) in &inputs {
-                    let fresh =
-                        matches.iter().filter(|(i, _)| !duplicates.get(*i).copied().unwrap_or(false)).map(|(_, m)| *m);
-                    if let Some(matches) = gather(fresh) {
-                        work.apply(key, rule, Input::Matches(matches));
-                    }
-                }
-                for submission in batch
-                    .iter()
-                    .zip(&duplicates)
-                    .filter(|(_, duplicate)| !**duplicate)
-                    .map(|(submission, _)| submission)
-                {
-                    work.changes
-                        .releases
-                        .extend(submission.releases.iter().map(|release| (submission.app.id, release.clone())));
-                    work.blinds.extend(submission.losses.iter().map(|loss| (Some(submission.app.id), loss.clone())));
-                }
-                work.finish(shared, duplicates)
-            })
-            .await?;
+        let done = shared.store.evaluate(request, |loaded| group.decide(shared, &view, held, loaded)).await?;
         let duplicates = done.duplicates.clone();
         self.keep(shared, done, now);
         Ok(duplicates)
+    }
+
+    /// The same in one trip to the store, on the assumption that every frame is new and every key as it is in memory: nearly
+    /// always it is. `None`: it was not, or cannot be known in passing. What was in memory is then gone, and loaded again.
+    async fn commit_known(
+        &mut self,
+        shared: &Shared,
+        group: &Together<'_>,
+        now: Timestamp,
+    ) -> Result<Option<Vec<bool>>, StoreError> {
+        if shared.store.engine() != Engine::Sqlite || !group.inputs.keys().all(|key| self.held.contains_key(key)) {
+            return Ok(None);
+        }
+        let request = self.request(now, group.frame_ids(), group.inputs.keys().cloned().collect());
+        let view = View::of(shared, now, &request, group.batch);
+        let held = self.take(&request.keys);
+        let tracks = request
+            .known
+            .iter()
+            .map(|(key, version)| (key.clone(), LoadedTrack { version: *version, ..LoadedTrack::default() }));
+        let loaded = Loaded { new_frames: vec![true; group.frames.len()], tracks: tracks.collect() };
+        let (changes, done) = group.decide(shared, &view, held, loaded);
+        if !shared.store.save_known(&request, &changes).await? {
+            return Ok(None);
+        }
+        let duplicates = done.duplicates.clone();
+        self.keep(shared, done, now);
+        Ok(Some(duplicates))
     }
 
     /// Gives each key one input and stores what follows, with what the audit log is to say of it.

@@ -2,6 +2,8 @@
 
 use std::time::Duration;
 
+use sqlx::error::ErrorKind;
+
 /// An error of the store.
 #[derive(Debug, thiserror::Error)]
 pub enum StoreError {
@@ -51,6 +53,12 @@ impl StoreError {
     #[must_use]
     pub fn is_retryable(&self) -> bool {
         matches!(self, Self::Unavailable(_))
+    }
+
+    /// Whether a row broke a rule of its table, save the one that what it refers to must be there.
+    pub(crate) fn is_constraint(&self) -> bool {
+        let Self::Sql(sqlx::Error::Database(error)) = self else { return false };
+        matches!(error.kind(), ErrorKind::UniqueViolation | ErrorKind::NotNullViolation)
     }
 
     pub(crate) fn too_slow(limit: Duration) -> Self {

@@ -20,7 +20,7 @@ use dynowatch_domain::{AlertId, AppId, DeliveryId, Timestamp};
 use serde::{Deserialize, Serialize};
 
 use crate::checks::CheckChange;
-use crate::db::within;
+use crate::db::{Db, within};
 use crate::error::Result;
 use crate::open::Store;
 
@@ -95,6 +95,35 @@ pub struct Changes {
     pub checks: Vec<CheckChange>,
     /// Entries of the audit log about all of this.
     pub acts: Vec<Act>,
+}
+
+impl Changes {
+    /// Whether nothing changes but keys: what nearly every commit of a storm is.
+    fn is_tracks_alone(&self) -> bool {
+        let Self {
+            tracks: _,
+            fired,
+            updates,
+            resolved,
+            decisions,
+            deliveries,
+            resolve_notices,
+            releases,
+            blinds,
+            checks,
+            acts,
+        } = self;
+        fired.is_empty()
+            && updates.is_empty()
+            && resolved.is_empty()
+            && decisions.is_empty()
+            && deliveries.is_empty()
+            && resolve_notices.is_empty()
+            && releases.is_empty()
+            && blinds.is_empty()
+            && checks.is_empty()
+            && acts.is_empty()
+    }
 }
 
 /// A key's new state.
@@ -239,6 +268,18 @@ pub struct ResolveNotice {
 }
 
 impl Store {
+    /// Saves what follows from a batch without loading anything first, if the frames of the request are new and every key
+    /// of it is stored in the version the caller knows. One trip to SQLite's thread instead of two, which is most of what a small commit
+    /// costs. `false`: something is otherwise, or the engine is not SQLite; nothing was changed, and [`Store::evaluate`]
+    /// says what is so.
+    ///
+    /// # Errors
+    /// As those of [`Store::evaluate`].
+    pub async fn save_known(&self, request: &EvaluateRequest, changes: &Changes) -> Result<bool> {
+        let Db::Lite { w, .. } = &self.state else { return Ok(false) };
+        within(EVALUATE_MAX, save::commit_known(w, request, changes)).await
+    }
+
     /// Loads what a batch concerns, hands it to `step`, and saves what `step` returns, in one transaction.
     ///
     /// # Errors
@@ -254,7 +295,10 @@ impl Store {
             let now = request.now;
             let (tx, loaded, match_id) = load::begin(&self.state, request).await?;
             let (changes, out) = step(loaded);
-            save::commit(tx, now, changes, match_id).await?;
+            let newest = save::commit(tx, now, &changes, match_id).await?;
+            if let (Db::Lite { w, .. }, Some(newest)) = (&self.state, newest) {
+                w.saw_match(newest);
+            }
             Ok(out)
         })
         .await

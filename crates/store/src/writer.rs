@@ -6,6 +6,8 @@
 //! the next writer opens another.
 
 use std::sync::Arc;
+use std::sync::atomic::AtomicI64;
+use std::sync::atomic::Ordering::Relaxed;
 
 use sqlx::sqlite::SqliteConnectOptions;
 use sqlx::{ConnectOptions, Connection, SqliteConnection};
@@ -19,6 +21,8 @@ use crate::db::ACQUIRE_MAX;
 pub(crate) struct Writer {
     options: Box<SqliteConnectOptions>,
     place: Arc<Mutex<Place>>,
+    /// The greatest id of a match as far as this process knows; 0 before it has looked.
+    newest_match: Arc<AtomicI64>,
 }
 
 #[derive(Debug)]
@@ -39,7 +43,11 @@ pub(crate) struct LiteTx {
 impl Writer {
     pub(crate) async fn open(options: SqliteConnectOptions) -> sqlx::Result<Self> {
         let conn = options.connect().await?;
-        Ok(Self { options: Box::new(options), place: Arc::new(Mutex::new(Place::Ready(conn))) })
+        Ok(Self {
+            options: Box::new(options),
+            place: Arc::new(Mutex::new(Place::Ready(conn))),
+            newest_match: Arc::default(),
+        })
     }
 
     /// Waits for the connection, and takes it as it is: outside of a transaction.
@@ -59,6 +67,16 @@ impl Writer {
             }
         };
         Ok(LiteTx { conn, place })
+    }
+
+    /// The greatest id of a match that this process has seen, in a transaction that may have come to nothing.
+    pub(crate) fn newest_match(&self) -> i64 {
+        self.newest_match.load(Relaxed)
+    }
+
+    /// Notes the greatest id of a match. Ids only grow.
+    pub(crate) fn saw_match(&self, id: i64) {
+        self.newest_match.fetch_max(id, Relaxed);
     }
 
     /// Begins a transaction that has the write lock from its start: one taken later fails without waiting when another

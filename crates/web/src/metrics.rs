@@ -74,7 +74,7 @@ struct Snapshot {
     remote_write: [(&'static str, u64); 4],
     remote_write_waiting: u64,
     checks: Checks,
-    overflows: [(&'static str, u64); 10],
+    overflows: [(&'static str, u64); 11],
     limited: [(&'static str, u64); 2],
     streams_refused: [(&'static str, u64); 2],
     store_failures: Vec<(&'static str, u64)>,

@@ -27,7 +27,7 @@ const FRAME_ID_BYTES_MAX: usize = 100;
 
 /// Begins the transaction and loads. Returns the greatest id of a match, too, where SQLite told it in passing.
 pub(super) async fn begin(db: &Db, request: EvaluateRequest) -> Result<(Tx, Loaded, Option<i64>)> {
-    let frames: Vec<(Uuid, String)> = request.frames.iter().map(|(app, frame)| (app.0, frame_id(frame))).collect();
+    let frames = frames_of(&request);
     let (mut tx, new_frames, found, match_id) = match db {
         Db::Lite { w, .. } => {
             let lite::First { tx, new_frames, found, match_id } = lite::begin(w, &request, &frames).await?;
@@ -62,6 +62,10 @@ async fn lock_apps(tx: &mut Tx, request: &EvaluateRequest) -> Result<()> {
             .await?;
     }
     Ok(())
+}
+
+pub(super) fn frames_of(request: &EvaluateRequest) -> Vec<(Uuid, String)> {
+    request.frames.iter().map(|(app, frame)| (app.0, frame_id(frame))).collect()
 }
 
 fn frame_id(text: &str) -> String {
@@ -180,7 +184,7 @@ fn merge(keys: Vec<Key>, known: &HashMap<Key, i64>, found: Vec<TrackRow>) -> (Ha
 }
 
 /// SQLite's way: one string of statements, which crosses to the connection's thread and back once.
-mod lite {
+pub(super) mod lite {
     use futures_util::TryStreamExt;
     use sqlx::{Either, Executor, FromRow, QueryBuilder, Row, Sqlite};
 
@@ -190,6 +194,19 @@ mod lite {
     };
     use crate::db::on;
     use crate::writer::Writer;
+
+    /// Adds the frames, the [`padded`] places left out.
+    pub(in crate::evaluate) fn push_frames<'a>(
+        query: &mut QueryBuilder<Sqlite>,
+        now_us: i64,
+        piece: impl Iterator<Item = Option<&'a (Uuid, String)>>,
+    ) {
+        query.push("INSERT INTO frames (app_id, frame_id, seen_at) SELECT * FROM (");
+        query.push_values(piece, |mut row, frame| {
+            row.push_bind(frame.map(|frame| frame.0)).push_bind(frame.map(|frame| frame.1.as_str())).push_bind(now_us);
+        });
+        query.push(") AS v WHERE v.column1 IS NOT NULL");
+    }
 
     const NEWEST_MATCH: &str = "SELECT COALESCE(MAX(id), 0) FROM matches";
 
@@ -212,11 +229,9 @@ mod lite {
         let mut inserts = 0;
         for piece in padded(frames) {
             inserts += 1;
-            query.push("; INSERT INTO frames (app_id, frame_id, seen_at) SELECT * FROM (");
-            query.push_values(piece, |mut row, frame| {
-                row.push_bind(frame.map(|frame| frame.0)).push_bind(frame.map(|frame| frame.1.as_str())).push_bind(now);
-            });
-            query.push(") AS v WHERE v.column1 IS NOT NULL ON CONFLICT DO NOTHING");
+            query.push("; ");
+            push_frames(&mut query, now, piece);
+            query.push(" ON CONFLICT DO NOTHING");
         }
         for piece in padded(&places) {
             query.push("; ");
@@ -243,6 +258,7 @@ mod lite {
             }
         }
         if inserted == u64::try_from(seen.len()).unwrap_or(u64::MAX) {
+            w.saw_match(match_id);
             return Ok(First { tx: Tx::Lite(held), new_frames: distinct, found, match_id });
         }
         held.rollback().await?;

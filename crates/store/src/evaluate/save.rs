@@ -1,6 +1,6 @@
 //! What an evaluation saves: one statement per table, see [`crate::rows`].
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, HashMap, HashSet};
 
 use dynowatch_domain::alert::Phase;
 use dynowatch_domain::evidence::{EVIDENCE_LINES_MAX, EvidenceLine};
@@ -10,66 +10,155 @@ use dynowatch_domain::{AlertId, AppId, Timestamp};
 use sqlx::QueryBuilder;
 use uuid::Uuid;
 
-use super::{AlertUpdate, Changes, FiredAlert, ResolvedAlert, TrackChange};
+use super::{AlertUpdate, Changes, EvaluateRequest, FiredAlert, ResolvedAlert, TrackChange, load};
 use crate::db::{Tx, on};
 use crate::error::Result;
 use crate::rows::pieces;
 use crate::text::{JsonText, clean, int, json};
+use crate::writer::Writer;
 use crate::{audit, blinds, checks, deliveries, packed, releases};
 
-/// Saves and commits. `match_id` is the greatest id of a match, where it is known.
-pub(super) async fn commit(mut tx: Tx, now: Timestamp, changes: Changes, match_id: Option<i64>) -> Result<()> {
-    save_fired(&mut tx, &changes.fired).await?;
-    save_updates(&mut tx, &changes.updates).await?;
-    save_resolved(&mut tx, &changes.resolved).await?;
-    save_decisions(&mut tx, &changes).await?;
-    deliveries::insert(&mut tx, &changes.deliveries).await?;
-    deliveries::insert_resolve_notices(&mut tx, &changes.resolve_notices).await?;
-    save_releases(&mut tx, &changes).await?;
-    blinds::insert(&mut tx, &changes.blinds).await?;
-    if !changes.checks.is_empty() {
-        checks::states::save(&mut tx, &changes.checks).await?;
-    }
-    for act in &changes.acts {
-        audit::append(&mut tx, act, now).await?;
-    }
+/// Saves and commits. `match_id` is the greatest id of a match, where it is known; returns what it is from now on.
+pub(super) async fn commit(
+    mut tx: Tx,
+    now: Timestamp,
+    changes: &Changes,
+    match_id: Option<i64>,
+) -> Result<Option<i64>> {
+    save_rest(&mut tx, now, changes).await?;
     match (tx, match_id) {
-        (Tx::Lite(lite), Some(match_id)) => lite::commit(lite, now, &changes.tracks, match_id).await,
+        (Tx::Lite(lite), Some(match_id)) => Ok(Some(lite::commit(lite, now, &changes.tracks, match_id).await?)),
         (mut tx, _) => {
             let newest = save_matches(&mut tx, now, &changes.tracks).await?;
             save_tracks(&mut tx, now, &changes.tracks, &newest).await?;
-            tx.commit().await
+            tx.commit().await?;
+            Ok(None)
         }
     }
+}
+
+/// All but keys and what they counted.
+async fn save_rest(tx: &mut Tx, now: Timestamp, changes: &Changes) -> Result<()> {
+    save_fired(tx, &changes.fired).await?;
+    save_updates(tx, &changes.updates).await?;
+    save_resolved(tx, &changes.resolved).await?;
+    save_decisions(tx, changes).await?;
+    deliveries::insert(tx, &changes.deliveries).await?;
+    deliveries::insert_resolve_notices(tx, &changes.resolve_notices).await?;
+    save_releases(tx, changes).await?;
+    blinds::insert(tx, &changes.blinds).await?;
+    if !changes.checks.is_empty() {
+        checks::states::save(tx, &changes.checks).await?;
+    }
+    for act in &changes.acts {
+        audit::append(tx, act, now).await?;
+    }
+    Ok(())
+}
+
+/// Saves and commits as if all of it were as the request says; see [`crate::Store::save_known`]. What is otherwise breaks
+/// a constraint: a frame that is there, a key of another version, which then has none.
+pub(super) async fn commit_known(w: &Writer, request: &EvaluateRequest, changes: &Changes) -> Result<bool> {
+    let frames = load::frames_of(request);
+    let distinct = frames.iter().collect::<HashSet<_>>().len() == frames.len();
+    let known = changes.tracks.iter().all(|change| request.known.get(&change.key) == Some(&(change.version - 1)));
+    let match_id = w.newest_match();
+    if !distinct || !known || match_id == 0 {
+        return Ok(false);
+    }
+    let alone = changes.is_tracks_alone();
+    let lite = if alone {
+        w.hold().await?
+    } else {
+        let mut tx = Tx::Lite(w.begin().await?);
+        save_rest(&mut tx, request.now, changes).await?;
+        let Tx::Lite(lite) = tx else { return Ok(false) };
+        lite
+    };
+    lite::commit_known(w, lite, alone, request.now, &frames, &changes.tracks, match_id).await
 }
 
 /// SQLite's way: the keys, what they counted and the commit in one string of statements.
 mod lite {
     use sqlx::{QueryBuilder, Sqlite};
+    use uuid::Uuid;
 
     use super::super::STATEMENT_ROWS_MAX;
+    use super::super::load::lite::push_frames;
     use super::{Result, Timestamp, TrackChange, arrived, counted_any, int, json, newest_lines, packed, phase};
     use crate::rows::padded;
-    use crate::writer::LiteTx;
+    use crate::writer::{LiteTx, Writer};
 
-    pub(super) async fn commit(mut tx: LiteTx, now: Timestamp, tracks: &[TrackChange], match_id: i64) -> Result<()> {
-        let mut next = match_id;
-        let ids: Vec<(&TrackChange, Option<i64>)> = tracks
-            .iter()
-            .map(|change| {
-                let counted = counted_any(change);
-                next += i64::from(counted);
-                (change, counted.then_some(next))
-            })
-            .collect();
+    /// Which versions the keys must have had.
+    #[derive(Clone, Copy, PartialEq, Eq)]
+    enum Before {
+        /// Whatever: they were looked at in this transaction.
+        Loaded,
+        /// The one before the new one.
+        Known,
+    }
+
+    pub(super) async fn commit(mut tx: LiteTx, now: Timestamp, tracks: &[TrackChange], match_id: i64) -> Result<i64> {
         let mut query = QueryBuilder::<Sqlite>::new("");
+        let ids = with_ids(tracks, match_id);
         push_matches(&mut query, now, &ids)?;
-        push_tracks(&mut query, now, &ids)?;
-        query.push("COMMIT");
-        let persistent = tracks.len() <= STATEMENT_ROWS_MAX;
-        let _done = query.build().persistent(persistent).execute(&mut tx.conn).await?;
+        push_tracks(&mut query, now, &ids, Before::Loaded)?;
+        finish(&mut tx, query, tracks.len()).await?;
         tx.keep();
+        Ok(newest(&ids, match_id))
+    }
+
+    /// `alone`: nothing was written before, and the transaction has not begun.
+    pub(super) async fn commit_known(
+        w: &Writer,
+        mut tx: LiteTx,
+        alone: bool,
+        now: Timestamp,
+        frames: &[(Uuid, String)],
+        tracks: &[TrackChange],
+        match_id: i64,
+    ) -> Result<bool> {
+        let mut query = QueryBuilder::<Sqlite>::new(if alone { "BEGIN IMMEDIATE; " } else { "" });
+        for piece in padded(frames) {
+            push_frames(&mut query, now.as_micros(), piece);
+            query.push("; ");
+        }
+        let ids = with_ids(tracks, match_id);
+        push_matches(&mut query, now, &ids)?;
+        push_tracks(&mut query, now, &ids, Before::Known)?;
+        match finish(&mut tx, query, tracks.len().max(frames.len())).await {
+            Ok(()) => {
+                w.saw_match(newest(&ids, match_id));
+                tx.keep();
+                Ok(true)
+            }
+            Err(error) if error.is_constraint() => {
+                tx.rollback().await?;
+                Ok(false)
+            }
+            Err(error) => Err(error),
+        }
+    }
+
+    fn newest(ids: &[(&TrackChange, Option<i64>)], before: i64) -> i64 {
+        ids.iter().filter_map(|(_, id)| *id).max().unwrap_or(before)
+    }
+
+    async fn finish(tx: &mut LiteTx, mut query: QueryBuilder<Sqlite>, rows: usize) -> Result<()> {
+        query.push("COMMIT");
+        let _done = query.build().persistent(rows <= STATEMENT_ROWS_MAX).execute(&mut tx.conn).await?;
         Ok(())
+    }
+
+    /// Each change, and the id of the row for what it counted, if it counted anything.
+    fn with_ids(tracks: &[TrackChange], match_id: i64) -> Vec<(&TrackChange, Option<i64>)> {
+        let mut next = match_id;
+        let id = |change| {
+            let counted = counted_any(change);
+            next += i64::from(counted);
+            (change, counted.then_some(next))
+        };
+        tracks.iter().map(id).collect()
     }
 
     /// With ids of our own: nobody else writes now.
@@ -109,6 +198,7 @@ mod lite {
         query: &mut QueryBuilder<Sqlite>,
         now: Timestamp,
         ids: &[(&TrackChange, Option<i64>)],
+        before: Before,
     ) -> Result<()> {
         let now = now.as_micros();
         let rows =
@@ -116,7 +206,18 @@ mod lite {
         for piece in padded(&rows) {
             query.push(
                 "INSERT INTO tracks (app_id, rule, grp, version, track, phase, alert_id, next_wake_at, changed_at, consumed_stamp, \
-                 consumed_at, last_match_id) SELECT * FROM (",
+                 consumed_at, last_match_id) SELECT v.column1, v.column2, v.column3, ",
+            );
+            query.push(match before {
+                Before::Loaded => "v.column4",
+                // None, which the column refuses, if it was another.
+                Before::Known => {
+                    "(SELECT v.column4 FROM tracks AS t WHERE t.app_id = v.column1 AND t.rule = v.column2 AND \
+                     t.grp = v.column3 AND t.version = v.column4 - 1)"
+                }
+            });
+            query.push(
+                ", v.column5, v.column6, v.column7, v.column8, v.column9, v.column10, v.column11, v.column12 FROM (",
             );
             query.push_values(piece, |mut row, new| {
                 let change = new.map(|new| new.0);

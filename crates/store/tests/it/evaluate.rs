@@ -10,7 +10,7 @@ use dynowatch_domain::alert::{Effect, Phase, ResolveReason, Track};
 use dynowatch_domain::key::{Group, Key};
 use dynowatch_domain::release::{Release, ReleaseKind};
 use dynowatch_domain::{AlertId, AppId};
-use dynowatch_store::{Changes, EvaluateRequest, ResolvedAlert, StoreError, TrackChange};
+use dynowatch_store::{Changes, Engine, EvaluateRequest, ResolvedAlert, StoreError, TrackChange};
 
 use crate::bed::{Bed, change, counted, facts, firing, id, key, line, request, t};
 
@@ -30,6 +30,73 @@ pub(crate) async fn a_frame_counts_once_per_app(bed: &Bed) {
     let forgotten = [(shop, "a"), (shop, long.as_str()), (blog, "nobody's")];
     bed.store.forget_frames(&forgotten.map(|(app, frame)| (app, frame.to_owned()))).await.unwrap();
     assert_eq!(ask(&[(shop, "a"), (shop, &long), (shop, "b"), (blog, "b")]).await.unwrap(), [true, true, false, false]);
+}
+
+/// In one trip what two would do, or nothing at all.
+pub(crate) async fn what_is_known_is_saved_at_once(bed: &Bed) {
+    let app = bed.app("shop").await;
+    let (h12, h13) = (key(app, "h12"), key(app, "h13"));
+    let step = |key: &Key, version| TrackChange {
+        events: vec![counted(version, version)],
+        lines: vec![line(format!("{} {version}", key.rule).as_bytes())],
+        ..change(key, version, Track::default())
+    };
+    for version in 1..=2 {
+        let tracks = vec![step(&h12, version), step(&h13, version)];
+        bed.save(t(version), Changes { tracks, ..Changes::default() }).await;
+    }
+    let ask = |frame: &str, known: &[(&Key, i64)]| EvaluateRequest {
+        frames: vec![(app, frame.to_owned())],
+        known: known.iter().map(|(key, version)| ((*key).clone(), *version)).collect(),
+        ..request(t(9), &[h12.clone(), h13.clone()])
+    };
+    let both = |version| Changes { tracks: vec![step(&h12, version), step(&h13, version)], ..Changes::default() };
+    let as_known = [(&h12, 2), (&h13, 2)];
+    if bed.store.engine() == Engine::Postgres {
+        assert!(!bed.store.save_known(&ask("a", &as_known), &both(3)).await.unwrap());
+        return;
+    }
+    // Nobody has looked at the newest match yet; from then on it is known.
+    assert!(!bed.again().await.save_known(&ask("a", &as_known), &both(3)).await.unwrap());
+    assert!(bed.store.save_known(&ask("a", &as_known), &both(3)).await.unwrap());
+
+    let other = |frames: &[&str], known: &[(&Key, i64)]| EvaluateRequest {
+        frames: frames.iter().map(|frame| (app, (*frame).to_owned())).collect(),
+        ..ask("", known)
+    };
+    let alert = AlertId(id());
+    let with_decision = Changes { decisions: vec![(alert, t(9), Effect::PendingDropped { at: t(9) })], ..both(4) };
+    for (name, request, changes) in [
+        ("a frame that was counted", other(&["b", "a"], &[(&h12, 3), (&h13, 3)]), both(4)),
+        ("a frame twice", other(&["c", "c"], &[(&h12, 3), (&h13, 3)]), both(4)),
+        (
+            "somebody else was faster",
+            other(&["d"], &[(&h12, 3), (&h13, 4)]),
+            Changes { tracks: vec![step(&h12, 4), step(&h13, 5)], ..Changes::default() },
+        ),
+        (
+            "a key that is not stored",
+            other(&["e"], &[(&h12, 3), (&key(app, "new"), 3)]),
+            Changes { tracks: vec![step(&h12, 4), step(&key(app, "new"), 4)], ..Changes::default() },
+        ),
+        ("a key nobody knows", other(&["f"], &[(&h12, 3)]), both(4)),
+    ] {
+        assert!(!bed.store.save_known(&request, &changes).await.unwrap(), "{name}");
+    }
+    // What else there is to save goes with it, or fails with it.
+    bed.store.save_known(&other(&["g"], &[(&h12, 3), (&h13, 3)]), &with_decision).await.unwrap_err();
+
+    let (second, _) = bed.fire(&key(app, "r14"), t(9), &[]).await;
+    let with_decision = Changes { decisions: vec![(second, t(9), Effect::PendingDropped { at: t(9) })], ..both(4) };
+    let last = other(&["b", "c", "d", "e", "f", "g"], &[(&h12, 3), (&h13, 3)]);
+    assert!(bed.store.save_known(&last, &with_decision).await.unwrap());
+    let loaded = bed.load(t(10), &[h12.clone(), h13.clone()]).await;
+    for key in [&h12, &h13] {
+        let track = &loaded.tracks[key];
+        assert_eq!((track.version, track.events.len()), (4, 4));
+        let lines: Vec<String> = track.lines.iter().map(|line| String::from_utf8_lossy(&line.text).into()).collect();
+        assert_eq!(lines, [1, 2, 3, 4].map(|version| format!("{} {version}", key.rule)));
+    }
 }
 
 pub(crate) async fn a_key_comes_back_whole(bed: &Bed) {

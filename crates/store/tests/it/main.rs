@@ -41,7 +41,8 @@ on_both_engines! {
         a_code_is_used_once_in_any_race shut_out_means_everywhere_at_once
         a_confirmation_is_used_up_with_its_change the_first_account_is_made_once;
     open: answers_and_reopens a_newer_schema_is_refused;
-    evaluate: a_frame_counts_once_per_app a_key_comes_back_whole what_an_alert_consumed_stays_gone
+    evaluate: a_frame_counts_once_per_app what_is_known_is_saved_at_once a_key_comes_back_whole
+        what_an_alert_consumed_stays_gone
         a_panic_leaves_nothing a_dropped_future_leaves_all_or_nothing hundreds_of_keys_at_once
         decisions_are_numbered_on lines_of_one_release_merge an_unknown_app_is_not_found
         no_nul_reaches_the_database;
