@@ -256,6 +256,8 @@ pub(crate) fn sqlite_options(path: &Path, synchronous: SqliteSynchronous) -> Sql
         .pragma("cache_size", "-2048")
         .pragma("temp_store", "MEMORY")
         .pragma("journal_size_limit", "16777216")
+        // As long as that limit: a page that many commits change goes into the file once.
+        .pragma("wal_autocheckpoint", "4000")
         .disable_statement_logging()
 }
 
