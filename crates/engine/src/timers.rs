@@ -26,7 +26,7 @@ use crate::{Engine, Shared};
 /// How often buckets are flushed and ratios and absences judged.
 pub const LEVEL_PASS_EVERY: Duration = rollup::BUCKET;
 /// The pause between two flushes of metrics ahead of their time.
-pub const CROWDED_PAUSE: Duration = Duration::from_secs(2);
+pub const CROWDED_PAUSE: Duration = Duration::from_secs(5);
 /// How often due keys are looked for.
 pub const WAKE_PASS_EVERY: Duration = Duration::from_secs(1);
 /// How often the process says that it lives and looks for what others have changed.
@@ -245,7 +245,7 @@ impl Engine {
         lock(&self.shared.timers.unwritten).map(|unwritten| unwritten.since)
     }
 
-    /// Waits until some app has so many slots of metrics open that the next ones would be late before they are flushed.
+    /// Waits until the open slots of some app take so much that further ones would be late before they are flushed.
     pub async fn crowded(&self) {
         self.shared.metrics.crowded.notified().await;
     }

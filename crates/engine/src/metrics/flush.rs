@@ -107,8 +107,8 @@ pub(crate) async fn flush(shared: &Shared, now: Timestamp, last: bool) -> Result
     collect(shared, now);
     let events = flush_events(shared).await;
     let outcome = async {
-        learn_formations(shared, now).await?;
         flush_values(shared, now).await?;
+        learn_formations(shared, now).await?;
         flush_paths(shared, now, last).await
     }
     .await;

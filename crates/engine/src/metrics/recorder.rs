@@ -28,11 +28,15 @@ pub const SERIES_MAX: usize = 10_000;
 const SOURCES_MAX: usize = 4_000;
 /// Values older than this are counted as late instead.
 pub const LATE_MAX: Duration = Duration::from_secs(2 * 3_600);
-/// Ten-second slots that may be open between two flushes; lines of further ones are late. Each may hold a distribution
-/// of several KiB for every dyno.
-const SLOTS_MAX: usize = 32;
-/// Open slots from which on a flush is due. A drain that is not behind fills one or two.
-const SLOTS_CROWDED: usize = 16;
+/// Bytes that an app's open slots may take between two flushes, as far as they are counted: enough for an hour of the
+/// thousand lines that Logplex keeps for a drain while it is away. Lines of further slots are late.
+const OPEN_BYTES_MAX: usize = 2 << 20;
+/// So many slots are open whatever they take. A drain that is not behind fills one or two.
+const SLOTS_ALWAYS: usize = 4;
+/// What the requests of one dyno, or a distribution, may take in a slot.
+const DISTRIBUTION_BYTES: usize = 4_500;
+/// What another value of a slot takes.
+const VALUE_BYTES: usize = 64;
 /// Of many requests at a time, at least one in so many is looked at for its path, which costs several times what reading
 /// the rest of the line does.
 pub const PATH_EVERY: u32 = 256;
@@ -121,6 +125,8 @@ struct Open {
     /// Of each series by its place, one more than the place of its cell; 0 for none.
     places: Vec<u32>,
     cells: Vec<(u32, Cell)>,
+    /// What it takes.
+    bytes: usize,
 }
 
 /// Values on their way to the store: which series, which slot, what.
@@ -143,6 +149,8 @@ pub(crate) struct Recorder {
     near: Near,
     hasher: DefaultHashBuilder,
     open: Vec<Open>,
+    /// What they take together.
+    open_bytes: usize,
     pub(crate) paths: Paths,
     pub(crate) events: Events,
     /// Values of series that found no room.
@@ -467,10 +475,11 @@ impl Recorder {
         place
     }
 
-    /// Adds a batch that counts. `now` decides what is too late. Returns whether so many slots are open that a flush is due.
+    /// Adds a batch that counts. `now` decides what is too late. Returns whether open slots take so
+    /// much that a flush is due.
     pub(crate) fn apply(&mut self, batch: &BatchMetrics, now: Timestamp) -> bool {
         self.apply_rest(batch, now, |_, _, _, _| false);
-        self.open.len() >= SLOTS_CROWDED
+        self.open.len() > SLOTS_ALWAYS && self.open_bytes > OPEN_BYTES_MAX / 2
     }
 
     /// Adds what of a batch `aside` does not take: it is given the place of a series, the series, the slot and the value.
@@ -482,11 +491,12 @@ impl Recorder {
         mut aside: impl FnMut(u32, &SeriesKey, Timestamp, f64) -> bool,
     ) {
         for (stretch, seen) in batch.parts() {
-            let Some(open) = slot(&mut self.open, stretch.at, now) else {
+            let Some(open) = slot(&mut self.open, self.open_bytes, stretch.at, now) else {
                 self.late += stretch.lines;
                 continue;
             };
             open.lines += stretch.lines;
+            let before = open.bytes;
             for seen in seen {
                 match seen {
                     Seen::Request(request) => open.request(request),
@@ -505,12 +515,14 @@ impl Recorder {
                     }
                 }
             }
+            self.open_bytes += open.bytes - before;
         }
     }
 
     /// The open slots' values, which are the caller's to store from now on.
     pub(crate) fn take(&mut self) -> Taken {
         let mut taken = Taken::new();
+        self.open_bytes = 0;
         for open in std::mem::take(&mut self.open) {
             let at = open.at;
             if open.lines > 0 {
@@ -547,13 +559,13 @@ impl Recorder {
 
 /// The open slot of that moment, which is opened when it is not too old.
 #[inline]
-fn slot(open: &mut Vec<Open>, at: Timestamp, now: Timestamp) -> Option<&mut Open> {
+fn slot(open: &mut Vec<Open>, bytes: usize, at: Timestamp, now: Timestamp) -> Option<&mut Open> {
     // The newest is the last, and nearly always the one.
     match open.iter().rposition(|known| known.at == at) {
         Some(place) => open.get_mut(place),
-        None if open.len() >= SLOTS_MAX || now.since(at) > LATE_MAX => None,
+        None if now.since(at) > LATE_MAX || (open.len() >= SLOTS_ALWAYS && bytes >= OPEN_BYTES_MAX) => None,
         None => {
-            open.push(Open { at, lines: 0, requests: Vec::new(), places: Vec::new(), cells: Vec::new() });
+            open.push(Open { at, lines: 0, requests: Vec::new(), places: Vec::new(), cells: Vec::new(), bytes: 0 });
             open.last_mut()
         }
     }
@@ -567,7 +579,10 @@ impl Open {
             self.requests.resize_with(place + 1, || None);
         }
         let Some(held) = self.requests.get_mut(place) else { return };
-        let held = held.get_or_insert_default();
+        let held = held.get_or_insert_with(|| {
+            self.bytes += DISTRIBUTION_BYTES;
+            Box::default()
+        });
         up(&mut held.statuses, request.status);
         if request.code > 0 {
             up(&mut held.codes, request.code);
@@ -610,6 +625,7 @@ impl Open {
     /// A cell for a series that had none in this slot.
     #[cold]
     fn begin(&mut self, series: u32, kind: Kind, value: f64) -> Option<&mut (u32, Cell)> {
+        self.bytes += if kind == Kind::Distribution { DISTRIBUTION_BYTES } else { VALUE_BYTES };
         let cell = match kind {
             Kind::Counter => Cell::Counter(0.0),
             Kind::Gauge => Cell::Gauge(Gauge { n: 0, ..Gauge::once(value) }),

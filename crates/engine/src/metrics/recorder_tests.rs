@@ -148,11 +148,22 @@ fn what_is_too_late_or_too_much_is_counted() {
     read(&mut recorder, &lines[..1], t("06:20"));
     assert_eq!(recorder.take().len(), 2);
 
-    let lines: Vec<String> =
-        (0..300).map(|i| request(&format!("{:02}:{:02}", i * 10 / 60, i * 10 % 60), "web.1", 200, 1)).collect();
-    let mut recorder = Recorder::default();
-    read(&mut recorder, &lines.iter().map(String::as_str).collect::<Vec<_>>(), t("50:00"));
-    assert_eq!(recorder.late, 300 - SLOTS_MAX as u64);
+    // A thousand lines that waited for an hour come in together; of two hours of a busy app, what there is room for.
+    for (dynos, slots, crowded) in
+        [(1, 360, true), (10, OPEN_BYTES_MAX / (10 * DISTRIBUTION_BYTES) + 1, true), (1, 100, false)]
+    {
+        let asked = if crowded { 360 } else { slots };
+        let lines: Vec<String> = (0..asked)
+            .flat_map(|i| (0..dynos).map(move |dyno| (i * 10, dyno)))
+            .map(|(at, dyno)| request(&format!("{:02}:{:02}", at / 60, at % 60), &format!("web.{dyno}"), 200, 1))
+            .collect();
+        let mut recorder = Recorder::default();
+        read(&mut recorder, &lines.iter().map(String::as_str).collect::<Vec<_>>(), t("59:59"));
+        assert_eq!(recorder.late, ((asked - slots) * dynos) as u64, "{dynos} dynos");
+        assert_eq!(recorder.apply(&BatchMetrics::default(), t("59:59")), crowded);
+        assert_eq!(recorder.take().len(), slots * (1 + 4 * dynos));
+        assert!(!recorder.apply(&BatchMetrics::default(), t("59:59")));
+    }
 }
 
 /// D3: the quota steps, the share is always of the quota that the same line names.

@@ -44,14 +44,16 @@ pub(crate) async fn lines_of_an_hour_come_in_at_once(on: On) {
     let mut stage = Stage::with(on, vec![]).await;
     stage.until("60:00").await;
     let engine = stage.engine();
-    for minutes in (0..60).step_by(4) {
-        let stamps = (0..24).map(|i| at("0:00") + seconds(minutes * 60 + i * 10));
-        let lines: Vec<String> = stamps.map(|stamp| request(stamp, "web.1", "", 200)).collect();
+    for minutes in (0..60).step_by(5) {
+        let lines: Vec<String> = (0..30)
+            .map(|i| at("0:00") + seconds(minutes * 60 + i * 10))
+            .flat_map(|stamp| (0..10).map(move |dyno| request(stamp, &format!("web.{dyno}"), "", 200)))
+            .collect();
         stage.post_now("shop", &lines).await.unwrap();
         engine.crowded().await;
         engine.crowded_pass().await.unwrap();
     }
-    assert_eq!(points(&engine, &ask("router.requests", "0:00", "60:00", 3_600)).await, "360");
+    assert_eq!(points(&engine, &ask("router.requests", "0:00", "60:00", 3_600)).await, "3600");
     assert!(engine.overflows().contains(&("late_lines", 0)));
 }
 

@@ -15,11 +15,11 @@ use crate::traffic::{Batch, QUIET_S, Team};
 pub(super) const BACKFILL: Duration = Duration::from_secs(60);
 /// History is posted in pieces this long: Logplex's buffers hold only so many lines.
 const BACKFILL_STEP: Duration = Duration::from_secs(5);
-/// Quiet hours before the story enter in pieces, while the story goes on: metrics keep 32 slots of ten seconds open between
-/// two of their flushes.
-const QUIET_PIECE: Duration = Duration::from_secs(270);
+/// Quiet hours before the story enter in pieces, while the story goes on: metrics keep 2 MiB of open slots between two
+/// flushes.
+const QUIET_PIECE: Duration = Duration::from_secs(9 * 60);
 /// A flush ahead of its time and a little more between two pieces.
-const QUIET_EVERY: Duration = Duration::from_millis(2_500);
+const QUIET_EVERY: Duration = Duration::from_secs(6);
 /// How often lines are posted.
 const STEP_EVERY: Duration = Duration::from_secs(1);
 
