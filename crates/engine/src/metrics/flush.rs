@@ -18,7 +18,8 @@ use dynowatch_store::heroku::Process;
 use dynowatch_store::metrics::{Chunk, PathsOfHour};
 use tokio::sync::Notify;
 
-use super::recorder::{LATE_MAX, Paths, Taken};
+use super::path_sample::Paths;
+use super::recorder::{LATE_MAX, Taken};
 use crate::Shared;
 use crate::apps::{App, lock};
 

@@ -10,14 +10,16 @@ pub mod events;
 mod flush;
 mod fold;
 mod names;
+mod path_sample;
 pub mod query;
 pub mod recorder;
 pub mod strip;
 mod wants;
 
 pub use fold::{FOLD_EVERY, ROOM_WARN_PERCENT};
+pub use path_sample::PATH_EVERY;
 pub use query::{Asked, StepChoice};
-pub use recorder::{Latest, PATH_EVERY, SERIES_MAX};
+pub use recorder::{Latest, SERIES_MAX};
 
 pub(crate) use batch::BatchMetrics;
 pub(crate) use flush::{Flushes, Formation, add_formation, flush, flush_crowded};

@@ -10,7 +10,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use dynowatch_domain::Timestamp;
-use dynowatch_domain::metric::paths::{TopPaths, route_of};
+use dynowatch_domain::metric::paths::route_of;
 use dynowatch_domain::metric::query::SEEN_METRIC;
 use dynowatch_domain::metric::{Gauge, Kind, SeriesKey, Sketch, Tally, Value, dyno_type, name_of};
 use dynowatch_domain::signal::Signal;
@@ -20,6 +20,7 @@ use hashbrown::{DefaultHashBuilder, HashTable};
 use super::batch::{BatchMetrics, Request, Seen};
 use super::events::{Events, Told};
 use super::names::{self, Convert};
+use super::path_sample::Paths;
 use super::wants::Wants;
 
 /// The most series of one app in this process. Values of later ones are counted as refused, and shown.
@@ -37,11 +38,6 @@ const SLOTS_ALWAYS: usize = 4;
 const DISTRIBUTION_BYTES: usize = 4_500;
 /// What another value of a slot takes.
 const VALUE_BYTES: usize = 64;
-/// Of many requests at a time, at least one in so many is looked at for its path, which costs several times what reading
-/// the rest of the line does.
-pub const PATH_EVERY: u32 = 256;
-/// Requests between two flushes that are looked at one by one; then fewer and fewer are.
-const PATHS_EACH: u32 = 64;
 /// A series without a place.
 const REFUSED: u32 = u32::MAX;
 /// A series of a metric that is not wanted.
@@ -176,38 +172,6 @@ fn near(name: &[u8]) -> usize {
     match name {
         [.., tens, ones] => (usize::from(*tens) * 10 + usize::from(*ones)) % NEAR_PLACES,
         _ => 0,
-    }
-}
-
-/// The most frequent paths since the last flush.
-#[derive(Default)]
-pub(crate) struct Paths {
-    pub(crate) all: TopPaths,
-    pub(crate) errors: TopPaths,
-    of_all: Sampler,
-    of_errors: Sampler,
-}
-
-/// Which requests are looked at: all while they are few, one in more and more as they grow many. What is looked at stands
-/// for those that are then left out.
-#[derive(Default)]
-struct Sampler {
-    seen: u32,
-    left_out: u32,
-}
-
-impl Sampler {
-    /// For how many requests this one stands; `None` when it is left out.
-    #[inline]
-    fn weight(&mut self) -> Option<u64> {
-        if self.left_out > 0 {
-            self.left_out -= 1;
-            return None;
-        }
-        let weight = (1 + self.seen / PATHS_EACH).min(PATH_EVERY);
-        self.seen = self.seen.saturating_add(weight);
-        self.left_out = weight - 1;
-        Some(u64::from(weight))
     }
 }
 

@@ -4,6 +4,7 @@ use dynowatch_logplex::{StampCache, message, record};
 
 use super::*;
 use crate::adapter;
+use crate::metrics::path_sample::Sampler;
 
 fn t(text: &str) -> Timestamp {
     Timestamp::parse(&format!("2026-05-07T08:{text}Z")).unwrap()
