@@ -1,8 +1,12 @@
 //! What is known beside a check when it fails: what the app's drain said lately, and how the app's other checks stand. From
 //! the store, so that it does not matter which process takes the drain in, or whether this one has just begun; of the last
 //! ten seconds, what was flushed. What it means is said by `domain::check::diagnosis`.
+//!
+//! When everything fails at once the store is asked once for each app, and for no longer than two seconds for all that is
+//! settled together: a message is worth more than its diagnosis.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
+use std::sync::Mutex;
 use std::time::Duration;
 
 use dynowatch_domain::check::diagnosis::{self, Active, Drain, Passive, Siblings};
@@ -12,6 +16,7 @@ use dynowatch_domain::metric::{SLOT, SeriesQuery};
 use dynowatch_domain::signal::Code;
 use dynowatch_domain::{AppId, Timestamp};
 use dynowatch_store::StoreError;
+use tokio::time::Instant;
 
 use super::CheckStatus;
 use crate::Engine;
@@ -26,28 +31,64 @@ const SLOTS: usize = 30;
 const CODES_MAX: usize = 50;
 /// When nobody looked for longer than this, silence says nothing.
 const BLIND_MAX: Duration = Duration::from_secs(60);
-/// A message does not wait longer for its diagnosis.
-const WAIT_MAX: Duration = Duration::from_secs(2);
+/// Messages do not wait longer for their diagnosis.
+pub(crate) const WAIT_MAX: Duration = Duration::from_secs(2);
+/// What a drain said is asked again after this long.
+const KEPT: Duration = Duration::from_secs(10);
+
+/// What drains said a moment ago, by app; that one said nothing is kept as well.
+#[derive(Default)]
+pub(crate) struct Heard(Mutex<HashMap<AppId, (Timestamp, Option<Drain>)>>);
+
+impl Heard {
+    fn get(&self, app: AppId, now: Timestamp) -> Option<Option<Drain>> {
+        let mut heard = lock(&self.0);
+        heard.retain(|_, (at, _)| *at <= now && now.since(*at) < KEPT);
+        heard.get(&app).map(|(_, drain)| drain.clone())
+    }
+
+    fn keep(&self, app: AppId, now: Timestamp, drain: Option<Drain>) {
+        lock(&self.0).insert(app, (now, drain));
+    }
+}
 
 impl Engine {
-    /// The line of diagnosis on what a run found; empty where nothing can be said.
-    pub(crate) async fn diagnose(&self, check: &Check, app: Option<AppId>, observation: &Observation) -> String {
-        let app = app.filter(|_| check.app.is_some() && is_of_traffic(check));
-        let drain = match app {
-            Some(app) => tokio::time::timeout(WAIT_MAX, self.drain_lately(app, self.now())).await,
-            None => Ok(Ok(None)),
+    /// The line of diagnosis on what a run found; empty where nothing can be said. Waits until then at most.
+    pub(crate) async fn diagnose(
+        &self,
+        check: &Check,
+        app: Option<AppId>,
+        observation: &Observation,
+        until: Instant,
+    ) -> String {
+        let drain = match app.filter(|_| check.app.is_some() && is_of_traffic(check)) {
+            Some(app) => self.drain_heard(app, until).await,
+            None => None,
         };
-        // A store that is away costs the line, not the message.
-        let drain = drain.ok().and_then(Result::ok).flatten();
         let passive = Passive { drain, siblings: self.siblings(check) };
         diagnosis::line(Active { outcome: observation.outcome, reason: observation.reason }, &passive)
+    }
+
+    async fn drain_heard(&self, app: AppId, until: Instant) -> Option<Drain> {
+        let (heard, now) = (&self.shared.checks.heard, self.now());
+        if let Some(known) = heard.get(app, now) {
+            return known;
+        }
+        if Instant::now() >= until {
+            return None;
+        }
+        // A store that is away costs the line, not the message.
+        let asked = tokio::time::timeout_at(until, self.drain_lately(app, now)).await;
+        let drain = asked.ok().and_then(Result::ok).flatten();
+        heard.keep(app, now, drain.clone());
+        drain
     }
 
     /// The last run of a check beside what is known from elsewhere, in a sentence; empty when nothing can be said.
     pub async fn check_diagnosis(&self, status: &CheckStatus) -> String {
         let Some(last) = status.row.as_ref().and_then(|row| row.last.as_ref()) else { return String::new() };
         let app = status.check.app.as_deref().and_then(|name| self.apps().by_name(name).map(|app| app.id));
-        Box::pin(self.diagnose(&status.check, app, last)).await
+        Box::pin(self.diagnose(&status.check, app, last, Instant::now() + WAIT_MAX)).await
     }
 
     /// What an app's drain said lately, to whichever process. `None`: it never said anything, or nobody listened.

@@ -93,6 +93,7 @@ pub(crate) struct Checks {
     pub(crate) board: Mutex<Board>,
     pub(crate) control: control::Control,
     pub(crate) targets: targets::Targets,
+    pub(crate) heard: evidence::Heard,
     /// Windows that are open now.
     open: ArcSwap<Vec<MaintenanceWindow>>,
     /// Names of checks that fail, whoever runs them.
@@ -127,6 +128,7 @@ impl Checks {
             board: Mutex::default(),
             control: control::Control::default(),
             targets: targets::Targets::default(),
+            heard: evidence::Heard::default(),
             open: ArcSwap::default(),
             failing: Mutex::default(),
             results,

@@ -23,7 +23,7 @@ use dynowatch_store::checks::{CheckChange, Failure, OutageRow, ResultRow};
 
 use super::board::{Entry, Live};
 use super::runs::Finished;
-use super::{alerts, certificates};
+use super::{alerts, certificates, evidence};
 use crate::apps::lock;
 use crate::evaluate::Input;
 use crate::operate::OWN_APP;
@@ -95,13 +95,15 @@ impl Engine {
                 return Ok(settled);
             }
             settled += batch.len();
-            let now = shared.clock.now();
+            let (now, told_by) = (shared.clock.now(), tokio::time::Instant::now() + evidence::WAIT_MAX);
             for finished in batch {
                 if let Some(stepped) = step(shared, finished, now) {
                     let app = self.app_named(stepped.check.app.as_deref().unwrap_or(OWN_APP)).await;
                     let app = app.ok().map(|app| app.id);
                     let diagnosis = match (&stepped.news, &stepped.observation) {
-                        (Some(_), Some(observation)) => Box::pin(self.diagnose(&stepped.check, app, observation)).await,
+                        (Some(_), Some(observation)) => {
+                            Box::pin(self.diagnose(&stepped.check, app, observation, told_by)).await
+                        }
                         _ => String::new(),
                     };
                     queue.unwritten.push(Pending { stepped, app, diagnosis, now });

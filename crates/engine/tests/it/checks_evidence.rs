@@ -75,6 +75,12 @@ pub(crate) async fn a_check_and_its_apps_own_log(on: On) {
         asked.contains("look at the way there") && asked.ends_with("; no other check of this app fails."),
         "{asked}"
     );
+    // A drain is asked once in ten seconds, however many checks fail.
+    take(&play.engine(), &play, &[("", 200)]).await;
+    play.engine().level_pass().await.unwrap();
+    assert_eq!(play.engine().check_diagnosis(&status).await, asked);
+    play.until_time(play.clock.now() + seconds(11)).await;
+    assert_ne!(play.engine().check_diagnosis(&status).await, asked);
     recovers(&mut play, "home").await;
     // The app answers with errors of the platform, and another of its checks fails.
     serve(&mut play, None, 100, &[("", 200), ("H12", 503), ("H12", 503), ("H10", 503)]).await;
