@@ -104,7 +104,7 @@ test("an operator reveals a line, which the audit log says, and makes a rule of 
   assert.match(await page.getByLabel("Texts").inputValue(), /WORKER TIMEOUT/);
   assert.equal(await page.getByLabel("Apps").inputValue(), "shop-web");
   await page.getByLabel("Name", { exact: true }).fill("timeouts");
-  await page.getByRole("button", { name: "Try it on stored lines" }).click();
+  await page.getByRole("button", { name: "Try it on what is stored" }).click();
   const trial = page.locator("#trial");
   assert.match(await trial.innerText(), /It would have raised [1-9]\d* alerts?[\s\S]*lines that this instance has, from[\s\S]*Lines are not archived/);
   const log = ["00", "01", "02"].map((s) => `2026-05-07T08:00:${s}.000000+00:00 app[web.1]: [CRITICAL] WORKER TIMEOUT (pid:1${s})\n`).join("");
