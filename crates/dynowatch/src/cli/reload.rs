@@ -3,6 +3,8 @@
 use std::collections::BTreeMap;
 use std::fmt::Debug;
 
+use dynowatch_domain::check::target::shown_target;
+
 use super::out::plural;
 use crate::config::Config;
 
@@ -39,6 +41,12 @@ pub(crate) fn changes(old: &Config, new: &Config) -> Vec<String> {
         old.public_url.clone().unwrap_or_else(none),
         new.public_url.clone().unwrap_or_else(none),
     );
+    let list = |items: Vec<String>| if items.is_empty() { "none".to_owned() } else { items.join(", ") };
+    let networks = |config: &Config| list(config.checks.allowed.iter().map(ToString::to_string).collect());
+    let controls =
+        |config: &Config| list(config.checks.controls.iter().map(|control| shown_target(&control.kind)).collect());
+    value("prober.allow_networks", networks(old), networks(new));
+    value("prober.control_targets", controls(old), controls(new));
     value("drain.enabled", old.drain.enabled.to_string(), new.drain.enabled.to_string());
     value("drain.body_bytes_max", old.drain.body_bytes_max.to_string(), new.drain.body_bytes_max.to_string());
     changes
@@ -113,7 +121,10 @@ mod tests {
                    [[rules]]\nname = \"mine\"\nmatch = { code = \"H12\" }\ncount = \"> 3\"\nwindow = \"5m\"\n";
         let new = "[server]\nlisten = \"127.0.0.1:9\"\n[limits]\napps = 5\n[drain]\nenabled = false\n[[apps]]\nname = \"b\"\n\
                    [[receivers]]\nname = \"file\"\nlog = { path = \"x\" }\n\
-                   [[rules]]\nname = \"mine\"\nmatch = { code = \"H12\" }\ncount = \"> 4\"\nwindow = \"5m\"\n";
+                   [[rules]]\nname = \"mine\"\nmatch = { code = \"H12\" }\ncount = \"> 4\"\nwindow = \"5m\"\n\
+                   [prober]\nallow_networks = [\"::1\"]\ncontrol_targets = [\"a:1\"]\n\
+                   [[checks]]\nname = \"port\"\nkind = \"tcp\"\nhost = \"a\"\nport = 1\n\
+                   [[maintenance]]\nname = \"night\"\nall = true\ncron = \"0 4 * * *\"\nfor = \"10m\"\n";
         let (old, new) = (parse("f", old, &env).unwrap(), parse("f", new, &env).unwrap());
         assert_eq!(
             changes(&old, &new),
@@ -122,6 +133,10 @@ mod tests {
                 "1 receiver changed: file",
                 "1 app added: b",
                 "1 app removed: a",
+                "1 check added: port",
+                "1 maintenance window added: night",
+                "prober.allow_networks was none, is ::1/128",
+                "prober.control_targets was none, is a:1",
                 "drain.enabled was true, is false",
             ]
         );

@@ -245,6 +245,29 @@ async fn beside_a_server() {
     assert!(heard.contains("ping URL  http"), "{heard}");
 }
 
+/// A reload puts new checks in force, and new places where checks may go.
+#[tokio::test]
+async fn a_reload_takes_checks_and_ranges() {
+    let (stub, _status) = target().await;
+    let folder = folder_with(&file(&stub));
+    let server = server(&folder, &stub).await;
+    let reason = async || {
+        let ran = run(&folder, &stub, &["--json", "checks", "run", "refused"]).await;
+        json(&ran)["reason"].as_str().unwrap_or_default().to_owned()
+    };
+    assert_eq!(reason().await, "address_refused");
+    let port = stub.port();
+    let more =
+        format!("[[checks]]\nname = \"port\"\nkind = \"tcp\"\nhost = \"127.0.0.1\"\nport = {port}\nevery = \"5s\"\n");
+    let text = file(&stub).replace("[\"127.0.0.1\"]", "[\"127.0.0.0/8\"]") + &more;
+    std::fs::write(folder.path().join("dynowatch.toml"), text).unwrap();
+    server.signal("HUP").await;
+    server.wait_for_stderr("1 check added: port").await;
+    server.wait_for_stderr("prober.allow_networks was 127.0.0.1/32, is 127.0.0.0/8").await;
+    until(&folder, &stub, &["checks", "list", "--state", "up"], |said| said.contains("port")).await;
+    assert_eq!(reason().await, "connect_refused");
+}
+
 /// Nobody runs it: the wish waits, the command does not.
 #[tokio::test]
 async fn a_run_that_nobody_makes() {
