@@ -51,6 +51,8 @@ pub const TIMEOUT_MAX: Duration = Duration::from_secs(30);
 pub const TIMEOUT_MIN: Duration = Duration::from_millis(100);
 /// The longest run where a check says nothing.
 pub const TIMEOUT_DEFAULT: Duration = Duration::from_secs(10);
+/// Names that no check may have: the console has pages at their addresses.
+pub const NAMES_TAKEN: [&str; 2] = ["new", "maintenance"];
 /// The most checks of one instance.
 pub const CHECKS_MAX: usize = 5_000;
 
@@ -188,6 +190,8 @@ impl Check {
         let name = |c: char| c.is_ascii_alphanumeric() || matches!(c, '-' | '_' | '.');
         if self.name.is_empty() || self.name.len() > NAME_BYTES_MAX || !self.name.chars().all(name) {
             wrong("name", format!("a check's name is 1 to {NAME_BYTES_MAX} letters, digits, - _ or ."));
+        } else if NAMES_TAKEN.contains(&self.name.as_str()) {
+            wrong("name", format!("{:?} is the address of a page: choose another name", self.name));
         }
         between(self.interval, INTERVAL_MIN, INTERVAL_MAX, "interval", &mut wrong);
         if let Some(suspect) = self.suspect_interval {

@@ -1,5 +1,5 @@
 //! From a check's outage to its alert: the rule it stands under, its key and its evidence; the diagnosis comes from
-//! [`super::evidence`]. The alert then takes the way of every alert: track, decisions, outbox, resolve.
+//! `evidence`. The alert then takes the way of every alert: track, decisions, outbox, resolve.
 
 use std::sync::Arc;
 use std::time::Duration;

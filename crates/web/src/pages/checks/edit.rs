@@ -28,8 +28,6 @@ use super::{act, refused, replay};
 use crate::show::visible;
 use crate::viewer::OperatorOnly;
 
-/// Addresses of pages that no check may take.
-const TAKEN: [&str; 2] = ["new", "maintenance"];
 /// The name that a check has while it is tried and has none yet.
 const TRIAL: &str = "new-check";
 
@@ -145,10 +143,6 @@ async fn save(
             Ok(told) => Ok(told),
             Err(problems) => Err(ObjectError::Wrong(problems)),
         },
-        _ if old.is_none() && TAKEN.contains(&name) => Err(ObjectError::Wrong(vec![Problem {
-            key: "name".to_owned(),
-            text: format!("{name:?} is the address of a page: choose another name"),
-        }])),
         _ => {
             let by = view.viewer.actor();
             match engine.save_object(ObjectKind::Check, name, &body, &by, old.is_none()).await {
