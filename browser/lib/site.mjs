@@ -142,7 +142,7 @@ export async function open(chromium, options = {}) {
   page.on("pageerror", (error) => page.problems.push(error.message));
   page.on("console", (message) => {
     // A console that went away is what one spec is about; everything else is a mistake.
-    if (message.type() === "error" && !/ERR_CONNECTION|Failed to load resource|ERR_INCOMPLETE/.test(message.text())) page.problems.push(message.text());
+    if (message.type() === "error" && !/ERR_CONNECTION|Failed to load resource|ERR_INCOMPLETE|sse:error: Failed to fetch/.test(message.text())) page.problems.push(message.text());
   });
   return page;
 }

@@ -199,9 +199,9 @@ fn merged(a: &[(u16, u64)], b: &[(u16, u64)]) -> Vec<(u16, u64)> {
 /// A distribution being filled: adding a value costs a few nanoseconds and allocates rarely.
 #[derive(Debug, Default)]
 pub struct Tally {
-    /// Buckets one by one, until they are too many.
+    /// Buckets one by one: until they are too many, then those whose counter is full or that have none.
     few: Vec<u16>,
-    dense: Option<Box<[u32; DENSE]>>,
+    dense: Option<Box<[u16; DENSE]>>,
     n: u64,
     sum: u64,
     min: u64,
@@ -217,8 +217,8 @@ impl Tally {
         self.sum = self.sum.saturating_add(value);
         let at = bucket(value);
         match self.dense.as_mut().and_then(|dense| dense.get_mut(usize::from(at))) {
-            Some(count) => *count = count.saturating_add(1),
-            None => {
+            Some(count) if *count < u16::MAX => *count += 1,
+            _ => {
                 self.few.push(at);
                 if self.few.len() >= FEW_MAX && self.dense.is_none() {
                     self.thicken();
@@ -229,7 +229,7 @@ impl Tally {
 
     #[cold]
     fn thicken(&mut self) {
-        let mut dense = Box::new([0_u32; DENSE]);
+        let mut dense = Box::new([0_u16; DENSE]);
         self.few.retain(|&at| match dense.get_mut(usize::from(at)) {
             Some(count) => {
                 *count += 1;
@@ -289,6 +289,15 @@ mod tests {
             let mut merged = Sketch::of(a.iter().copied());
             merged.merge(&Sketch::of(b.iter().copied()));
             prop_assert_eq!(merged, Sketch::of(a.into_iter().chain(b)));
+        }
+
+        #[test]
+        fn a_tally_counts_the_same(values in values(), often in 0_u64..5_000, times in prop_oneof![0_usize..300, 65_500_usize..65_600]) {
+            let mut tally = Tally::default();
+            let all = values.into_iter().chain(std::iter::repeat_n(often, times));
+            let all: Vec<u64> = all.collect();
+            all.iter().for_each(|value| tally.add(*value));
+            prop_assert_eq!(tally.sketch(), Sketch::of(all));
         }
 
         #[test]

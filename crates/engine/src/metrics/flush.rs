@@ -25,8 +25,9 @@ use crate::apps::{App, lock};
 
 /// Values that may wait for a store that is away, over all apps: about a quarter of an hour of 1,000 dynos.
 const WAITING_MAX: usize = 1_000_000;
-/// Apps are taken together until they have so many values: a transaction each would cost more than their rows.
-const VALUES_AT_ONCE: usize = 20_000;
+/// Apps are taken together until they have so many values: a transaction each would cost more than their rows. A
+/// distribution may take several KiB.
+const VALUES_AT_ONCE: usize = 2_000;
 /// Most frequent paths are written this often; a killed process loses those of a minute.
 const PATHS_EVERY: Duration = Duration::from_secs(60);
 /// How often a series' row notes that it is alive.

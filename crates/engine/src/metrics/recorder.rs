@@ -31,11 +31,11 @@ const SOURCES_MAX: usize = 4_000;
 pub const LATE_MAX: Duration = Duration::from_secs(2 * 3_600);
 /// Bytes that an app's open slots may take between two flushes, as far as they are counted: enough for an hour of the
 /// thousand lines that Logplex keeps for a drain while it is away. Lines of further slots are late.
-const OPEN_BYTES_MAX: usize = 2 << 20;
+const OPEN_BYTES_MAX: usize = 1 << 20;
 /// So many slots are open whatever they take. A drain that is not behind fills one or two.
 const SLOTS_ALWAYS: usize = 4;
 /// What the requests of one dyno, or a distribution, may take in a slot.
-const DISTRIBUTION_BYTES: usize = 4_500;
+const DISTRIBUTION_BYTES: usize = 2_500;
 /// What another value of a slot takes.
 const VALUE_BYTES: usize = 64;
 /// A series without a place.

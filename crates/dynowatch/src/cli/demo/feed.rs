@@ -15,7 +15,7 @@ use crate::traffic::{Batch, QUIET_S, Team};
 pub(super) const BACKFILL: Duration = Duration::from_secs(60);
 /// History is posted in pieces this long: Logplex's buffers hold only so many lines.
 const BACKFILL_STEP: Duration = Duration::from_secs(5);
-/// Quiet hours before the story enter in pieces, while the story goes on: metrics keep 2 MiB of open slots between two
+/// Quiet hours before the story enter in pieces, while the story goes on: metrics keep 1 MiB of open slots between two
 /// flushes.
 const QUIET_PIECE: Duration = Duration::from_secs(9 * 60);
 /// A flush ahead of its time and a little more between two pieces.
