@@ -298,7 +298,7 @@ fn kind_problems(kind: &CheckKind, assertions: &[Assertion], wrong: &mut impl Fn
         }
         CheckKind::Dns(dns) => {
             if dns.name.is_empty() || dns.name.len() > 253 || dns.name.split('.').any(|label| label.len() > 63) {
-                wrong("name", "a DNS name has at most 253 bytes, 63 between two dots".to_owned());
+                wrong("host", "a DNS name has at most 253 bytes, 63 between two dots".to_owned());
             }
         }
         CheckKind::Heartbeat(heartbeat) => {

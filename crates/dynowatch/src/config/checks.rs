@@ -176,8 +176,6 @@ fn written_key(field: &'static str) -> &'static str {
         "suspect_interval" => "every_when_suspect",
         "thresholds" => "failures",
         "assertions" => "assert",
-        // The check's own name was judged before: this is the name whose records are asked for.
-        "name" => "host",
         "zone" => "time_zone",
         other => other,
     }
