@@ -85,7 +85,7 @@ fn statements() -> Vec<(String, String)> {
                     let piece = before.contains("QueryBuilder")
                         || before.contains("format!(")
                         || text.contains('{')
-                        || text.trim_end().ends_with('(');
+                        || text.trim_end().ends_with(['(', ',']);
                     if whole && !piece {
                         found.push((path.file_name().unwrap().to_string_lossy().into_owned(), text));
                     }
