@@ -124,12 +124,12 @@ async fn what_is_wrong_is_named() {
     site.make("child", &json!({"kind": "web", "url": "https://a.example", "parent": "home"})).await;
     let put = |name: &str| format!("/api/v1/checks/{name}");
     for (method, path, body, status, part) in [
-        (Method::PUT, put("new"), json!({"kind": "web", "url": "ftp://x"}), 400, "url: "),
-        (Method::PUT, put("new"), json!({"kind": "quantum"}), 400, "kind: "),
-        (Method::PUT, put("new"), json!({"name": "other", "url": "https://x.example"}), 400, "name: "),
+        (Method::PUT, put("added"), json!({"kind": "web", "url": "ftp://x"}), 400, "url: "),
+        (Method::PUT, put("added"), json!({"kind": "quantum"}), 400, "kind: "),
+        (Method::PUT, put("added"), json!({"name": "other", "url": "https://x.example"}), 400, "name: "),
         (Method::PUT, put("No%20Name"), web_check(), 400, "is not a name"),
         (Method::PUT, put("a%2Fb"), web_check(), 400, "is not a name"),
-        (Method::PUT, put("new"), json!([1]), 400, "the body is not what is needed"),
+        (Method::PUT, put("added"), json!([1]), 400, "the body is not what is needed"),
         (Method::DELETE, put("home"), Value::Null, 400, "have it as their parent: child"),
         (Method::GET, put("nobody"), Value::Null, 404, "no check is named \"nobody\""),
         (Method::POST, put("nobody/run"), Value::Null, 404, "no check"),
@@ -207,13 +207,13 @@ async fn operators_ask_and_viewers_look() {
     assert_eq!(browser.get("/api/v1/checks").await.status, StatusCode::OK);
     let body = web_check().to_string();
     let json = [("content-type", "application/json"), ("sec-fetch-site", "same-origin")];
-    let forged = browser.send(Method::PUT, "/api/v1/checks/new", &json, &body).await;
+    let forged = browser.send(Method::PUT, "/api/v1/checks/added", &json, &body).await;
     assert_eq!(forged.status, StatusCode::FORBIDDEN, "without the page's token");
     let csrf = browser.csrf.clone();
     let cross = [("content-type", "application/json"), ("sec-fetch-site", "cross-site"), ("x-csrf-token", &csrf)];
-    assert_eq!(browser.send(Method::PUT, "/api/v1/checks/new", &cross, &body).await.status, StatusCode::FORBIDDEN);
+    assert_eq!(browser.send(Method::PUT, "/api/v1/checks/added", &cross, &body).await.status, StatusCode::FORBIDDEN);
     let own = [("content-type", "application/json"), ("sec-fetch-site", "same-origin"), ("x-csrf-token", &csrf)];
-    assert_eq!(browser.send(Method::PUT, "/api/v1/checks/new", &own, &body).await.status, StatusCode::CREATED);
+    assert_eq!(browser.send(Method::PUT, "/api/v1/checks/added", &own, &body).await.status, StatusCode::CREATED);
     let mut viewer = crate::accounts::join(&mut browser, "vera", "viewer").await;
     assert_eq!(viewer.get("/api/v1/checks/home").await.status, StatusCode::OK);
     for (method, path) in [

@@ -11,7 +11,7 @@ const STRANGER: &str = "198.51.100.7:5000";
 
 /// Every request that takes a body.
 const WITH_BODY: [(&str, &str); 5] = [
-    ("PUT", "/api/v1/checks/new"),
+    ("PUT", "/api/v1/checks/added"),
     ("POST", "/api/v1/explain"),
     ("POST", "/api/v1/checks/home/replay"),
     ("POST", "/api/v1/checks/home/accept-pin"),
