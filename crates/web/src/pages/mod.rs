@@ -26,6 +26,7 @@ pub(crate) mod heroku;
 pub(crate) mod line;
 pub(crate) mod live;
 pub(crate) mod look;
+mod object;
 pub(crate) mod overview;
 pub(crate) mod palette;
 pub(crate) mod parts;

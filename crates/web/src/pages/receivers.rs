@@ -17,9 +17,9 @@ use serde_json::{Value, json};
 use super::deliveries::{message_card, with_attempts};
 use super::error::PageError;
 use super::form::{self, Field, Kind, Typed, other_problems, typed};
+use super::object::{self, delete_form, failed, may_edit};
 use super::palette::encoded;
 use super::parts::{State, copyable, empty, state};
-use super::rules::edit::{delete_form, failed, may_edit};
 use super::rules::{make_button, refused};
 use super::shell::Head;
 use super::view::View;
@@ -173,7 +173,7 @@ pub(crate) async fn new(view: View) -> Result<Html<String>, PageError> {
 /// The form of a receiver of the console.
 pub(crate) async fn edit(view: View, Path(name): Path<String>) -> Result<Html<String>, PageError> {
     may_edit(&view)?;
-    let object = object(&view.web, &name).await?;
+    let object = object::named(&view.web, ObjectKind::Receiver, &name).await?;
     Ok(page(&view, Some(&name), &name, &object.body, &[]))
 }
 
@@ -194,7 +194,7 @@ pub(crate) async fn change(
     Path(name): Path<String>,
     axum::Form(all): axum::Form<Typed>,
 ) -> Result<Response, PageError> {
-    let object = object(&view.web, &name).await?;
+    let object = object::named(&view.web, ObjectKind::Receiver, &name).await?;
     save(&view, Some(&name), &name, body_of(&object.body, &all)).await
 }
 
@@ -205,14 +205,7 @@ pub(crate) async fn delete(
     Path(name): Path<String>,
     axum::Form(all): axum::Form<Typed>,
 ) -> Result<Redirect, PageError> {
-    if typed(&all, "confirm") != name {
-        return Err(PageError::new(
-            StatusCode::BAD_REQUEST,
-            "Nothing was deleted: the name that was typed is another.",
-        ));
-    }
-    web.engine.delete_object(ObjectKind::Receiver, &name, &viewer.actor()).await.map_err(failed)?;
-    Ok(Redirect::to("/receivers"))
+    object::forget(&web, &viewer, ObjectKind::Receiver, &name, &all).await
 }
 
 async fn save(view: &View, old: Option<&str>, name: &str, body: Value) -> Result<Response, PageError> {
@@ -269,7 +262,7 @@ fn page(view: &View, old: Option<&str>, name: &str, body: &Value, problems: &[Pr
             p.hint { "Secrets stay in the environment of dynowatch; here stand the names of their variables." }
             div.buttons { button.primary type="submit" { @if old.is_some() { "Save" } @else { "Make the receiver" } } a href="/receivers" { "Cancel" } }
         }
-        @if let Some(name) = old { (delete_form(view, "/receivers/", name, "Messages that wait for it are given up.")) }
+        @if let Some(name) = old { (delete_form(view, ObjectKind::Receiver, name, "Messages that wait for it are given up.")) }
     })
 }
 
@@ -283,14 +276,6 @@ fn kinds(is_webhook: bool) -> Markup {
             }
         }
     }
-}
-
-async fn object(web: &Web, name: &str) -> Result<Object, PageError> {
-    let objects = web.engine.store().objects(ObjectKind::Receiver).await?;
-    let found = objects.into_iter().find(|object| object.name == name);
-    found.ok_or_else(|| {
-        PageError::not_found("There is no receiver of that name in the console; one of the file is edited there.")
-    })
 }
 
 fn from(objects: &[Object], name: &str) -> &'static str {

@@ -4,17 +4,16 @@
 use std::sync::Arc;
 
 use axum::extract::{Path, State as Shared};
-use axum::http::StatusCode;
 use axum::response::{Html, Redirect};
 use dynowatch_engine::checks::Explanation;
 use dynowatch_store::objects::ObjectKind;
 use maud::{Markup, html};
 
 use super::super::error::PageError;
-use super::super::form::{Typed, typed};
+use super::super::form::Typed;
+use super::super::object;
 use super::super::palette::encoded;
 use super::super::parts::verdict;
-use super::super::rules::edit::failed;
 use super::super::shell::Head;
 use super::super::view::View;
 use super::words::of_outcome;
@@ -111,12 +110,5 @@ pub(crate) async fn delete(
     Path(name): Path<String>,
     axum::Form(all): axum::Form<Typed>,
 ) -> Result<Redirect, PageError> {
-    if typed(&all, "confirm") != name {
-        return Err(PageError::new(
-            StatusCode::BAD_REQUEST,
-            "Nothing was deleted: the name that was typed is another.",
-        ));
-    }
-    web.engine.delete_object(ObjectKind::Check, &name, &viewer.actor()).await.map_err(failed)?;
-    Ok(Redirect::to("/checks"))
+    object::forget(&web, &viewer, ObjectKind::Check, &name, &all).await
 }

@@ -17,9 +17,10 @@ use serde_json::{Value, json};
 
 use super::super::error::PageError;
 use super::super::form::{self, Field, Typed, chosen, other_problems, typed};
+use super::super::object::{delete_form, failed, find, may_edit};
 use super::super::palette::encoded;
 use super::super::parts::state;
-use super::super::rules::edit::{delete_form, failed, may_edit, receivers, severities};
+use super::super::rules::edit::{receivers, severities};
 use super::super::shell::Head;
 use super::super::view::View;
 use super::kinds::{APP, ASSERT, FLAPPING, KINDS, KindForm, MESSAGES, NAME, PACE, SUSPECT, THRESHOLDS, named};
@@ -280,7 +281,7 @@ fn page(view: &View, kind: &'static KindForm, draft: &Draft<'_>) -> Html<String>
                 a href=(old.map_or_else(|| "/checks".to_owned(), |name| format!("/checks/{}", encoded(name)))) { "Cancel" }
             }
         }
-        @if let Some(name) = old { (delete_form(view, "/checks/", name, "Its open alert is closed without a message. Its history stays in the store for a time, and comes back with a check of the same name.")) }
+        @if let Some(name) = old { (delete_form(view, ObjectKind::Check, name, "Its open alert is closed without a message. Its history stays in the store for a time, and comes back with a check of the same name.")) }
     })
 }
 
@@ -337,8 +338,7 @@ fn example(kind: &str) -> Option<CheckKind> {
 
 /// The check of that name of the console; none for one of the file.
 async fn object(view: &View, name: &str) -> Result<Option<Object>, PageError> {
-    let objects = view.web.engine.store().objects(ObjectKind::Check).await?;
-    let found = objects.into_iter().find(|object| object.name == name);
+    let found = find(&view.web, ObjectKind::Check, name).await?;
     if found.is_none() {
         // One of the file, or none at all.
         view.web.engine.check_status(name).await.map_err(refused)?;

@@ -9,16 +9,16 @@ use dynowatch_domain::account::Role;
 use dynowatch_domain::check::maintenance::{LASTS_MIN, MaintenanceWindow, Scope, When, time_of_day, weekdays};
 use dynowatch_domain::parse::{Glob, show_duration};
 use dynowatch_engine::objects::{ObjectError, Problem};
-use dynowatch_store::objects::{Object, ObjectKind};
+use dynowatch_store::objects::ObjectKind;
 use maud::{Markup, html};
 use serde::Deserialize;
 use serde_json::{Value, json};
 
 use super::super::error::PageError;
 use super::super::form::{self, Field, Kind, Typed, chosen, other_problems, problems_at, typed};
+use super::super::object::{self, delete_form, failed, may_edit};
 use super::super::palette::encoded;
 use super::super::parts::{State, empty, state};
-use super::super::rules::edit::{delete_form, failed, may_edit};
 use super::super::rules::make_button;
 use super::super::shell::Head;
 use super::super::view::View;
@@ -49,7 +49,7 @@ const DAYS: [&str; 7] = ["mon", "tue", "wed", "thu", "fri", "sat", "sun"];
 /// The list.
 pub(crate) async fn list(view: View) -> Result<Html<String>, PageError> {
     let book = view.web.engine.check_book();
-    let objects = objects(&view).await?;
+    let objects = view.web.engine.store().objects(ObjectKind::Maintenance).await?;
     let unusable = view.web.engine.unusable_objects().await;
     let mut windows: Vec<&MaintenanceWindow> = book.windows.iter().collect();
     let place = |window: &MaintenanceWindow| {
@@ -143,7 +143,7 @@ pub(crate) async fn new(view: View, query: Result<Query<Wanted>, QueryRejection>
 /// The form of a window of the console.
 pub(crate) async fn edit(view: View, Path(name): Path<String>) -> Result<Html<String>, PageError> {
     may_edit(&view)?;
-    let object = object(&view, &name).await?;
+    let object = object::named(&view.web, ObjectKind::Maintenance, &name).await?;
     Ok(page(&view, Some(&name), &name, &object.body, &[]))
 }
 
@@ -164,7 +164,7 @@ pub(crate) async fn change(
     Path(name): Path<String>,
     axum::Form(all): axum::Form<Typed>,
 ) -> Result<Response, PageError> {
-    object(&view, &name).await?;
+    object::named(&view.web, ObjectKind::Maintenance, &name).await?;
     save(&view, Some(&name), &name, body_of(&all)).await
 }
 
@@ -185,7 +185,7 @@ pub(crate) async fn end(
     OperatorOnly(_): OperatorOnly,
     Path(name): Path<String>,
 ) -> Result<Redirect, PageError> {
-    let mut object = object(&view, &name).await?;
+    let mut object = object::named(&view.web, ObjectKind::Maintenance, &name).await?;
     let (engine, by) = (&view.web.engine, view.viewer.actor());
     let book = engine.check_book();
     let window = book.windows.iter().find(|window| window.name == name);
@@ -216,14 +216,7 @@ pub(crate) async fn delete(
     Path(name): Path<String>,
     axum::Form(all): axum::Form<Typed>,
 ) -> Result<Redirect, PageError> {
-    if typed(&all, "confirm") != name {
-        return Err(PageError::new(
-            StatusCode::BAD_REQUEST,
-            "Nothing was deleted: the name that was typed is another.",
-        ));
-    }
-    view.web.engine.delete_object(ObjectKind::Maintenance, &name, &viewer.actor()).await.map_err(failed)?;
-    Ok(Redirect::to("/checks/maintenance"))
+    object::forget(&view.web, &viewer, ObjectKind::Maintenance, &name, &all).await
 }
 
 /// What was typed, as the file would hold it: what belongs to another choice is dropped.
@@ -276,7 +269,7 @@ fn page(view: &View, old: Option<&str>, name: &str, body: &Value, problems: &[Pr
             div.pair { (set(&FOR)) (set(&ZONE)) (set(&REASON)) }
             div.buttons { button.primary type="submit" { @if old.is_some() { "Save" } @else { "Plan it" } } a href="/checks/maintenance" { "Cancel" } }
         }
-        @if let Some(name) = old { (delete_form(view, "/checks/maintenance/", name, "If it is in force, it ends now.")) }
+        @if let Some(name) = old { (delete_form(view, ObjectKind::Maintenance, name, "If it is in force, it ends now.")) }
     })
 }
 
@@ -345,17 +338,6 @@ fn when(body: &Value, problems: &[Problem]) -> Markup {
 
 fn said(problems: &[&Problem]) -> Markup {
     html! { @for problem in problems { p.problem { span aria-hidden="true" { "✕" } (visible(&problem.text)) } } }
-}
-
-async fn objects(view: &View) -> Result<Vec<Object>, PageError> {
-    Ok(view.web.engine.store().objects(ObjectKind::Maintenance).await?)
-}
-
-async fn object(view: &View, name: &str) -> Result<Object, PageError> {
-    let found = objects(view).await?.into_iter().find(|object| object.name == name);
-    found.ok_or_else(|| {
-        PageError::not_found("There is no window of that name in the console; one of the file is edited there.")
-    })
 }
 
 #[cfg(test)]

@@ -13,9 +13,9 @@ use serde_json::{Value, json};
 
 use super::super::error::PageError;
 use super::super::form::other_problems;
+use super::super::object::failed;
 use super::super::palette::encoded;
 use super::super::parts::{State, state};
-use super::super::rules::edit::failed;
 use super::super::shell::Head;
 use super::super::view::View;
 use super::kinds::{FLAPPING, THRESHOLDS};

@@ -8,11 +8,13 @@ use bytes::Buf as _;
 use dynowatch_engine::backtest::{ALERTS_MAX, Backtest, BacktestError, Coverage, Tried};
 use dynowatch_engine::objects::{ObjectError, Problem};
 use dynowatch_engine::replay::Happening;
+use dynowatch_store::objects::ObjectKind;
 use maud::{Markup, html};
 use serde_json::Value;
 
 use super::super::error::PageError;
 use super::super::form::{Typed, typed};
+use super::super::object;
 use super::super::parts::{State, state};
 use super::super::view::View;
 use super::edit::{self, Draft};
@@ -35,7 +37,7 @@ pub(crate) async fn run(
     let editing = typed(&all, "editing").to_owned();
     let old = (!editing.is_empty()).then_some(editing.as_str());
     let base = match old {
-        Some(name) => edit::object(&view.web, name).await?.body,
+        Some(name) => object::named(&view.web, ObjectKind::Rule, name).await?.body,
         None => Value::Null,
     };
     let (name, body) = (old.unwrap_or_else(|| typed(&all, "name")).to_owned(), edit::body_of(base, &all));
@@ -52,7 +54,7 @@ pub(crate) async fn run(
             Ok((StatusCode::UNPROCESSABLE_ENTITY, edit::page(&view, &Draft { problems: &problems, ..draft }))
                 .into_response())
         }
-        Err(BacktestError::Rule(error)) => Err(edit::failed(error)),
+        Err(BacktestError::Rule(error)) => Err(object::failed(error)),
         Err(BacktestError::Log(text)) => {
             let problems = [Problem { key: "log".to_owned(), text }];
             Ok((StatusCode::UNPROCESSABLE_ENTITY, edit::page(&view, &Draft { problems: &problems, ..draft }))

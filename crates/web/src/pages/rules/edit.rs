@@ -7,18 +7,18 @@ use axum::extract::rejection::QueryRejection;
 use axum::extract::{Path, Query, State as Shared};
 use axum::http::StatusCode;
 use axum::response::{Html, IntoResponse, Redirect, Response};
-use dynowatch_domain::account::Role;
 use dynowatch_domain::line_rule::Suggestion;
 use dynowatch_domain::rule::{GroupBy, Severity};
 use dynowatch_engine::objects::{ObjectError, Problem};
 use dynowatch_engine::tail::FoundLine;
-use dynowatch_store::objects::{Object, ObjectKind};
+use dynowatch_store::objects::ObjectKind;
 use maud::{Markup, html};
 use serde_json::{Value, json};
 
 use super::super::error::PageError;
 use super::super::form::{self, Field, Kind, Typed, chosen, other_problems, typed};
 use super::super::line::Wanted;
+use super::super::object::{self, delete_form, failed, may_edit};
 use super::super::palette::encoded;
 use super::super::shell::Head;
 use super::super::view::View;
@@ -126,7 +126,7 @@ fn free_name(web: &Web, name: &str) -> String {
 /// The form of a rule of the console.
 pub(crate) async fn edit(view: View, Path(name): Path<String>) -> Result<Html<String>, PageError> {
     may_edit(&view)?;
-    let object = object(&view.web, &name).await?;
+    let object = object::named(&view.web, ObjectKind::Rule, &name).await?;
     Ok(page(&view, &Draft { old: Some(&name), name: &name, body: &object.body, ..Draft::default() }))
 }
 
@@ -147,7 +147,7 @@ pub(crate) async fn change(
     Path(name): Path<String>,
     axum::Form(all): axum::Form<Typed>,
 ) -> Result<Response, PageError> {
-    let object = object(&view.web, &name).await?;
+    let object = object::named(&view.web, ObjectKind::Rule, &name).await?;
     save(&view, Some(&name), &name, body_of(object.body, &all), &all).await
 }
 
@@ -158,14 +158,7 @@ pub(crate) async fn delete(
     Path(name): Path<String>,
     axum::Form(all): axum::Form<Typed>,
 ) -> Result<Redirect, PageError> {
-    if typed(&all, "confirm") != name {
-        return Err(PageError::new(
-            StatusCode::BAD_REQUEST,
-            "Nothing was deleted: the name that was typed is another.",
-        ));
-    }
-    web.engine.delete_object(ObjectKind::Rule, &name, &viewer.actor()).await.map_err(failed)?;
-    Ok(Redirect::to("/rules"))
+    object::forget(&web, &viewer, ObjectKind::Rule, &name, &all).await
 }
 
 async fn save(view: &View, old: Option<&str>, name: &str, body: Value, all: &Typed) -> Result<Response, PageError> {
@@ -258,7 +251,7 @@ pub(super) fn page(view: &View, draft: &Draft<'_>) -> Html<String> {
                 a href="/rules" { "Cancel" }
             }
         }
-        @if let Some(name) = old { (delete_form(view, "/rules/", name, "Its open alerts are closed without a message.")) }
+        @if let Some(name) = old { (delete_form(view, ObjectKind::Rule, name, "Its open alerts are closed without a message.")) }
     })
 }
 
@@ -309,49 +302,6 @@ fn choices(view: &View, body: &Value) -> Markup {
                 @for by in GroupBy::ALL { label { input type="checkbox" name="group_by" value=(by.as_str()) checked[has(body, "group_by", by.as_str())]; (by.as_str().replace('_', " ")) } }
             }
         }
-    }
-}
-
-/// Deleting asks for the name: it is far from what is pressed often, and says what it does first.
-pub(in super::super) fn delete_form(view: &View, base: &str, name: &str, effect: &str) -> Markup {
-    html! {
-        details {
-            summary { "Delete it…" }
-            form.form method="post" action={ (base) (encoded(name)) "/delete" } {
-                (view.viewer.csrf_field())
-                p { "It is gone at once and everywhere. " (effect) }
-                div.field { label for="confirm" { "Type " code { (visible(name)) } " to confirm" } input #confirm type="text" name="confirm" autocomplete="off" required; }
-                div.buttons { button.danger type="submit" { "Delete" } }
-            }
-        }
-    }
-}
-
-pub(super) async fn object(web: &Web, name: &str) -> Result<Object, PageError> {
-    let objects = web.engine.store().objects(ObjectKind::Rule).await?;
-    let found = objects.into_iter().find(|object| object.name == name);
-    found.ok_or_else(|| {
-        PageError::not_found("There is no rule of that name in the console; one of the file is edited there.")
-    })
-}
-
-/// The form is only for who may send it.
-pub(in super::super) fn may_edit(view: &View) -> Result<(), PageError> {
-    if view.viewer.may(Role::Operator) {
-        return Ok(());
-    }
-    Err(PageError::new(StatusCode::FORBIDDEN, "Rules, checks and receivers are changed by operators."))
-}
-
-/// What could not be done to an object, as a page.
-pub(in super::super) fn failed(error: ObjectError) -> PageError {
-    match error {
-        ObjectError::Store(error) => error.into(),
-        ObjectError::Wrong(problems) => {
-            let what = problems.iter().map(|problem| problem.text.as_str()).collect::<Vec<_>>().join("; ");
-            PageError::new(StatusCode::CONFLICT, &format!("Nothing was changed: {what}."))
-        }
-        error => PageError::new(StatusCode::CONFLICT, &error.to_string()),
     }
 }
 
