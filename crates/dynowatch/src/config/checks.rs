@@ -75,7 +75,7 @@ pub(super) struct Context<'a> {
 /// Reads every check, every window and the prober's table.
 pub(super) fn read(root: &Table<'_>, context: &Context<'_>) -> CheckConfig {
     let mut config = CheckConfig::default();
-    let tables = root.tables("checks", keys::CHECK);
+    let tables = root.tables("checks", &keys::of_checks());
     if tables.len() > CHECKS_MAX {
         root.fail::<()>("checks", format!("{} checks are too many: at most {CHECKS_MAX}", tables.len()));
     }

@@ -1,6 +1,8 @@
 //! Every key that a configuration file may hold. The readers refuse what is not here, and tests hold the example file
 //! and the documentation against it.
 
+use super::check_kind::keys_of_kinds;
+
 pub(super) const FILE: &[&str] = &[
     "server",
     "store",
@@ -68,39 +70,11 @@ pub(super) const MATCH: &[&str] =
 pub(super) const LIVELY: &[&str] = &["lines", "within"];
 
 pub(super) const PROBER: &[&str] = &["allow_networks", "control_targets", "receivers"];
-pub(super) const CHECK: &[&str] = &[
+/// Those of a check of whatever kind; [`super::check_kind`] has those of each kind.
+const CHECK: &[&str] = &[
     "name",
     "kind",
     "app",
-    "url",
-    "url_env",
-    "config_var",
-    "method",
-    "headers",
-    "headers_env",
-    "body",
-    "body_env",
-    "redirects",
-    "http_version",
-    "body_bytes_max",
-    "key",
-    "table",
-    "query",
-    "role",
-    "host",
-    "port",
-    "record",
-    "server",
-    "ip_family",
-    "tls",
-    "ca",
-    "certificate_warnings",
-    "cron",
-    "time_zone",
-    "grace",
-    "run_max",
-    "target",
-    "process_type",
     "every",
     "every_when_suspect",
     "timeout",
@@ -148,7 +122,13 @@ const TABLES: &[(&str, &[&str])] = &[
     ("maintenance", MAINTENANCE),
 ];
 
+/// Every key that a check of some kind may have.
+pub(super) fn of_checks() -> Vec<&'static str> {
+    CHECK.iter().copied().chain(keys_of_kinds()).collect()
+}
+
 /// Every key with the table it belongs to: `("rules.match", "code")`. Keys that hold such a table stand in it, too.
 pub fn known_keys() -> impl Iterator<Item = (&'static str, &'static str)> {
-    TABLES.iter().flat_map(|(table, keys)| keys.iter().map(move |key| (*table, *key)))
+    let plain = TABLES.iter().flat_map(|(table, keys)| keys.iter().map(move |key| (*table, *key)));
+    plain.chain(keys_of_kinds().into_iter().map(|key| ("checks", key)))
 }
