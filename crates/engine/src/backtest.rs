@@ -196,10 +196,11 @@ impl Engine {
             let (page, next) = self.store().matched_lines(before, 200).await?;
             stored.add(page);
             before = next;
-            if before.is_none() || stored.is_full() {
-                break;
+            if before.is_none() || stored.is_cut {
+                return Ok(());
             }
         }
+        stored.is_cut = true;
         Ok(())
     }
 
@@ -209,17 +210,18 @@ impl Engine {
             let (page, next) = self.store().evidence_lines(before, 200).await?;
             stored.add(page);
             before = next;
-            if before.is_none() || stored.is_full() {
-                break;
+            if before.is_none() || stored.is_cut {
+                return Ok(());
             }
         }
+        stored.is_cut = true;
         Ok(())
     }
 
     fn try_stored(&self, rule: &Rule, mut stored: Stored) -> Result<Backtest, BacktestError> {
         let directory = self.apps();
         let mut trial = Trial::new(Coverage::new(Tried::Stored));
-        trial.coverage.missing = missing(rule, stored.is_full());
+        trial.coverage.missing = missing(rule, stored.is_cut.then_some(stored.lines));
         // The directory has no order of its own.
         let mut apps: Vec<&Arc<App>> = directory.iter().filter(|app| rule.wants_app(&app.name)).collect();
         apps.sort_unstable_by(|a, b| a.name.cmp(&b.name));
@@ -310,7 +312,7 @@ impl Engine {
 }
 
 /// What is missing when a rule is tried on what this instance has.
-fn missing(rule: &Rule, cut_short: bool) -> Vec<String> {
+fn missing(rule: &Rule, cut_after: Option<usize>) -> Vec<String> {
     let mut missing = vec![
         "Lines are not archived: only those that rules took, those around alerts, and the newest of each app in memory are there. A line that no rule took is missing if it is older than that.".to_owned(),
         "Of a storm, the newest ten lines of each commit are stored: counts are lower bounds.".to_owned(),
@@ -322,8 +324,8 @@ fn missing(rule: &Rule, cut_short: bool) -> Vec<String> {
             "A share or an absence is of all lines, so it was not judged: bring a log that holds them all.".to_owned(),
         ),
     }
-    if cut_short {
-        missing.push(format!("Older stored lines: the newest {LINES_MAX} were looked at."));
+    if let Some(lines) = cut_after {
+        missing.push(format!("Older stored lines: the newest {lines}, of all apps together, were looked at."));
     }
     missing
 }
@@ -334,19 +336,22 @@ struct Stored {
     apps: HashMap<AppId, Vec<EvidenceLine>>,
     lines: usize,
     bytes: usize,
+    /// There were more.
+    is_cut: bool,
 }
 
 impl Stored {
+    /// Takes the lines of a page as long as there is room.
     fn add(&mut self, page: Vec<(AppId, Vec<EvidenceLine>)>) {
-        for (app, lines) in page {
-            self.lines += lines.len();
-            self.bytes += lines.iter().map(|line| line.text.len()).sum::<usize>();
-            self.apps.entry(app).or_default().extend(lines);
+        for (app, line) in page.into_iter().flat_map(|(app, lines)| lines.into_iter().map(move |line| (app, line))) {
+            let bytes = self.bytes + line.text.len();
+            if self.lines == LINES_MAX || bytes > BYTES_MAX {
+                self.is_cut = true;
+                return;
+            }
+            (self.lines, self.bytes) = (self.lines + 1, bytes);
+            self.apps.entry(app).or_default().push(line);
         }
-    }
-
-    fn is_full(&self) -> bool {
-        self.lines >= LINES_MAX || self.bytes >= BYTES_MAX
     }
 }
 
@@ -462,6 +467,34 @@ impl Trial {
             fired: firing + silent,
             messages: firing + still,
             happenings: self.happenings,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use dynowatch_domain::evidence::Role;
+
+    use super::*;
+
+    /// What is kept of pages of ten lines of so many bytes each, until there is no room: lines, bytes.
+    fn kept(bytes: usize) -> (usize, usize) {
+        let text = vec![b'x'; bytes];
+        let line = EvidenceLine::new(Timestamp::from_seconds(0), Source::App, b"web.1", &text, Role::Match);
+        let mut stored = Stored::default();
+        while !stored.is_cut {
+            stored.add(vec![(AppId(uuid::Uuid::nil()), vec![line.clone(); 10])]);
+        }
+        let lines = stored.apps.values().flatten();
+        let counted = lines.fold((0, 0), |(lines, bytes), line| (lines + 1, bytes + line.text.len()));
+        assert_eq!((stored.lines, stored.bytes), counted);
+        counted
+    }
+
+    #[test]
+    fn as_much_is_gathered_as_there_is_room_for() {
+        for (bytes, want) in [(100, (LINES_MAX, 100 * LINES_MAX)), (10_000, (1_677, 16_770_000))] {
+            assert_eq!(kept(bytes), want, "lines of {bytes} bytes");
         }
     }
 }
