@@ -241,6 +241,18 @@ impl Dynowatch {
         self.stderr.text()
     }
 
+    /// The most memory that it has had so far, in bytes, as Linux counts it.
+    ///
+    /// # Panics
+    /// When it has ended already, or this is not Linux.
+    #[must_use]
+    pub fn peak_memory_bytes(&self) -> u64 {
+        let id = self.child.id().expect("a running program");
+        let status = std::fs::read_to_string(format!("/proc/{id}/status")).expect("a status below /proc");
+        let peak = status.lines().find_map(|line| line.strip_prefix("VmHWM:")).expect("a peak");
+        peak.trim().trim_end_matches(" kB").parse::<u64>().expect("a number of KiB") * 1_024
+    }
+
     /// Waits until standard error holds this text.
     ///
     /// # Panics

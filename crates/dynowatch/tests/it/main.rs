@@ -12,4 +12,6 @@ mod runbook;
 mod sign_in;
 mod storm;
 mod terminal;
+#[cfg(target_os = "linux")]
+mod trial_memory;
 mod two_processes;

@@ -4,10 +4,13 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use dynowatch_domain::Clock as _;
-use dynowatch_domain::check::Check;
+use dynowatch_domain::check::kind::{CheckKind, RedisCheck, TlsMode};
 use dynowatch_domain::check::outcome::Reason;
 use dynowatch_domain::check::schedule::offset;
 use dynowatch_domain::check::uptime::Standing;
+use dynowatch_domain::check::{Check, Source};
+use dynowatch_testkit::heroku::{FakeHeroku, Trouble};
+use tokio::task::JoinSet;
 
 use crate::checks::web;
 use crate::harness::{Config, On, Stage, at, seconds};
@@ -221,4 +224,52 @@ pub(crate) async fn suspect_checks_run_faster(on: On) {
     play.finds("home", Finds::Up);
     play.until_time(play.clock.now() + seconds(61)).await;
     play.told_of(&["[resolved] check:home on shop"]);
+}
+
+/// Many values that are needed at once are read from Heroku four at a time.
+pub(crate) async fn four_config_vars_are_read_at_a_time(on: On) {
+    const URL: &str = "rediss://:canary-one@redis.example:6380";
+    let names: Vec<String> = (0..12).map(|n| format!("shop-{n:02}")).collect();
+    let fake = FakeHeroku::start().await;
+    fake.account(|account| {
+        for name in &names {
+            account.create(name);
+            account.app(name).vars = vec![("REDIS_URL", URL.to_owned())];
+        }
+    });
+    let check = |app: &String| {
+        let url = Source::ConfigVar { app: app.clone(), name: "REDIS_URL".into() };
+        let redis = RedisCheck { url, key: None, family: Default::default(), tls: TlsMode::Pin };
+        Check { kind: CheckKind::Redis(redis), ..web(app, 1, 1) }
+    };
+    let mut play = play(on, names.iter().map(check).collect()).await;
+    play.until("2:00").await;
+    for name in &names {
+        play.finds(name, Finds::Accepts(URL));
+        fake.trouble("/config-vars", Trouble::Wait);
+    }
+    play.engine().connect_heroku(Some(crate::heroku::account(&fake)));
+    // All of them are due by then.
+    play.clock.set(at("3:00"));
+    let engine = play.engine();
+    engine.check_passes().await.unwrap();
+    let mut runs = JoinSet::new();
+    for job in engine.start_due_checks() {
+        runs.spawn(engine.clone().run_check(job));
+    }
+    assert_eq!(runs.len(), names.len());
+    for answered in 0..names.len() {
+        let asked = (answered + 4).min(names.len());
+        fake.wait_for_requests(asked).await;
+        assert_eq!(fake.asked().len(), asked, "after {answered} answers");
+        fake.let_go();
+    }
+    while let Some(ended) = runs.join_next().await {
+        ended.unwrap();
+    }
+    engine.settle_checks().await.unwrap();
+    for name in &names {
+        assert_eq!(play.shown(name).await, "up", "{name}");
+    }
+    play.take_told();
 }

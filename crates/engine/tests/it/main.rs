@@ -61,6 +61,7 @@ on_both! {
         a11_a_receiver_that_hangs_holds_up_no_check
         a_store_that_is_away_holds_up_no_run
         results_that_find_no_room_are_unknown
+        four_config_vars_are_read_at_a_time
         a_clock_that_jumps_leaves_a_gap
         suspect_checks_run_faster;
     checks_evidence:

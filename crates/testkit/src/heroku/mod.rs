@@ -23,7 +23,7 @@ use hyper::service::service_fn;
 use hyper_util::rt::TokioIo;
 use serde_json::{Value, json};
 use tokio::net::TcpListener;
-use tokio::sync::watch;
+use tokio::sync::{Semaphore, watch};
 use tokio::task::{AbortHandle, JoinSet};
 
 pub use account::{Account, FakeAddOn, FakeApp, FakeDrain, FakeDyno, FakeProcess, FakeRelease};
@@ -49,6 +49,8 @@ pub enum Trouble {
     },
     /// Neither done nor answered, until the client goes away.
     Hang,
+    /// Done and answered once [`FakeHeroku::let_go`] lets it.
+    Wait,
     /// Not done; the connection is closed without an answer.
     Drop,
     /// Done; the connection is closed without an answer: the client cannot know.
@@ -101,6 +103,8 @@ struct Shared {
     schema: Schema,
     state: Mutex<State>,
     changed: watch::Sender<()>,
+    /// Turns of those that wait.
+    turns: Semaphore,
 }
 
 #[derive(Default)]
@@ -126,6 +130,7 @@ impl FakeHeroku {
             schema: Schema::load(),
             state: Mutex::new(State { remaining: Some(4_500), ..State::default() }),
             changed: watch::Sender::new(()),
+            turns: Semaphore::new(0),
         });
         let server = tokio::spawn(accept_loop(listener, Arc::clone(&shared))).abort_handle();
         Self { shared, address, server }
@@ -151,6 +156,11 @@ impl FakeHeroku {
     #[must_use]
     pub fn untrouble(&self) -> usize {
         std::mem::take(&mut self.state().troubles).len()
+    }
+
+    /// One request that meets [`Trouble::Wait`], now or later, is answered.
+    pub fn let_go(&self) {
+        self.shared.turns.add_permits(1);
     }
 
     /// From now on every request without this code is refused with 403 `two_factor`.
@@ -248,6 +258,10 @@ impl Shared {
                 Some(self.respond(reply))
             }
             Some(Trouble::Hang) => std::future::pending().await,
+            Some(Trouble::Wait) => {
+                self.turns.acquire().await.ok()?.forget();
+                Some(self.respond(self.reply(&asked)))
+            }
             Some(Trouble::Drop) => None,
             Some(Trouble::DropAfterDone) => {
                 let _never_sent = self.reply(&asked);

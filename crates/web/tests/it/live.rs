@@ -25,9 +25,24 @@ impl Stream {
         Self::try_open(site, topics, last_event_id, cookie).await.unwrap()
     }
 
+    /// A page of somebody at that address, or why not.
+    async fn open_from(site: &Site, peer: &str) -> Result<Self, (StatusCode, String)> {
+        Self::try_open_from(site, peer, "now", "", "").await
+    }
+
     /// The same, or why not.
     async fn try_open(
         site: &Site,
+        topics: &str,
+        last_event_id: &str,
+        cookie: &str,
+    ) -> Result<Self, (StatusCode, String)> {
+        Self::try_open_from(site, "127.0.0.1:40000", topics, last_event_id, cookie).await
+    }
+
+    async fn try_open_from(
+        site: &Site,
+        peer: &str,
         topics: &str,
         last_event_id: &str,
         cookie: &str,
@@ -39,7 +54,7 @@ impl Stream {
             .header("cookie", cookie)
             .body(Body::empty())
             .unwrap();
-        request.extensions_mut().insert(Peer("127.0.0.1:40000".parse().unwrap()));
+        request.extensions_mut().insert(Peer(peer.parse().unwrap()));
         let response = site.router.clone().oneshot(request).await.unwrap();
         if response.status() != StatusCode::OK {
             let (head, body) = response.into_parts();
@@ -102,6 +117,25 @@ async fn one_viewer_has_so_many_pages_open() {
     // One that is closed makes room, once its end was seen.
     open.pop();
     while Stream::try_open(&site, "now", "", &cookie).await.is_err() {
+        tokio::task::yield_now().await;
+    }
+}
+
+#[tokio::test]
+async fn one_address_has_so_many_pages_open() {
+    let site = Site::open().await;
+    let (here, elsewhere) = ("127.0.0.1:40000", "[::1]:40000");
+    let mut open = Vec::new();
+    for _ in 0..300 {
+        open.push(Stream::open_from(&site, here).await.unwrap());
+    }
+    let (status, words) = Stream::open_from(&site, here).await.err().unwrap();
+    assert_eq!(status, StatusCode::TOO_MANY_REQUESTS);
+    assert!(words.contains("300 pages are open from this address already"), "{words}");
+    // Others have their own places.
+    let _other = Stream::open_from(&site, elsewhere).await.unwrap();
+    open.pop();
+    while Stream::open_from(&site, here).await.is_err() {
         tokio::task::yield_now().await;
     }
 }

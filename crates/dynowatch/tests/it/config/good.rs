@@ -389,6 +389,20 @@ fn a_dyno_without_postgres_must_not_serve() {
 }
 
 #[test]
+fn forwarded_headers_are_believed_on_heroku_or_where_the_file_says_so() {
+    let on_dyno: &[_] = &[("DYNO", "web.1"), ("DATABASE_URL", "postgres://u:p@h/x")];
+    for (text, changes, want) in [
+        ("", &[][..], false),
+        ("[sign_in]\n", &[], false),
+        ("[sign_in]\ntrust_forwarded = false\n", &[], false),
+        ("[sign_in]\ntrust_forwarded = true\n", &[], true),
+        ("", on_dyno, true),
+    ] {
+        assert_eq!(good_in(text, changes).accounts.trust_forwarded, want, "{text} {changes:?}");
+    }
+}
+
+#[test]
 fn receivers_of_every_kind() {
     let config = good(
         r#"
