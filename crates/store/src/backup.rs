@@ -48,7 +48,7 @@ enum Line {
 }
 
 impl Store {
-    /// Writes the whole store to a file, which appears under its name when it is complete.
+    /// Writes the whole store to a file for its owner alone, which appears under its name when it is complete.
     ///
     /// # Errors
     /// When the store is away or the file cannot be written.
@@ -128,7 +128,8 @@ struct Out<'a> {
 
 impl<'a> Out<'a> {
     async fn create(path: &'a Path) -> Result<Self> {
-        let file = File::create(path).await.map_err(|error| StoreError::file(path, error))?;
+        let file = File::options().write(true).create(true).truncate(true).mode(0o600).open(path).await;
+        let file = file.map_err(|error| StoreError::file(path, error))?;
         Ok(Self { path, file: BufWriter::with_capacity(1 << 16, file), rows: 0 })
     }
 

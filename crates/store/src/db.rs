@@ -275,7 +275,7 @@ pub(crate) async fn open_sqlite(options: SqliteConnectOptions, readers: u32) -> 
 
 /// A pool whose every statement and every wait for a lock ends in time.
 pub(crate) async fn open_postgres(options: PgConnectOptions) -> Result<Db> {
-    let pool = PgPoolOptions::new()
+    let opened = PgPoolOptions::new()
         .max_connections(PG_CONNECTIONS_MAX)
         .acquire_timeout(ACQUIRE_MAX)
         .idle_timeout(Duration::from_secs(300))
@@ -287,9 +287,17 @@ pub(crate) async fn open_postgres(options: PgConnectOptions) -> Result<Db> {
                 sqlx::query(limits).bind(format!("{STATEMENT_MAX_MS}ms")).execute(conn).await.map(|_done| ())
             })
         })
-        .connect_with(options)
-        .await?;
-    Ok(Db::Pg(pool))
+        .connect_with(options.clone())
+        .await;
+    match opened {
+        Ok(pool) => Ok(Db::Pg(pool)),
+        // The pool has tried all the while and does not say what it met. One more try does.
+        Err(sqlx::Error::PoolTimedOut) => match tokio::time::timeout(ACQUIRE_MAX, options.connect()).await {
+            Ok(Err(error)) => Err(error.into()),
+            _connected_or_silent => Err(sqlx::Error::PoolTimedOut.into()),
+        },
+        Err(error) => Err(error.into()),
+    }
 }
 
 /// Lifts the time limit of a transaction that takes long on purpose.

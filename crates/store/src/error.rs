@@ -36,16 +36,16 @@ pub enum StoreError {
         what: String,
     },
     /// A file beside the database could not be used.
-    #[error("{path}: {source}")]
+    #[error("{path}: {reason}")]
     File {
         /// Which file.
         path: String,
-        /// Why.
-        source: std::io::Error,
+        /// Why. It stands in the text already, so it is no source of its own: chains would say it twice.
+        reason: std::io::Error,
     },
     /// Any other error of the database: a fault in dynowatch.
     #[error("the store failed: {0}")]
-    Sql(#[source] sqlx::Error),
+    Sql(sqlx::Error),
 }
 
 impl StoreError {
@@ -73,7 +73,7 @@ impl StoreError {
         if source.kind() == std::io::ErrorKind::StorageFull {
             return Self::Full(format!("{}: {source}", path.display()));
         }
-        Self::File { path: path.display().to_string(), source }
+        Self::File { path: path.display().to_string(), reason: source }
     }
 }
 

@@ -1,6 +1,8 @@
 //! Opening and closing a store: which engine, migrations, the lock that keeps two servers off one SQLite file.
 
 use std::fs::{File, TryLockError};
+use std::io::ErrorKind;
+use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::AtomicI64;
@@ -136,11 +138,22 @@ impl Store {
 
 /// Opens and migrates the two files of a SQLite store.
 async fn open_both(state: &Path, metrics: &Path) -> Result<(Db, Db)> {
+    // Log lines lie in them as they came, with whatever secrets are in those. What SQLite puts beside a file has its mode.
+    make_private(state)?;
+    make_private(metrics)?;
     let state = open_sqlite(sqlite_options(state, SqliteSynchronous::Full), 2).await?;
     schema::migrate(&state, Set::SqliteState).await?;
     let metrics = open_sqlite(sqlite_options(metrics, SqliteSynchronous::Normal), 2).await?;
     schema::migrate(&metrics, Set::SqliteMetrics).await?;
     Ok((state, metrics))
+}
+
+/// Makes the file, empty and for its owner alone, unless it is there.
+fn make_private(path: &Path) -> Result<()> {
+    match File::options().write(true).create_new(true).mode(0o600).open(path) {
+        Err(error) if error.kind() != ErrorKind::AlreadyExists => Err(StoreError::file(path, error)),
+        _made_or_there => Ok(()),
+    }
 }
 
 /// Takes the server's lock on a SQLite file: a file beside it, so that SQLite's own locks stay out of it. The system

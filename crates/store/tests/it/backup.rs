@@ -1,5 +1,7 @@
 //! Backup and restore.
 
+use std::os::unix::fs::PermissionsExt as _;
+
 use dynowatch_domain::alert::Effect;
 use dynowatch_domain::blind::{Blind, BlindReason};
 use dynowatch_domain::key::Group;
@@ -39,6 +41,7 @@ pub(crate) async fn a_backup_moves_to_the_other_engine(bed: &Bed) {
     let alert = fill(bed).await;
     let (file, back) = (bed.folder.path().join("a.jsonl"), bed.folder.path().join("b.jsonl"));
     let moved = bed.store.backup(&file).await.unwrap();
+    assert_eq!(std::fs::metadata(&file).unwrap().permissions().mode() & 0o777, 0o600, "secrets are in it");
     let other = bed.other().await;
     other.store.close().await;
     assert_eq!(Store::restore(&file, &other.options).await.unwrap(), moved);

@@ -1,5 +1,7 @@
 //! Opening: engines, schema, the lock of the server.
 
+use std::os::unix::fs::PermissionsExt as _;
+
 use dynowatch_domain::AlertId;
 use dynowatch_store::alerts::AlertFilter;
 use dynowatch_store::deliveries::DeliveryFilter;
@@ -50,6 +52,22 @@ async fn one_server_per_sqlite_file() {
     Store::open(&server).await.unwrap();
 }
 
+/// Log lines lie in it as they came, so it is for its owner alone, also what SQLite puts beside it.
+#[tokio::test]
+async fn a_sqlite_store_is_private() {
+    let bed = Bed::sqlite().await;
+    bed.app("shop").await;
+    let mut seen = 0;
+    for entry in std::fs::read_dir(bed.folder.path()).unwrap().map(Result::unwrap) {
+        let name = entry.file_name().into_string().unwrap();
+        if name.contains(".db") && !name.ends_with(".lock") {
+            assert_eq!(entry.metadata().unwrap().permissions().mode() & 0o777, 0o600, "{name}");
+            seen += 1;
+        }
+    }
+    assert!(seen >= 4, "state and metrics, each with its log");
+}
+
 #[tokio::test]
 async fn urls_that_are_none() {
     for url in ["sqlite://", "sqlite::memory:", "mysql://u:secret@h/d", "", "postgres://h:port/d"] {
@@ -63,7 +81,7 @@ async fn urls_that_are_none() {
 async fn a_server_that_is_not_there_is_away() {
     let url = "postgres://postgres@127.0.0.1:1/postgres";
     let error = Store::open(&StoreOptions::new(url)).await.unwrap_err();
-    assert!(error.is_retryable(), "{error}");
+    assert!(error.is_retryable() && error.to_string().contains("refused"), "{error}");
 }
 
 /// Callers spawn these.
