@@ -189,6 +189,7 @@ async fn commit_until_kept(shared: &Shared, mut batch: Vec<Submission>) {
         match outcome {
             Ok(duplicates) => {
                 shared.stats.committed(begun.elapsed());
+                shared.note_room(None);
                 for (submission, duplicate) in batch.into_iter().zip(duplicates) {
                     settle(shared, submission, duplicate);
                 }
@@ -197,6 +198,7 @@ async fn commit_until_kept(shared: &Shared, mut batch: Vec<Submission>) {
             Err(error) => {
                 shared.stats.commit_failures.up();
                 shared.store_failed("commit", &error);
+                shared.note_room(Some(&error));
                 if error.is_retryable() {
                     tokio::time::sleep(RETRY_PAUSE).await;
                 } else if batch.len() > 1 {

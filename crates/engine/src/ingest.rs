@@ -35,8 +35,8 @@ pub enum Refused {
     /// Too many batches wait for their commit.
     #[error("too many batches wait to be committed")]
     Overloaded,
-    /// The store did not take it in time.
-    #[error("the store did not answer within {} s", COMMIT_WAIT_MAX.as_secs())]
+    /// The store did not take it, or not in time.
+    #[error("the store did not take it within {} s", COMMIT_WAIT_MAX.as_secs())]
     StoreAway,
 }
 

@@ -290,6 +290,15 @@ impl Shared {
         }
     }
 
+    /// Takes note of whether the store had room for what must be kept.
+    pub(crate) fn note_room(&self, failed: Option<&StoreError>) {
+        match failed {
+            None => self.stats.store_full.set(0),
+            Some(StoreError::Full(_)) => self.stats.store_full.set(1),
+            Some(_) => {}
+        }
+    }
+
     /// Adds the values of a batch that counts.
     pub(crate) fn record(&self, app: &App, values: &metrics::BatchMetrics, now: Timestamp) {
         let crowded = lock(&app.live.recorder).apply(values, now);

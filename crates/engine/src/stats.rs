@@ -91,6 +91,10 @@ counters! {
     batches_overloaded,
     /// Batches answered 503: the store was away.
     batches_store_away,
+    /// Batches answered 503: their body broke off, or was not there in time.
+    batches_incomplete,
+    /// 1 while the store refuses what must be kept because its disk or database is full, now.
+    store_full,
     /// Batches answered 401.
     batches_unauthorized,
     /// Batches answered 413.

@@ -116,7 +116,9 @@ impl Engine {
     pub async fn refresh_pass(&self) -> Result<(), StoreError> {
         let shared = &*self.shared;
         let now = shared.clock.now();
-        shared.store.beat_process(shared.process, now).await?;
+        let beat = shared.store.beat_process(shared.process, now).await;
+        shared.note_room(beat.as_ref().err());
+        beat?;
         self.mourn(false).await?;
         let configuring = shared.configuring.lock().await;
         let quieted: BTreeSet<String> =

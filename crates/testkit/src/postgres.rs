@@ -94,6 +94,29 @@ impl TestDatabase {
         self.proxy().restore().await;
     }
 
+    /// The store is full: whatever is written finds no room, as on a disk without any. Reading works.
+    ///
+    /// # Panics
+    /// When the database does not take it.
+    pub async fn fill_up(&self) {
+        let fill = "CREATE FUNCTION no_room() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN \
+                    RAISE EXCEPTION 'could not extend file: No space left on device' USING ERRCODE = '53100'; END $$; \
+                    DO $$ DECLARE name text; BEGIN \
+                    FOR name IN SELECT tablename FROM pg_tables WHERE schemaname = 'public' LOOP \
+                    EXECUTE format('CREATE TRIGGER no_room BEFORE INSERT OR UPDATE ON %I EXECUTE FUNCTION no_room()', name); \
+                    END LOOP; END $$";
+        execute(&self.direct_url(), &[fill.to_owned()]).await.expect("a database that fills up");
+    }
+
+    /// There is room again.
+    ///
+    /// # Panics
+    /// When the database does not take it.
+    pub async fn make_room(&self) {
+        let statement = "DROP FUNCTION no_room() CASCADE".to_owned();
+        execute(&self.direct_url(), &[statement]).await.expect("room in the database");
+    }
+
     /// Drops the database now, and tells if that fails, which `Drop` cannot.
     ///
     /// # Panics

@@ -62,7 +62,7 @@ pub struct Drain {
     engine: Engine,
     settings: ArcSwap<Keys>,
     rejected: Sparing,
-    /// Deliveries answered 503, and why not.
+    /// Deliveries whose credential was good and that were answered 503 or 413 all the same.
     turned_away: Sparing,
     own_app: ArcSwap<Option<Arc<App>>>,
     lines: AtomicU64,
@@ -79,6 +79,18 @@ struct Keys {
 }
 
 type Credential = [u8; 64];
+
+/// Whether a request is a delivery by what Logplex alone says, wherever it goes. Answered "not found" it would be lost
+/// without anybody knowing, so the drain refuses it where it can be counted, logged and told.
+#[must_use]
+pub fn is_astray<B>(request: &Request<B>) -> bool {
+    let headers = request.headers();
+    request.method() == Method::POST
+        && (headers.contains_key("logplex-drain-token")
+            || headers.contains_key("logplex-msg-count")
+            || headers.get(header::CONTENT_TYPE).is_some_and(|kind| kind.as_bytes() == b"application/logplex-1"))
+        && !request.uri().path().starts_with("/api/v1/")
+}
 
 /// A path that belongs to the drain.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -135,6 +147,7 @@ enum Denied {
     NoCredential,
     WrongCredential,
     BadAppName,
+    WrongPath,
 }
 
 impl Denied {
@@ -144,6 +157,7 @@ impl Denied {
             Self::NoCredential => "no drain_token in the URL, or no basic authentication",
             Self::WrongCredential => "the credential does not fit its drain and any configured secret",
             Self::BadAppName => "the path names no possible app",
+            Self::WrongPath => "the path is none of the drain's",
         }
     }
 }
@@ -208,7 +222,10 @@ impl Drain {
             return StatusCode::NOT_IMPLEMENTED;
         }
         let (head, body) = request.into_parts();
-        let Some(target) = Target::of(&head.method, head.uri.path()) else { return StatusCode::NOT_IMPLEMENTED };
+        let Some(target) = Target::of(&head.method, head.uri.path()) else {
+            self.denied(Denied::WrongPath, &Target::Token, token_of(&head.headers));
+            return StatusCode::UNAUTHORIZED;
+        };
         let subject = match keys.authenticate(&target, head.uri.query(), &head.headers) {
             Ok(subject) => subject,
             Err(denied) => {
@@ -236,12 +253,14 @@ impl Drain {
             }
         };
         let Some(share) = self.share(&app, token, mark, begun).await else {
+            self.engine.refuse(&app);
             self.engine.stats().batches_store_away.up();
             return StatusCode::SERVICE_UNAVAILABLE;
         };
         let Some(_place) = keys.place(begun + COMMIT_WAIT_MAX).await else {
             self.engine.refuse(&app);
             self.engine.stats().batches_overloaded.up();
+            self.turned_away(&app, "too many deliveries are worked on at once (limits.drain_requests)");
             return StatusCode::SERVICE_UNAVAILABLE;
         };
         match read_body(body, keys.settings.body_bytes_max, begun + COMMIT_WAIT_MAX).await {
@@ -252,10 +271,21 @@ impl Drain {
                 }
                 status
             }
-            Err(status) => {
+            Err(unread) => {
                 self.engine.refuse(&app);
-                status
+                self.turned_away(&app, unread.as_str());
+                if unread == Unread::Incomplete {
+                    self.engine.stats().batches_incomplete.up();
+                }
+                unread.status()
             }
+        }
+    }
+
+    /// Logs now and then that deliveries were refused although their credential was good.
+    fn turned_away(&self, app: &App, why: &str) {
+        if let Some(count) = self.turned_away.note(self.engine.now()) {
+            tracing::warn!(app = app.name, why, count, "deliveries were turned away");
         }
     }
 
@@ -282,7 +312,10 @@ impl Drain {
                 }
                 None
             }
-            Err(_elapsed) => None,
+            Err(_elapsed) => {
+                self.turned_away(app, "the store did not say in time which drain it is");
+                None
+            }
         }
     }
 
@@ -313,9 +346,7 @@ impl Drain {
                         Refused::Overloaded => stats.batches_overloaded.up(),
                         Refused::StoreAway => stats.batches_store_away.up(),
                     }
-                    if let Some(count) = self.turned_away.note(self.engine.now()) {
-                        tracing::warn!(app = app.name, %refused, count, "deliveries were answered 503; Logplex tries twice more");
-                    }
+                    self.turned_away(app, &refused.to_string());
                     return StatusCode::SERVICE_UNAVAILABLE;
                 }
             },
@@ -509,18 +540,43 @@ fn basic_password(headers: &HeaderMap) -> Option<Vec<u8>> {
     (decoded.get(..colon) == Some(DRAIN_USER.as_bytes())).then(|| decoded.get(colon + 1..).unwrap_or_default().to_vec())
 }
 
+/// Why a body was not read to its end.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Unread {
+    TooLong,
+    Incomplete,
+}
+
+impl Unread {
+    fn as_str(self) -> &'static str {
+        match self {
+            Self::TooLong => "the body is longer than drain.body_bytes_max: answered 413, Logplex drops it for good",
+            Self::Incomplete => {
+                "the body broke off, or was not there within 4 s: answered 503, Logplex tries twice more"
+            }
+        }
+    }
+
+    fn status(self) -> StatusCode {
+        match self {
+            Self::TooLong => StatusCode::PAYLOAD_TOO_LARGE,
+            Self::Incomplete => StatusCode::SERVICE_UNAVAILABLE,
+        }
+    }
+}
+
 /// Reads a whole body. One that came in one piece is not copied.
-async fn read_body(mut body: Incoming, bytes_max: u64, until: Instant) -> Result<Bytes, StatusCode> {
+async fn read_body(mut body: Incoming, bytes_max: u64, until: Instant) -> Result<Bytes, Unread> {
     let said = body.size_hint().exact();
     if said.is_some_and(|said| said > bytes_max) {
-        return Err(StatusCode::PAYLOAD_TOO_LARGE);
+        return Err(Unread::TooLong);
     }
     let read = async {
         let mut first = Bytes::new();
         let mut rest: Option<BytesMut> = None;
         while let Some(frame) = body.frame().await {
             // The sender went away: whatever we answer, nobody reads it, and it will send the batch again.
-            let Ok(data) = frame.map_err(|_| StatusCode::SERVICE_UNAVAILABLE)?.into_data() else { continue };
+            let Ok(data) = frame.map_err(|_| Unread::Incomplete)?.into_data() else { continue };
             if first.is_empty() && rest.is_none() {
                 first = data;
                 continue;
@@ -532,22 +588,18 @@ async fn read_body(mut body: Incoming, bytes_max: u64, until: Instant) -> Result
                 all
             });
             if (all.len() + data.len()) as u64 > bytes_max {
-                return Err(StatusCode::PAYLOAD_TOO_LARGE);
+                return Err(Unread::TooLong);
             }
             all.extend_from_slice(&data);
         }
-        if first.len() as u64 > bytes_max {
-            Err(StatusCode::PAYLOAD_TOO_LARGE)
-        } else {
-            Ok(rest.map_or(first, BytesMut::freeze))
-        }
+        if first.len() as u64 > bytes_max { Err(Unread::TooLong) } else { Ok(rest.map_or(first, BytesMut::freeze)) }
     };
     let mut read = pin!(read);
     // Mostly it is all there already, and no timer is needed.
     if let Some(read) = poll_fn(|context| Poll::Ready(now(read.as_mut().poll(context)))).await {
         return read;
     }
-    tokio::time::timeout_at(until, read).await.unwrap_or(Err(StatusCode::SERVICE_UNAVAILABLE))
+    tokio::time::timeout_at(until, read).await.unwrap_or(Err(Unread::Incomplete))
 }
 
 fn now<T>(poll: Poll<T>) -> Option<T> {

@@ -59,6 +59,8 @@ pub(crate) struct Report {
     pub(crate) started_at: Timestamp,
     /// `None` when the store does not answer.
     pub(crate) outbox: Option<Outbox>,
+    /// Whether the store refuses what must be kept for want of room.
+    pub(crate) store_full: bool,
     pub(crate) drain_on: bool,
     pub(crate) metrics_written: bool,
     pub(crate) metrics_room: MetricsRoom,
@@ -69,6 +71,8 @@ pub(crate) struct Report {
     pub(crate) groups_overflowed: u64,
     pub(crate) apps_overflowed: u64,
     pub(crate) unauthorized: u64,
+    /// Deliveries answered 413.
+    pub(crate) too_large: u64,
     pub(crate) buckets_dropped: u64,
     pub(crate) gaps_waiting: usize,
 }
@@ -132,6 +136,7 @@ impl Report {
             now,
             started_at: engine.started_at(),
             outbox,
+            store_full: stats.store_full.get() > 0,
             drain_on: web.drain.is_on(),
             metrics_written: engine.metrics_written(),
             metrics_room: engine.store().metrics_room(),
@@ -141,9 +146,15 @@ impl Report {
             groups_overflowed: stats.groups_overflowed.get(),
             apps_overflowed: stats.apps_overflowed.get(),
             unauthorized: stats.batches_unauthorized.get(),
+            too_large: stats.batches_too_large.get(),
             buckets_dropped: stats.level_buckets_dropped.get(),
             gaps_waiting: engine.gaps_waiting(),
         }
+    }
+
+    /// Whether the store can be read and written: without it nothing that matters is taken or told.
+    pub(crate) fn is_ready(&self) -> bool {
+        self.outbox.is_some() && !self.store_full
     }
 
     /// Since how long the oldest message waits.
@@ -163,6 +174,12 @@ impl Report {
             self.outbox.is_none(),
             "the store does not answer: deliveries of logs in which something matters are refused with 503".to_owned(),
         );
+        warn(
+            self.store_full,
+            "the store is full (disk or database): deliveries of logs in which something matters are refused with 503, \
+             and no alert is written until there is room"
+                .to_owned(),
+        );
         let failed = self.outbox.map_or(0, |outbox| outbox.failed_24h);
         warn(failed > 0, format!("{failed} messages of the last 24 h were given up: see /deliveries"));
         let age = self.oldest_pending_age().unwrap_or_default();
@@ -171,6 +188,10 @@ impl Report {
         warn(
             self.unauthorized > 0,
             format!("{} log deliveries were refused with 401 and are lost: check the drain's URL", self.unauthorized),
+        );
+        warn(
+            self.too_large > 0,
+            format!("{} log deliveries were longer than drain.body_bytes_max and are lost", self.too_large),
         );
         warn(
             !self.metrics_written,
@@ -269,23 +290,27 @@ struct Details {
     warnings: Vec<String>,
 }
 
-/// Whether it can do its work. 503 while the store is away.
+/// Whether it can do its work. 503 while the store is away or full.
 pub(crate) async fn readyz(State(web): State<Arc<Web>>, request: Request) -> Response {
     let report = Report::recent(&web).await;
-    let ready = report.outbox.is_some();
+    let ready = report.is_ready();
     // Guessing tokens here is limited as at the API, but whoever asks for the state alone is always told it.
     let may_try = !request.headers().contains_key(header::AUTHORIZATION) || may_ask_from(&web, &request).is_ok();
     let (parts, _) = request.into_parts();
     // Who cannot prove a token because the store is away gets the short answer.
-    let details = (may_try && may_read(&web, &parts).await.unwrap_or(false)).then(|| details(report, ready));
+    let details = (may_try && may_read(&web, &parts).await.unwrap_or(false)).then(|| details(report));
     let (code, status) = if ready { (StatusCode::OK, "ready") } else { (StatusCode::SERVICE_UNAVAILABLE, "not_ready") };
     (code, Json(Ready { status, version: VERSION, details })).into_response()
 }
 
-fn details(report: Report, ready: bool) -> Details {
+fn details(report: Report) -> Details {
     Details {
         started_at: report.started_at.into(),
-        store: if ready { "reachable" } else { "away" },
+        store: match (report.outbox.is_some(), report.store_full) {
+            (false, _) => "away",
+            (true, true) => "full",
+            (true, false) => "reachable",
+        },
         // A store is not opened before it is migrated.
         migrations: "done",
         drain_on: report.drain_on,
@@ -315,6 +340,7 @@ pub(crate) mod tests {
             now,
             started_at: now,
             outbox: Some(Outbox { failed_24h: 0, oldest_pending: None }),
+            store_full: false,
             drain_on: true,
             metrics_written: true,
             metrics_room: MetricsRoom { bytes: 80, bytes_max: 100 },
@@ -324,6 +350,7 @@ pub(crate) mod tests {
             groups_overflowed: 0,
             apps_overflowed: 0,
             unauthorized: 0,
+            too_large: 0,
             buckets_dropped: 0,
             gaps_waiting: 0,
         }
@@ -367,10 +394,12 @@ pub(crate) mod tests {
         let many: Vec<String> = (0..12).map(|n| format!("r{n}")).collect();
         let cases = [
             (Report { outbox: None, ..well() }, "store does not answer"),
+            (Report { store_full: true, ..well() }, "the store is full"),
             (Report { outbox: Some(Outbox { failed_24h: 2, oldest_pending: None }), ..well() }, "2 messages"),
             (Report { outbox: since(300), ..well() }, "waited for 5m"),
             (Report { drain_on: false, ..well() }, "the drain is off"),
             (Report { unauthorized: 7, ..well() }, "7 log deliveries"),
+            (Report { too_large: 2, ..well() }, "2 log deliveries were longer"),
             (Report { metrics_written: false, ..well() }, "metrics are not written"),
             (
                 Report { metrics_room: MetricsRoom { bytes: 420 << 20, bytes_max: 512 << 20 }, ..well() },

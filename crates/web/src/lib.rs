@@ -18,6 +18,7 @@ mod events;
 mod explain;
 mod flood;
 mod health;
+mod idle;
 mod metrics;
 mod multipart;
 mod pages;

@@ -64,7 +64,7 @@ struct Snapshot {
     apps: Vec<AppSnapshot>,
     all: Counts,
     /// Batches by answer.
-    batches: [(&'static str, u64); 6],
+    batches: [(&'static str, u64); 7],
     duplicates: u64,
     deliveries: Vec<(String, &'static str, u64)>,
     queues: [(&'static str, u64); 3],
@@ -173,6 +173,7 @@ impl Snapshot {
                 ("disabled", stats.batches_disabled.get()),
                 ("overloaded", stats.batches_overloaded.get()),
                 ("store_away", stats.batches_store_away.get()),
+                ("incomplete", stats.batches_incomplete.get()),
             ],
             duplicates: stats.batches_duplicate.get(),
             deliveries: engine.delivery_results(),
@@ -299,7 +300,12 @@ impl Snapshot {
                 .iter()
                 .map(|(receiver, result, n)| ([("receiver", receiver.as_str()), ("result", *result)], *n)),
         )?;
+        let (receivers, silent) = (self.report.receivers, self.report.rules_without_receivers.len());
+        out.gauge("dynowatch_receivers", "Receivers that are configured", signed(receivers as u64))?;
+        out.gauge("dynowatch_rules_without_receivers", "Rules in force that tell nobody", signed(silent as u64))?;
         out.gauge("dynowatch_store_up", "1 when the store answers", i64::from(self.stored.is_some()))?;
+        let full = i64::from(self.report.store_full);
+        out.gauge("dynowatch_store_full", "1 while the store refuses what must be kept for want of room", full)?;
         let Some(stored) = &self.stored else { return Ok(()) };
         let states = [
             ("pending", stored.alerts.pending),

@@ -6,6 +6,7 @@ use std::convert::Infallible;
 use std::net::SocketAddr;
 use std::pin::Pin;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use std::time::Duration;
 
 use axum::Router;
@@ -16,18 +17,17 @@ use http_body_util::{Either, Empty};
 use hyper::body::Incoming;
 use hyper::server::conn::http1;
 use hyper::service::Service;
-use hyper_util::rt::{TokioIo, TokioTimer};
+use hyper_util::rt::TokioIo;
 use hyper_util::server::graceful::GracefulShutdown;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{Semaphore, watch};
 use tower::ServiceExt;
 
-use crate::drain::{Drain, Target, plain};
+use crate::drain::{Drain, Target, is_astray, plain};
+use crate::idle::{HEAD_TIME_MAX, Patience};
 
 /// The most connections at a time of any server.
 pub const CONNECTIONS_MAX: usize = 4_096;
-/// A request's head must arrive within this time.
-const HEAD_TIME_MAX: Duration = Duration::from_secs(10);
 /// The read buffer of a connection; a body arrives in pieces of at most this size.
 const BUFFER_BYTES_MAX: usize = 64 * 1024;
 /// Requests in progress are given this long to end after the stop.
@@ -57,7 +57,8 @@ pub struct Parts {
 /// When the listener breaks.
 pub async fn serve(listener: TcpListener, parts: Parts, mut stop: watch::Receiver<bool>) -> std::io::Result<()> {
     let Parts { drain, router, general, connections_max } = parts;
-    let room = Arc::new(Semaphore::new(connections_max.clamp(1, CONNECTIONS_MAX)));
+    let connections_max = connections_max.clamp(1, CONNECTIONS_MAX);
+    let room = Arc::new(Semaphore::new(connections_max));
     let graceful = GracefulShutdown::new();
     loop {
         let permit = tokio::select! {
@@ -78,7 +79,10 @@ pub async fn serve(listener: TcpListener, parts: Parts, mut stop: watch::Receive
             _ = stop.changed() => break,
         };
         let (drain, router, general) = (Arc::clone(&drain), router.clone(), general.clone());
-        let watched = graceful.watch(connection(stream, Front { drain, router, general, peer }));
+        let answered = Arc::new(AtomicBool::new(false));
+        let patience = Patience::new(Arc::clone(&answered), Arc::clone(&room), connections_max);
+        let front = Front { drain, router, general, peer, answered };
+        let watched = graceful.watch(connection(stream, patience, front));
         tokio::spawn(async move {
             // A connection that breaks off is the other side's affair.
             let _broken = watched.await;
@@ -98,6 +102,8 @@ struct Front {
     router: Router,
     general: tokio::runtime::Handle,
     peer: SocketAddr,
+    /// Whether a request of this connection was one: from then on it may be silent for longer.
+    answered: Arc<AtomicBool>,
 }
 
 impl Service<Request<Incoming>> for Front {
@@ -106,7 +112,8 @@ impl Service<Request<Incoming>> for Front {
     type Future = Pin<Box<dyn Future<Output = Result<Answer, Infallible>> + Send>>;
 
     fn call(&self, request: Request<Incoming>) -> Self::Future {
-        if Target::of(request.method(), request.uri().path()).is_some() {
+        self.answered.store(true, Relaxed);
+        if Target::of(request.method(), request.uri().path()).is_some() || is_astray(&request) {
             let drain = Arc::clone(&self.drain);
             return Box::pin(async move { Ok(plain::<Empty<Bytes>>(drain.handle(request).await).map(Either::Left)) });
         }
@@ -115,12 +122,12 @@ impl Service<Request<Incoming>> for Front {
     }
 }
 
-fn connection(stream: TcpStream, front: Front) -> http1::Connection<TokioIo<TcpStream>, Front> {
+fn connection(stream: TcpStream, patience: Patience, front: Front) -> http1::Connection<TokioIo<TcpStream>, Front> {
     if let Err(error) = stream.set_nodelay(true) {
         tracing::debug!(%error, "a connection keeps Nagle's delay");
     }
     http1::Builder::new()
-        .timer(TokioTimer::new())
+        .timer(patience)
         .header_read_timeout(HEAD_TIME_MAX)
         .max_buf_size(BUFFER_BYTES_MAX)
         .pipeline_flush(true)

@@ -53,7 +53,7 @@ fn nobody_yet() -> Response {
         p { "Nobody has an account here yet. On the machine that runs dynowatch, this command prints a link that makes the first one; it is good for 30 minutes:" }
         pre.command { code { "dynowatch setup-link" } }
         p { "On Heroku:" }
-        pre.command { code { "heroku run dynowatch setup-link --app NAME" } }
+        pre.command { code { "heroku run --app NAME -- dynowatch setup-link" } }
     };
     page_with(StatusCode::OK, "Set up dynowatch", &content)
 }

@@ -60,6 +60,8 @@ pub(crate) struct Batches {
     overloaded: u64,
     /// 503: the store was away.
     store_away: u64,
+    /// 503: the body broke off, or was not there in time.
+    incomplete: u64,
 }
 
 /// A time when not everything was seen.
@@ -95,6 +97,7 @@ pub(crate) async fn show(State(web): State<Arc<Web>>) -> Result<Json<DrainInfo>,
             disabled: stats.batches_disabled.get(),
             overloaded: stats.batches_overloaded.get(),
             store_away: stats.batches_store_away.get(),
+            incomplete: stats.batches_incomplete.get(),
         },
         lines: counts.lines(),
         lines_ahead: counts.ahead,

@@ -365,6 +365,7 @@ fn foot_part(view: &View, now: &Now) -> Markup {
     let report = &now.report;
     let messages = match report.outbox {
         None => (State::Down, "store does not answer".to_owned()),
+        Some(_) if report.store_full => (State::Down, "store is full".to_owned()),
         Some(outbox) if outbox.failed_24h > 0 => {
             (State::Degraded, format!("{} messages failed in 24 h", outbox.failed_24h))
         }
@@ -387,7 +388,7 @@ fn foot_part(view: &View, now: &Now) -> Markup {
 fn drain_health(view: &View) -> Markup {
     let (stats, counts) = (view.web.engine.stats(), all_counts(&view.web.engine));
     let malformed: u64 = counts.malformed.iter().sum();
-    let refused = stats.batches_overloaded.get() + stats.batches_store_away.get();
+    let refused = stats.batches_overloaded.get() + stats.batches_store_away.get() + stats.batches_incomplete.get();
     let rows = [
         ("Batches accepted", stats.batches_accepted.get(), false),
         ("Refused with 401 (lost)", stats.batches_unauthorized.get(), true),

@@ -95,7 +95,7 @@ pub(crate) async fn health(view: View) -> Result<Html<String>, PageError> {
     let report = Report::of(&view.web).await;
     let (stats, counts) = (view.web.engine.stats(), all_counts(&view.web.engine));
     let warnings = report.warnings();
-    let level = match (report.outbox.is_some(), warnings.is_empty()) {
+    let level = match (report.is_ready(), warnings.is_empty()) {
         (false, _) => State::Down,
         (true, false) => State::Degraded,
         (true, true) => State::Up,
@@ -110,7 +110,7 @@ pub(crate) async fn health(view: View) -> Result<Html<String>, PageError> {
     let streams = view.web.events.stats();
     let number = |label, value: u64, limit| Stat { label, value: Some(grouped(value)), limit, ..Stat::default() };
     let waiting = report.oldest_pending_age().map(coarse);
-    let refused = stats.batches_overloaded.get() + stats.batches_store_away.get();
+    let refused = stats.batches_overloaded.get() + stats.batches_store_away.get() + stats.batches_incomplete.get();
     let malformed: u64 = counts.malformed.iter().sum();
     let head = Head::new("Health of this instance", "/settings").below(&[("/settings", "Settings")]);
     Ok(view.page(&head, &html! {

@@ -18,24 +18,24 @@ use tokio::task::JoinHandle;
 use crate::raw::{Raw, RawAnswer};
 use crate::site::{SECRET, Site, frame, h12, request, rules};
 
-const DRAIN_TOKEN: &str = "d.01234567-89ab-4cde-8f01-23456789abcd";
+pub(crate) const DRAIN_TOKEN: &str = "d.01234567-89ab-4cde-8f01-23456789abcd";
 /// hex HMAC-SHA256("drain-secret", DRAIN_TOKEN), worked out elsewhere.
 const CREDENTIAL: &str = "d7969b5f4a6f1b008e61a562cac0b6ef4d0a1309b7c1656a06969ef2871e5db1";
 const SMOKE: &str = "2026-05-07T08:06:12Z heroku[router]: at=error code=H12 desc=\"Request timeout\"";
 
-struct Served {
-    site: Site,
-    address: SocketAddr,
+pub(crate) struct Served {
+    pub(crate) site: Site,
+    pub(crate) address: SocketAddr,
     stop: watch::Sender<bool>,
     server: JoinHandle<std::io::Result<()>>,
 }
 
 impl Served {
-    async fn open() -> Self {
+    pub(crate) async fn open() -> Self {
         Self::of(Site::open().await).await
     }
 
-    async fn of(site: Site) -> Self {
+    pub(crate) async fn of(site: Site) -> Self {
         Self::with(site, 100).await
     }
 
@@ -53,7 +53,7 @@ impl Served {
         Self { site, address, stop, server }
     }
 
-    fn settings(&self, change: impl FnOnce(&mut DrainSettings)) {
+    pub(crate) fn settings(&self, change: impl FnOnce(&mut DrainSettings)) {
         let mut settings = DrainSettings {
             enabled: true,
             secrets: vec![SECRET.into()],
@@ -65,19 +65,19 @@ impl Served {
         self.site.drain.reconfigure(settings);
     }
 
-    async fn post(&self, target: &str, headers: &str, body: &[u8]) -> RawAnswer {
+    pub(crate) async fn post(&self, target: &str, headers: &str, body: &[u8]) -> RawAnswer {
         let mut raw = Raw::connect(self.address).await;
         raw.send(&post(target, headers, body)).await;
         raw.answer().await
     }
 
     /// A delivery of the known drain.
-    async fn deliver(&self, more_headers: &str, body: &[u8]) -> u16 {
+    pub(crate) async fn deliver(&self, more_headers: &str, body: &[u8]) -> u16 {
         let headers = format!("Logplex-Drain-Token: {DRAIN_TOKEN}\r\n{more_headers}");
         self.post(&target(), &headers, body).await.status
     }
 
-    fn lines(&self, app: &str) -> u64 {
+    pub(crate) fn lines(&self, app: &str) -> u64 {
         let app = self.site.engine.apps().by_name(app).cloned();
         app.map_or(0, |app| self.site.engine.totals(&app, |totals| totals.counts.lines()))
     }
@@ -88,7 +88,7 @@ impl Served {
     }
 }
 
-fn target() -> String {
+pub(crate) fn target() -> String {
     format!("/drain?drain_token={CREDENTIAL}")
 }
 
@@ -101,7 +101,7 @@ fn post(target: &str, headers: &str, body: &[u8]) -> Vec<u8> {
 }
 
 /// Two lines that no rule wants and one that one does.
-fn batch() -> String {
+pub(crate) fn batch() -> String {
     request("2026-05-07T08:06:10Z", "/", "", 200)
         + &frame("2026-05-07T08:06:11Z", "app", "web.1", "hello")
         + &h12("2026-05-07T08:06:12Z")
@@ -434,9 +434,13 @@ async fn too_long_a_body() {
 async fn a_frame_counts_once() {
     let served = Served::open().await;
     let (with, without) = (h12("2026-05-07T08:06:12Z"), frame("2026-05-07T08:06:11Z", "app", "web.1", "hello"));
+    // Logplex may put a loss note in front when it sends a frame again.
+    let loss = "Error L10 (output buffer overflow): 7 messages dropped since 2026-05-07T08:05:12+00:00.";
+    let with_loss = frame("2026-05-07T08:06:13Z", "heroku", "logplex", loss) + &with;
     for (id, body, lines) in [
         ("aa", &with, 1),
         ("aa", &with, 1),
+        ("aa", &with_loss, 1),
         ("bb", &without, 2),
         ("bb", &without, 2),
         ("aa", &with, 2),

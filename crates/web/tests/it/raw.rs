@@ -60,6 +60,11 @@ impl Raw {
         RawAnswer { status, head, body }
     }
 
+    /// The next answer, or `None` when the other side closes without one.
+    pub(crate) async fn answer_or_end(&mut self) -> Option<RawAnswer> {
+        if self.read.is_empty() && !self.more().await { None } else { Some(self.answer().await) }
+    }
+
     /// Whether the other side closes, having said nothing more.
     pub(crate) async fn is_closed(&mut self) -> bool {
         self.read.is_empty() && !self.more().await
