@@ -32,6 +32,9 @@ use crate::key_file;
 /// How often what the drain took is summed up in the log.
 const SUMMARY_EVERY: Duration = Duration::from_secs(10);
 
+/// Open files that are not connections to the server: stores, messages and checks on their way, all with room to spare.
+const FILES_KEPT: usize = 256;
+
 /// Where the machine names its DNS server.
 const RESOLV_CONF: &str = "/etc/resolv.conf";
 
@@ -267,7 +270,7 @@ fn ingest_thread(mut runtime: IngestRuntime, ingest: Ingest) -> anyhow::Result<J
         runtime.block_on(async move {
             let outcome = match tokio::net::TcpListener::from_std(listener) {
                 Ok(listener) => {
-                    let parts = Parts { drain, router, general, connections_max: CONNECTIONS_MAX };
+                    let parts = Parts { drain, router, general, connections_max: connections_max() };
                     dynowatch_web::server::serve(listener, parts, stopped).await
                 }
                 Err(error) => Err(error),
@@ -280,6 +283,18 @@ fn ingest_thread(mut runtime: IngestRuntime, ingest: Ingest) -> anyhow::Result<J
     Ok(thread)
 }
 
+/// As many connections as the system lets this process have files, less those that it needs itself: one that cannot be
+/// accepted cannot be told from one that is not answered.
+fn connections_max() -> usize {
+    let files = std::fs::read_to_string("/proc/self/limits").ok().and_then(|limits| files_max(&limits));
+    files.map_or(CONNECTIONS_MAX, |files| files.saturating_sub(FILES_KEPT).clamp(1, CONNECTIONS_MAX))
+}
+
+/// The soft limit on open files out of what Linux says of a process; `None` for none.
+fn files_max(limits: &str) -> Option<usize> {
+    limits.lines().find_map(|line| line.strip_prefix("Max open files"))?.split_whitespace().next()?.parse().ok()
+}
+
 async fn summaries(drain: Arc<Drain>, mut stopped: watch::Receiver<bool>) {
     let mut ticks = tokio::time::interval(SUMMARY_EVERY);
     loop {
@@ -287,5 +302,25 @@ async fn summaries(drain: Arc<Drain>, mut stopped: watch::Receiver<bool>) {
             _ = stopped.changed() => return,
             _ = ticks.tick() => drain.log_summary(),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn limits_are_read_as_linux_writes_them() {
+        let limits = |soft: &str| {
+            format!(
+                "Limit                     Soft Limit           Hard Limit           Units     \nMax processes             7                    7                    processes \nMax open files            {soft}                 1048576              files     \n"
+            )
+        };
+        let cases = [("1024", Some(1_024)), ("1048576", Some(1_048_576)), ("unlimited", None)];
+        for (soft, want) in cases {
+            assert_eq!(files_max(&limits(soft)), want, "{soft}");
+        }
+        assert_eq!(files_max("no such thing"), None);
+        assert!((1..=CONNECTIONS_MAX).contains(&connections_max()));
     }
 }

@@ -1,13 +1,26 @@
-//! Promise 1 over the real program: a storm over HTTP while it is killed again and again, at seeded random moments.
+//! Promise 1 over the real program: a storm over HTTP while it is killed again and again, at seeded random moments, or
+//! stopped as a platform stops it.
+
+use std::time::Duration;
 
 use dynowatch_testkit::postgres::TestDatabase;
 use dynowatch_testkit::process::{Dynowatch, Launch};
 use dynowatch_testkit::slack::FakeSlack;
 use tokio::sync::watch;
+use tokio::time::Instant;
 
 use crate::storm;
 
 const POSTERS: usize = 3;
+/// Promised: SIGTERM ends it within this, whatever it is doing.
+const STOP_MAX: Duration = Duration::from_secs(10);
+
+/// How it ends in the middle of a storm.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum End {
+    Kill,
+    Stop,
+}
 
 /// Numbers that look random and are the same in every run (SplitMix64).
 struct Seeded(u64);
@@ -22,31 +35,43 @@ impl Seeded {
     }
 }
 
-/// Kills and restarts it so often, spread over the storm: each time that many more batches were answered, and a moment
+/// Ends and restarts it so often, spread over the storm: each time that many more batches were answered, and a moment
 /// more has passed.
-async fn kill_meanwhile(
+async fn end_meanwhile(
+    end: End,
     launch: &Launch,
     mut dynowatch: Dynowatch,
-    kills: usize,
+    ends: usize,
     every: usize,
     mut answered: watch::Receiver<usize>,
 ) -> Dynowatch {
     let port = dynowatch.port();
     let mut random = Seeded(7);
-    for kill in 1..=kills {
-        answered.wait_for(|answered| *answered >= kill * every).await.expect("posters that go on");
+    for nth in 1..=ends {
+        answered.wait_for(|answered| *answered >= nth * every).await.expect("posters that go on");
         // The moment of the blow is to be anywhere in a commit: so many turns of the posters later.
         for _ in 0..random.below(3_000) {
             tokio::task::yield_now().await;
         }
-        dynowatch.kill9().await;
+        end_it(end, &mut dynowatch).await;
         // The posters meet a closed door meanwhile.
         dynowatch = launch.clone().port(port).start().await;
     }
     dynowatch
 }
 
-async fn storm_with_kills(database: Option<&TestDatabase>, batches: usize, kills: usize) {
+async fn end_it(end: End, dynowatch: &mut Dynowatch) {
+    match end {
+        End::Kill => dynowatch.kill9().await,
+        End::Stop => {
+            let began = Instant::now();
+            let status = dynowatch.sigterm().await;
+            assert!(status.success() && began.elapsed() < STOP_MAX, "{:?}: {}", began.elapsed(), dynowatch.stderr());
+        }
+    }
+}
+
+async fn storm_with_ends(end: End, database: Option<&TestDatabase>, batches: usize, ends: usize) {
     let slack = FakeSlack::start().await;
     let folder = tempfile::tempdir().unwrap();
     let mut launch = storm::launch(folder.path(), &storm::config(batches), &slack);
@@ -67,13 +92,13 @@ async fn storm_with_kills(database: Option<&TestDatabase>, batches: usize, kills
             })
         })
         .collect();
-    let mut dynowatch = kill_meanwhile(&launch, dynowatch, kills, batches / (kills + 1), seen).await;
+    let mut dynowatch = end_meanwhile(end, &launch, dynowatch, ends, batches / (ends + 1), seen).await;
     for poster in posters {
         poster.await.unwrap();
     }
     // Then once more, while messages are on their way.
     let port = dynowatch.port();
-    dynowatch.kill9().await;
+    end_it(end, &mut dynowatch).await;
     let mut dynowatch = launch.clone().port(port).start().await;
     storm::all_told(&slack, batches).await;
     // Logplex repeats what it is not sure of; all of it is known.
@@ -82,15 +107,33 @@ async fn storm_with_kills(database: Option<&TestDatabase>, batches: usize, kills
     }
     assert!(dynowatch.sigterm().await.success(), "{}", dynowatch.stderr());
     storm::nothing_repeated(&slack.messages(), batches);
+    if end == End::Stop {
+        assert_eq!(
+            slack.messages().len(),
+            batches + 1,
+            "what was being sent was finished first, so nothing is told twice"
+        );
+    }
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn nothing_is_lost_or_repeated_on_sqlite() {
-    storm_with_kills(None, 240, 12).await;
+    storm_with_ends(End::Kill, None, 240, 12).await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn nothing_is_lost_or_repeated_on_postgres() {
     let database = TestDatabase::create().await;
-    storm_with_kills(Some(&database), 240, 8).await;
+    storm_with_ends(End::Kill, Some(&database), 240, 8).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_stop_under_load_loses_and_repeats_nothing_on_sqlite() {
+    storm_with_ends(End::Stop, None, 160, 5).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_stop_under_load_loses_and_repeats_nothing_on_postgres() {
+    let database = TestDatabase::create().await;
+    storm_with_ends(End::Stop, Some(&database), 160, 5).await;
 }

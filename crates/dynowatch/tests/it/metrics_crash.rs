@@ -1,5 +1,5 @@
 //! Metrics over the real program and `kill -9`: what was written stays, at most the last ten seconds are gone, and they
-//! are unknown, not zero.
+//! are unknown, not zero. SIGTERM costs none.
 
 use std::time::Duration;
 
@@ -89,19 +89,25 @@ async fn until(url: &str, from: Timestamp, within: Duration, known: impl Fn(&Kno
     }
 }
 
-async fn killed(database: Option<&TestDatabase>) {
-    let folder = tempfile::tempdir().unwrap();
+/// The program with one app, in that folder.
+fn launch(folder: &std::path::Path, database: Option<&TestDatabase>) -> Launch {
     let config = format!("[[apps]]\nname = \"shop\"\ndrain_tokens = [\"{LOGPLEX}\"]\n[rule_pack]\nenabled = false\n");
-    std::fs::write(folder.path().join("dynowatch.toml"), config).unwrap();
-    let mut launch = Launch::new(env!("CARGO_BIN_EXE_dynowatch"))
+    std::fs::write(folder.join("dynowatch.toml"), config).unwrap();
+    let launch = Launch::new(env!("CARGO_BIN_EXE_dynowatch"))
         .args(["serve", "--config", "dynowatch.toml"])
-        .folder(folder.path())
+        .folder(folder)
         .env("HEROKU_LOG_DRAIN_HMAC_SECRET", SECRET)
         .env("DYNOWATCH_API_TOKEN", API.1.trim_start_matches("Bearer "))
         .env("RUST_LOG", "warn");
-    if let Some(database) = database {
-        launch = launch.env("DATABASE_URL", database.url());
+    match database {
+        Some(database) => launch.env("DATABASE_URL", database.url()),
+        None => launch,
     }
+}
+
+async fn killed(database: Option<&TestDatabase>) {
+    let folder = tempfile::tempdir().unwrap();
+    let launch = launch(folder.path(), database);
     let mut dynowatch = launch.clone().start().await;
     let (url, port) = (dynowatch.url(), dynowatch.port());
     let first = requests(&url, 3).await;
@@ -137,6 +143,29 @@ async fn killed(database: Option<&TestDatabase>) {
     }
     assert!(known.blind.iter().any(|(from, until)| *from <= lost && lost <= *until), "{lost}: {:?}", known.blind);
     assert!(dynowatch.sigterm().await.success(), "{}", dynowatch.stderr());
+}
+
+/// What was answered and not yet written is written on the way out.
+async fn stopped(database: Option<&TestDatabase>) {
+    let folder = tempfile::tempdir().unwrap();
+    let launch = launch(folder.path(), database);
+    let mut dynowatch = launch.clone().start().await;
+    let first = requests(&dynowatch.url(), 4).await;
+    assert!(dynowatch.sigterm().await.success(), "{}", dynowatch.stderr());
+    let mut dynowatch = launch.start().await;
+    let known = Known::since(&dynowatch.url(), first.floor(SLOT)).await;
+    assert_eq!((known.at(first), known.sum()), (Some(4.0), 4.0), "{:?}", known.points);
+    assert!(dynowatch.sigterm().await.success(), "{}", dynowatch.stderr());
+}
+
+#[tokio::test]
+async fn a_stop_loses_no_metrics_on_sqlite() {
+    stopped(None).await;
+}
+
+#[tokio::test]
+async fn a_stop_loses_no_metrics_on_postgres() {
+    stopped(Some(&TestDatabase::create().await)).await;
 }
 
 #[tokio::test]

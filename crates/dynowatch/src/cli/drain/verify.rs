@@ -17,7 +17,7 @@ use crate::config::Config;
 /// Logplex gives up after five seconds; so do we.
 const STEP_TIME_MAX: Duration = Duration::from_secs(5);
 /// How much of an answer is shown.
-const ANSWER_CHARS_MAX: usize = 300;
+const ANSWER_CHARS_MAX: usize = 1_000;
 /// The app that stands for the instance itself.
 const OWN_APP: &str = "dynowatch";
 
@@ -187,6 +187,7 @@ async fn get(client: &Client, base: &Url, step: &'static str, path: &str) -> Ste
         Ok(answer) => {
             let status = answer.status();
             let text = answer.text().await.unwrap_or_default();
+            let text = state_of(&text).unwrap_or(text);
             let text: String =
                 text.split_whitespace().collect::<Vec<_>>().join(" ").chars().take(ANSWER_CHARS_MAX).collect();
             Step {
@@ -196,6 +197,15 @@ async fn get(client: &Client, base: &Url, step: &'static str, path: &str) -> Ste
         }
         Err(error) => Step::new(step, false, causes(&error.without_url())),
     }
+}
+
+/// What an instance says of itself, in words: its state, and what works only in part if it tells us.
+fn state_of(answer: &str) -> Option<String> {
+    let answer: serde_json::Value = serde_json::from_str(answer).ok()?;
+    let status = answer.get("status")?.as_str()?.replace('_', " ");
+    let warnings = answer.pointer("/details/warnings").and_then(serde_json::Value::as_array);
+    let warnings: Vec<&str> = warnings.into_iter().flatten().filter_map(serde_json::Value::as_str).collect();
+    Some(if warnings.is_empty() { status } else { format!("{status}, but {}", warnings.join("; ")) })
 }
 
 /// An error with its causes in one line.

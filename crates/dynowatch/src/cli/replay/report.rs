@@ -136,6 +136,9 @@ impl Report {
         for (name, number) in rows {
             out.line(format!("  {number:>width$}  {name}"))?;
         }
+        if lines == 0 && malformed(summary).next().is_some() {
+            out.line("Nothing in it is a log that is read here: what `heroku logs` prints without colours, Logplex bodies, lines of syslog; each also as .gz")?;
+        }
         if let Some(at) = source.unreadable {
             out.line(format!("From byte {at} on the file is unreadable: no octet count stands there, and where the next frame begins cannot be known"))?;
         }

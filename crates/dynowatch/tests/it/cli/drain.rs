@@ -44,6 +44,14 @@ async fn verify_tells_each_step() {
     let refused = verify("another-secret", &server.url(), &[]).await;
     assert_eq!(refused.code(), 1);
     assert!(refused.stdout.contains("FAIL post     401 refused"), "{}", refused.stdout);
+    // What the instance itself has to say of it.
+    let ready =
+        "  ok   readyz   200 ready, but 1 log deliveries were refused with 401 and are lost: check the drain's URL\n";
+    assert!(
+        refused.stdout.contains("  ok   healthz  200 ok\n") && refused.stdout.ends_with(ready),
+        "{}",
+        refused.stdout
+    );
     // The test line is counted, and no rule took it.
     let alerts = program_in(folder.path()).args(["alerts", "list"]).run().await.expect_success();
     assert_eq!(alerts, "no alerts\n");

@@ -165,6 +165,7 @@ async fn an_empty_file_and_rubbish_are_summed_up_too() {
       0  fired inside a cool-down
       0  resolved
       3  malformed not_syslog
+    Nothing in it is a log that is read here: what `heroku logs` prints without colours, Logplex bodies, lines of syslog; each also as .gz
     "#);
 }
 
