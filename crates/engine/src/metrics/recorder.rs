@@ -69,6 +69,8 @@ struct Alias {
     kind: dynowatch_logplex::SampleKind,
     unit: dynowatch_logplex::Unit,
     source: Box<[u8]>,
+    /// Its place among the app's sources; 0 when it has none there.
+    place: u16,
     name: Box<[u8]>,
     series: u32,
     convert: Convert,
@@ -78,14 +80,25 @@ struct Alias {
 }
 
 impl Alias {
+    /// Sources are compared by their places where both have one: once a line instead of once a value.
     #[inline]
-    fn is(&self, feed: Feed, source: &[u8], sample: &Sample<'_>) -> bool {
-        *self.name == *sample.name
-            && *self.source == *source
-            && self.feed == feed
+    fn is(&self, of: &Origin<'_>, sample: &Sample<'_>) -> bool {
+        self.place == of.place
+            && self.feed == of.feed
             && self.kind == sample.kind
             && self.unit == sample.unit
+            && *self.name == *sample.name
+            && (self.place > 0 || *self.source == *of.source)
     }
+}
+
+/// Where the values of a metric line come from.
+#[derive(Clone, Copy)]
+struct Origin<'a> {
+    feed: Feed,
+    source: &'a [u8],
+    /// The source's place among the app's; 0 for none.
+    place: u16,
 }
 
 /// A place of no alias.
@@ -137,6 +150,8 @@ pub(crate) struct Recorder {
     by_key: HashTable<u32>,
     aliases: Vec<Alias>,
     by_alias: HashTable<u32>,
+    /// By the place of a source: the alias its last metric line ended with. What came after it then begins the next line.
+    last_alias: Vec<u32>,
     sources: Vec<Arc<str>>,
     /// The same as the lines write them.
     names: Vec<Box<[u8]>>,
@@ -195,6 +210,7 @@ impl Recorder {
     #[inline]
     fn request(&mut self, batch: &mut BatchMetrics, line: &RouterLine<'_>, signal: &Signal<'_>) {
         let source = self.source(line.dyno());
+        self.refused += u64::from(source == 0 && !line.dyno().is_empty());
         let status = line.status().unwrap_or(0);
         let code = line.code().map_or(0, |code| code.number());
         batch.seen.push(Seen::Request(Request {
@@ -235,11 +251,15 @@ impl Recorder {
         if !self.wants.feed(samples.feed()) {
             return samples.count() as u64;
         }
-        let (mut count, mut total, mut quota, mut before) = (0, 0.0, 0.0, NO_ALIAS);
+        // An app may name its sources as it likes, and as many: they must not take the places of dynos.
+        let place = if samples.feed() == Feed::Custom { 0 } else { self.source(source) };
+        let of = Origin { feed: samples.feed(), source, place };
+        let (mut count, mut total, mut quota) = (0, 0.0, 0.0);
+        let mut before = self.last_alias.get(usize::from(of.place)).copied().unwrap_or(NO_ALIAS);
         let runtime = samples.feed() == Feed::Runtime;
         for sample in *samples {
             count += 1;
-            let (series, value) = self.sample(samples.feed(), source, &sample, &mut before);
+            let (series, value) = self.sample(&of, &sample, &mut before);
             if series < UNWANTED {
                 batch.seen.push(Seen::Value { series, value, at: signal.at });
             }
@@ -260,10 +280,13 @@ impl Recorder {
                 unit: dynowatch_logplex::Unit::Percent,
                 written: 0.0,
             };
-            let (series, value) = self.sample(Feed::Runtime, source, &percent, &mut before);
+            let (series, value) = self.sample(&of, &percent, &mut before);
             if series < UNWANTED {
                 batch.seen.push(Seen::Value { series, value, at: signal.at });
             }
+        }
+        if let Some(last) = self.last_alias.get_mut(usize::from(of.place)) {
+            *last = before;
         }
         count
     }
@@ -271,24 +294,24 @@ impl Recorder {
     /// The series of a value, and the value in its unit. `before` is the alias of the line's value before it, and becomes
     /// this one's.
     #[inline]
-    fn sample(&mut self, feed: Feed, source: &[u8], sample: &Sample<'_>, before: &mut u32) -> (u32, f64) {
+    fn sample(&mut self, of: &Origin<'_>, sample: &Sample<'_>, before: &mut u32) -> (u32, f64) {
         let next = self.aliases.get(*before as usize).map_or(NO_ALIAS, |alias| alias.next);
         if let Some(alias) = self.aliases.get(next as usize)
-            && alias.is(feed, source, sample)
+            && alias.is(of, sample)
         {
             *before = next;
             return (alias.series, alias.convert.apply(sample));
         }
-        self.far_sample(feed, source, sample, before)
+        self.far_sample(of, sample, before)
     }
 
     #[inline(never)]
-    fn far_sample(&mut self, feed: Feed, source: &[u8], sample: &Sample<'_>, before: &mut u32) -> (u32, f64) {
-        let hash = self.hasher.hash_one((feed, sample.kind, source, sample.name));
+    fn far_sample(&mut self, of: &Origin<'_>, sample: &Sample<'_>, before: &mut u32) -> (u32, f64) {
+        let hash = self.hasher.hash_one((of.feed, sample.kind, of.source, sample.name));
         let aliases = &self.aliases;
-        let is = |place: &u32| aliases.get(*place as usize).is_some_and(|alias| alias.is(feed, source, sample));
+        let is = |place: &u32| aliases.get(*place as usize).is_some_and(|alias| alias.is(of, sample));
         let Some(place) = self.by_alias.find(hash, is).copied() else {
-            return self.learn(hash, feed, source, sample);
+            return self.learn(hash, of, sample);
         };
         if let Some(previous) = self.aliases.get_mut(*before as usize) {
             previous.next = place;
@@ -299,7 +322,8 @@ impl Recorder {
     }
 
     #[cold]
-    fn learn(&mut self, hash: u64, feed: Feed, source: &[u8], sample: &Sample<'_>) -> (u32, f64) {
+    fn learn(&mut self, hash: u64, of: &Origin<'_>, sample: &Sample<'_>) -> (u32, f64) {
+        let Origin { feed, source, place: source_place } = *of;
         let (metric, kind, convert) = names::metric(feed, sample);
         let key = SeriesKey { metric: metric.into(), kind, source: source_name(source).into(), label: "".into() };
         let series = self.series(&key);
@@ -311,6 +335,7 @@ impl Recorder {
                 kind: sample.kind,
                 unit: sample.unit,
                 source: source.into(),
+                place: source_place,
                 name: sample.name.into(),
                 series,
                 convert,
@@ -370,7 +395,7 @@ impl Recorder {
         }
     }
 
-    /// The place of a dyno among the sources; 0 for none, or when there are too many.
+    /// The place of a dyno, or of another thing that lines tell of, among the sources; 0 for none, or when there are too many.
     #[inline]
     fn source(&mut self, name: &[u8]) -> u16 {
         if name.is_empty() {
@@ -402,14 +427,15 @@ impl Recorder {
         if self.sources.is_empty() {
             self.sources.push("".into());
             self.names.push(Box::default());
+            self.last_alias.push(NO_ALIAS);
         }
         let place = u16::try_from(self.sources.len()).unwrap_or(0);
         if self.sources.len() >= SOURCES_MAX || name.len() > 256 {
-            self.refused += 1;
             return 0;
         }
         self.sources.push(source_name(name).into());
         self.names.push(name.into());
+        self.last_alias.push(NO_ALIAS);
         let (hasher, names) = (&self.hasher, &self.names);
         self.by_source.insert_unique(hash, place, |place| {
             names.get(usize::from(*place)).map_or(0, |name| hasher.hash_one(&**name))
