@@ -59,9 +59,7 @@ impl Store {
         let before = |age: Duration| (now - age).as_micros();
         let month = before(30 * DAY);
         let mut swept = Swept {
-            frames: self
-                .slices("DELETE FROM frames WHERE (app_id, frame_id) IN (SELECT app_id, frame_id FROM frames WHERE seen_at < $1 LIMIT $2)", before(FRAMES_KEPT))
-                .await?,
+            frames: self.slices(self.old_frames(), before(FRAMES_KEPT)).await?,
             matches: self.sweep_matches(before(MATCHES_KEPT)).await?,
             // A key at rest for a week has no window and no cool-down any more; it starts anew.
             tracks: self
@@ -101,6 +99,19 @@ impl Store {
             let _done = change!(&self.state, sqlx::query("PRAGMA optimize"))?;
         }
         Ok(swept)
+    }
+
+    fn old_frames(&self) -> &'static str {
+        match self.state {
+            // In the order of arrival: those that may go are the first.
+            Db::Lite { .. } => {
+                "DELETE FROM frames WHERE rowid IN (SELECT place FROM (SELECT rowid AS place, seen_at FROM frames ORDER BY rowid LIMIT $2) AS first \
+                 WHERE seen_at < $1)"
+            }
+            Db::Pg(_) => {
+                "DELETE FROM frames WHERE (app_id, frame_id) IN (SELECT app_id, frame_id FROM frames WHERE seen_at < $1 LIMIT $2)"
+            }
+        }
     }
 
     /// Runs, failures and pings by age; checks that nobody has wanted for as long as alerts are kept, with their history.

@@ -24,6 +24,7 @@ mod db;
 pub mod deliveries;
 mod error;
 pub mod evaluate;
+mod frames;
 pub mod heroku;
 pub mod housekeeping;
 pub mod leases;

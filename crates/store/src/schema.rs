@@ -28,6 +28,7 @@ impl Set {
                 (4, "metrics", include_str!("../migrations/sqlite/0004_metrics.sql")),
                 (5, "objects", include_str!("../migrations/sqlite/0005_objects.sql")),
                 (6, "checks", include_str!("../migrations/sqlite/0006_checks.sql")),
+                (7, "frames", include_str!("../migrations/sqlite/0007_frames.sql")),
             ],
             Self::SqliteMetrics => &[
                 (1, "metrics", include_str!("../migrations/sqlite_metrics/0001_metrics.sql")),
@@ -41,6 +42,7 @@ impl Set {
                 (4, "metrics", include_str!("../migrations/postgres/0004_metrics.sql")),
                 (5, "objects", include_str!("../migrations/postgres/0005_objects.sql")),
                 (6, "checks", include_str!("../migrations/postgres/0006_checks.sql")),
+                (7, "frames", include_str!("../migrations/postgres/0007_frames.sql")),
             ],
         }
     }

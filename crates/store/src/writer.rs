@@ -9,12 +9,15 @@ use std::sync::Arc;
 use std::sync::atomic::AtomicI64;
 use std::sync::atomic::Ordering::Relaxed;
 
+use dynowatch_domain::Timestamp;
 use sqlx::sqlite::SqliteConnectOptions;
 use sqlx::{ConnectOptions, Connection, SqliteConnection};
 use tokio::sync::{Mutex, OwnedMutexGuard};
 use tokio::time::timeout;
 
 use crate::db::ACQUIRE_MAX;
+use crate::error::Result;
+use crate::frames::{Frame, Frames};
 
 /// The place of the writing connection.
 #[derive(Clone, Debug)]
@@ -27,7 +30,8 @@ pub(crate) struct Writer {
 
 #[derive(Debug)]
 enum Place {
-    Ready(SqliteConnection),
+    /// With the frames, once somebody has asked for them.
+    Ready(SqliteConnection, Option<Box<Frames>>),
     /// In use, or given up by its last user.
     Empty,
     Closed,
@@ -37,6 +41,9 @@ enum Place {
 pub(crate) struct LiteTx {
     // Closed before the place is free for another.
     pub(crate) conn: SqliteConnection,
+    frames: Option<Box<Frames>>,
+    /// Frames that are known once this is committed.
+    taken: Vec<(u64, Timestamp)>,
     place: OwnedMutexGuard<Place>,
 }
 
@@ -45,7 +52,7 @@ impl Writer {
         let conn = options.connect().await?;
         Ok(Self {
             options: Box::new(options),
-            place: Arc::new(Mutex::new(Place::Ready(conn))),
+            place: Arc::new(Mutex::new(Place::Ready(conn, None))),
             newest_match: Arc::default(),
         })
     }
@@ -58,15 +65,15 @@ impl Writer {
                 .await
                 .map_err(|_elapsed| sqlx::Error::PoolTimedOut)?,
         };
-        let conn = match std::mem::replace(&mut *place, Place::Empty) {
-            Place::Ready(conn) => conn,
-            Place::Empty => self.options.connect().await?,
+        let (conn, frames) = match std::mem::replace(&mut *place, Place::Empty) {
+            Place::Ready(conn, frames) => (conn, frames),
+            Place::Empty => (self.options.connect().await?, None),
             Place::Closed => {
                 *place = Place::Closed;
                 return Err(sqlx::Error::PoolClosed);
             }
         };
-        Ok(LiteTx { conn, place })
+        Ok(LiteTx { conn, frames, taken: Vec::new(), place })
     }
 
     /// The greatest id of a match that this process has seen, in a transaction that may have come to nothing.
@@ -83,24 +90,62 @@ impl Writer {
     /// writer was faster.
     pub(crate) async fn begin(&self) -> sqlx::Result<LiteTx> {
         let mut tx = self.hold().await?;
-        let _done = sqlx::query("BEGIN IMMEDIATE").execute(&mut tx.conn).await?;
+        tx.begin().await?;
         Ok(tx)
     }
 
     /// Closes the connection, after what is under way.
     pub(crate) async fn close(&self) {
         let mut place = self.place.lock().await;
-        if let Place::Ready(conn) = std::mem::replace(&mut *place, Place::Closed) {
+        if let Place::Ready(conn, _) = std::mem::replace(&mut *place, Place::Closed) {
             let _closed = conn.close().await;
         }
     }
 }
 
 impl LiteTx {
-    /// Puts the connection back. Only for one that is outside of a transaction.
+    /// Begins what [`Writer::begin`] begins.
+    pub(crate) async fn begin(&mut self) -> sqlx::Result<()> {
+        sqlx::query("BEGIN IMMEDIATE").execute(&mut self.conn).await.map(|_done| ())
+    }
+
+    /// Puts the connection back. Only for one that is outside of a transaction; what it took is committed.
     pub(crate) fn keep(self) {
-        let Self { conn, mut place } = self;
-        *place = Place::Ready(conn);
+        let Self { conn, mut frames, taken, mut place } = self;
+        if let Some(frames) = &mut frames {
+            taken.into_iter().for_each(|(hash, at)| frames.insert(hash, at));
+        }
+        *place = Place::Ready(conn, frames);
+    }
+
+    /// The frames that are known, without those of this transaction. To be asked for before it begins.
+    pub(crate) async fn frames(&mut self, now: Timestamp) -> Result<&mut Frames> {
+        let frames = match self.frames.take() {
+            Some(frames) => frames,
+            None => {
+                // With the write lock: a transaction that was given up half-way may still be committing.
+                self.begin().await?;
+                let frames = Frames::load(&mut self.conn, now).await?;
+                let _done = sqlx::query("COMMIT").execute(&mut self.conn).await?;
+                Box::new(frames)
+            }
+        };
+        Ok(self.frames.insert(frames))
+    }
+
+    /// Takes frames, whose rows the caller inserts: they are known once this is committed.
+    pub(crate) fn take(&mut self, frames: &[Frame], now: Timestamp) {
+        if let Some(known) = &self.frames {
+            self.taken.extend(frames.iter().map(|frame| (known.hash(frame), now)));
+        }
+    }
+
+    /// Forgets frames, whose rows the caller deletes. Right also when the transaction comes to nothing: what is forgotten
+    /// too early is as new.
+    pub(crate) fn forget(&mut self, frame: &Frame) {
+        if let Some(known) = &mut self.frames {
+            known.remove(frame);
+        }
     }
 
     pub(crate) async fn commit(mut self) -> sqlx::Result<()> {
@@ -111,6 +156,7 @@ impl LiteTx {
 
     pub(crate) async fn rollback(mut self) -> sqlx::Result<()> {
         let _done = sqlx::query("ROLLBACK").execute(&mut self.conn).await?;
+        self.taken.clear();
         self.keep();
         Ok(())
     }

@@ -8,13 +8,14 @@ use dynowatch_domain::key::{Group, Key};
 use dynowatch_domain::rule::WINDOW_MAX;
 use dynowatch_domain::window::LATE_MAX;
 use dynowatch_domain::{AppId, Timestamp};
-use sqlx::QueryBuilder;
 use sqlx::types::Json;
+use sqlx::{Postgres, QueryBuilder, Transaction};
 use uuid::Uuid;
 
 use super::{EVENTS_LOADED_MAX, EvaluateRequest, Loaded, LoadedTrack, STATEMENT_ROWS_MAX};
 use crate::db::{CALL_MAX, Db, Tx, on, within};
 use crate::error::{Result, StoreError};
+use crate::frames::Frame;
 use crate::open::Store;
 use crate::packed;
 use crate::rows::{padded, pieces};
@@ -33,12 +34,12 @@ pub(super) async fn begin(db: &Db, request: EvaluateRequest) -> Result<(Tx, Load
             let lite::First { tx, new_frames, found, match_id } = lite::begin(w, &request, &frames).await?;
             (tx, new_frames, found, Some(match_id))
         }
-        Db::Pg(_) => {
-            let mut tx = db.begin().await?;
+        Db::Pg(pool) => {
+            let mut tx = pool.begin().await?;
             lock_apps(&mut tx, &request).await?;
             let new_frames = take_frames(&mut tx, request.now, &frames).await?;
             let found = other_tracks(&mut tx, &request).await?;
-            (tx, new_frames, found, None)
+            (Tx::Pg(tx), new_frames, found, None)
         }
     };
     let (mut tracks, stale) = merge(request.keys, &request.known, found);
@@ -49,8 +50,7 @@ pub(super) async fn begin(db: &Db, request: EvaluateRequest) -> Result<(Tx, Load
 }
 
 /// On Postgres, lets one evaluation per app in at a time. Sorted, so that two never wait for each other.
-async fn lock_apps(tx: &mut Tx, request: &EvaluateRequest) -> Result<()> {
-    let Tx::Pg(tx) = tx else { return Ok(()) };
+async fn lock_apps(tx: &mut Transaction<'static, Postgres>, request: &EvaluateRequest) -> Result<()> {
     let mut apps: Vec<Uuid> =
         request.frames.iter().map(|(app, _)| app.0).chain(request.keys.iter().map(|key| key.app.0)).collect();
     apps.sort_unstable();
@@ -64,7 +64,7 @@ async fn lock_apps(tx: &mut Tx, request: &EvaluateRequest) -> Result<()> {
     Ok(())
 }
 
-pub(super) fn frames_of(request: &EvaluateRequest) -> Vec<(Uuid, String)> {
+pub(super) fn frames_of(request: &EvaluateRequest) -> Vec<Frame> {
     request.frames.iter().map(|(app, frame)| (app.0, frame_id(frame))).collect()
 }
 
@@ -84,14 +84,23 @@ impl Store {
     /// # Errors
     /// When the store is away.
     pub async fn forget_frames(&self, frames: &[(AppId, String)]) -> Result<()> {
-        const FORGET: &str = "DELETE FROM frames WHERE app_id = $1 AND frame_id = $2";
         within(CALL_MAX, async {
             let mut tx = self.begin().await?;
             for (app, frame) in frames {
-                let frame = frame_id(frame);
-                on!(&mut tx, Engine, conn, {
-                    sqlx::query(FORGET).bind(app.0).bind(&frame).execute(conn).await.map(|_done| ())?;
-                });
+                let frame = (app.0, frame_id(frame));
+                match &mut tx {
+                    // From the newest back, where it is: it was seen moments ago.
+                    Tx::Lite(tx) => {
+                        let forget = "DELETE FROM frames WHERE rowid = (SELECT rowid FROM frames WHERE app_id = $1 AND frame_id = $2 \
+                                      ORDER BY rowid DESC LIMIT 1)";
+                        let _done = sqlx::query(forget).bind(frame.0).bind(&frame.1).execute(&mut tx.conn).await?;
+                        tx.forget(&frame);
+                    }
+                    Tx::Pg(tx) => {
+                        let forget = "DELETE FROM frames WHERE app_id = $1 AND frame_id = $2";
+                        let _done = sqlx::query(forget).bind(frame.0).bind(&frame.1).execute(&mut **tx).await?;
+                    }
+                }
             }
             tx.commit().await
         })
@@ -99,19 +108,17 @@ impl Store {
     }
 }
 
-/// Remembers the frames and says which were not known. The second of two equal ones in a request is not new.
-async fn take_frames(tx: &mut Tx, now: Timestamp, frames: &[(Uuid, String)]) -> Result<Vec<bool>> {
+/// On Postgres, remembers the frames and says which were not known. The second of two equal ones in a request is not new.
+async fn take_frames(tx: &mut Transaction<'static, Postgres>, now: Timestamp, frames: &[Frame]) -> Result<Vec<bool>> {
     let now = now.as_micros();
-    let mut new: HashSet<(Uuid, String)> = HashSet::new();
+    let mut new: HashSet<Frame> = HashSet::new();
     for piece in pieces(frames) {
-        let rows: Vec<(Uuid, String)> = on!(tx, Engine, conn, {
-            let mut query = QueryBuilder::<Engine>::new("INSERT INTO frames (app_id, frame_id, seen_at) ");
-            query.push_values(piece, |mut row, (app, frame)| {
-                row.push_bind(*app).push_bind(frame.as_str()).push_bind(now);
-            });
-            query.push(" ON CONFLICT DO NOTHING RETURNING app_id, frame_id");
-            query.build_query_as().fetch_all(conn).await?
+        let mut query = QueryBuilder::<Postgres>::new("INSERT INTO frames (app_id, frame_id, seen_at) ");
+        query.push_values(piece, |mut row, (app, frame)| {
+            row.push_bind(*app).push_bind(frame.as_str()).push_bind(now);
         });
+        query.push(" ON CONFLICT DO NOTHING RETURNING app_id, frame_id");
+        let rows: Vec<Frame> = query.build_query_as().fetch_all(&mut **tx).await?;
         new.extend(rows);
     }
     Ok(frames.iter().map(|frame| new.remove(frame)).collect())
@@ -150,15 +157,13 @@ macro_rules! push_tracks {
     }};
 }
 
-async fn other_tracks(tx: &mut Tx, request: &EvaluateRequest) -> Result<Vec<TrackRow>> {
+async fn other_tracks(tx: &mut Transaction<'static, Postgres>, request: &EvaluateRequest) -> Result<Vec<TrackRow>> {
     let mut found = Vec::new();
     let places: Vec<usize> = (0..request.keys.len()).collect();
     for piece in pieces(&places) {
-        let rows: Vec<TrackRow> = on!(tx, Engine, conn, {
-            let mut query = QueryBuilder::<Engine>::new("");
-            push_tracks!(query, request, piece.iter().copied().map(Some));
-            query.build_query_as().fetch_all(conn).await?
-        });
+        let mut query = QueryBuilder::<Postgres>::new("");
+        push_tracks!(query, request, piece.iter().copied().map(Some));
+        let rows: Vec<TrackRow> = query.build_query_as().fetch_all(&mut **tx).await?;
         found.extend(rows);
     }
     Ok(found)
@@ -188,18 +193,14 @@ pub(super) mod lite {
     use futures_util::TryStreamExt;
     use sqlx::{Either, Executor, FromRow, QueryBuilder, Row, Sqlite};
 
-    use super::{
-        EvaluateRequest, HashSet, Result, STATEMENT_ROWS_MAX, TrackRow, Tx, UNKNOWN, Uuid, other_tracks, padded,
-        take_frames,
-    };
-    use crate::db::on;
+    use super::{EvaluateRequest, Frame, HashSet, Result, STATEMENT_ROWS_MAX, TrackRow, Tx, UNKNOWN, padded};
     use crate::writer::Writer;
 
     /// Adds the frames, the [`padded`] places left out.
     pub(in crate::evaluate) fn push_frames<'a>(
         query: &mut QueryBuilder<Sqlite>,
         now_us: i64,
-        piece: impl Iterator<Item = Option<&'a (Uuid, String)>>,
+        piece: impl Iterator<Item = Option<&'a Frame>>,
     ) {
         query.push("INSERT INTO frames (app_id, frame_id, seen_at) SELECT * FROM (");
         query.push_values(piece, |mut row, frame| {
@@ -208,8 +209,6 @@ pub(super) mod lite {
         query.push(") AS v WHERE v.column1 IS NOT NULL");
     }
 
-    const NEWEST_MATCH: &str = "SELECT COALESCE(MAX(id), 0) FROM matches";
-
     pub(super) struct First {
         pub(super) tx: Tx,
         pub(super) new_frames: Vec<bool>,
@@ -217,56 +216,44 @@ pub(super) mod lite {
         pub(super) match_id: i64,
     }
 
-    /// Begins, takes the frames as if all were new, and asks for the keys. Where a frame is not new after all, which the
-    /// number of inserted rows tells, begins again and asks for each.
-    pub(super) async fn begin(w: &Writer, request: &EvaluateRequest, frames: &[(Uuid, String)]) -> Result<First> {
-        let mut seen = HashSet::with_capacity(frames.len());
-        let distinct: Vec<bool> = frames.iter().map(|frame| seen.insert(frame)).collect();
+    /// Begins, takes the frames that are not known, and asks for the keys.
+    pub(super) async fn begin(w: &Writer, request: &EvaluateRequest, frames: &[Frame]) -> Result<First> {
+        let mut held = w.hold().await?;
+        let mut new_frames = vec![true; frames.len()];
+        let mut taken = Vec::with_capacity(frames.len());
+        if !frames.is_empty() {
+            let known = held.frames(request.now).await?;
+            let mut seen = HashSet::with_capacity(frames.len());
+            new_frames = frames.iter().map(|frame| !known.contains(frame) && seen.insert(frame)).collect();
+            taken = frames.iter().zip(&new_frames).filter(|(_, new)| **new).map(|(frame, _)| frame.clone()).collect();
+            held.take(&taken, request.now);
+        }
         let places: Vec<usize> = (0..request.keys.len()).collect();
-        let now = request.now.as_micros();
-
         let mut query = QueryBuilder::<Sqlite>::new("BEGIN IMMEDIATE");
-        let mut inserts = 0;
-        for piece in padded(frames) {
-            inserts += 1;
+        for piece in padded(&taken) {
             query.push("; ");
-            push_frames(&mut query, now, piece);
-            query.push(" ON CONFLICT DO NOTHING");
+            push_frames(&mut query, request.now.as_micros(), piece);
         }
         for piece in padded(&places) {
             query.push("; ");
             push_tracks!(query, request, piece.map(|place| place.copied()));
         }
-        query.push("; ").push(NEWEST_MATCH);
+        query.push("; SELECT COALESCE(MAX(id), 0) FROM matches");
 
-        let mut held = w.hold().await?;
-        let (mut found, mut match_id, mut statement, mut inserted) = (Vec::new(), 0, 0, 0);
+        let (mut found, mut match_id) = (Vec::new(), 0);
         {
-            let persistent = frames.len().max(places.len()) <= STATEMENT_ROWS_MAX;
+            let persistent = taken.len().max(places.len()) <= STATEMENT_ROWS_MAX;
             let mut answers = (&mut held.conn).fetch_many(query.build().persistent(persistent));
             while let Some(answer) = answers.try_next().await? {
                 match answer {
-                    Either::Left(done) => {
-                        if (1..=inserts).contains(&statement) {
-                            inserted += done.rows_affected();
-                        }
-                        statement += 1;
-                    }
+                    Either::Left(_done) => {}
                     Either::Right(row) if row.len() == 1 => match_id = row.try_get(0)?,
                     Either::Right(row) => found.push(TrackRow::from_row(&row)?),
                 }
             }
         }
-        if inserted == u64::try_from(seen.len()).unwrap_or(u64::MAX) {
-            w.saw_match(match_id);
-            return Ok(First { tx: Tx::Lite(held), new_frames: distinct, found, match_id });
-        }
-        held.rollback().await?;
-        let mut tx = Tx::Lite(w.begin().await?);
-        let new_frames = take_frames(&mut tx, request.now, frames).await?;
-        let found = other_tracks(&mut tx, request).await?;
-        let match_id = on!(&mut tx, Engine, conn, sqlx::query_scalar(NEWEST_MATCH).fetch_one(conn).await?);
-        Ok(First { tx, new_frames, found, match_id })
+        w.saw_match(match_id);
+        Ok(First { tx: Tx::Lite(held), new_frames, found, match_id })
     }
 }
 

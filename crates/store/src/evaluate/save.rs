@@ -56,8 +56,8 @@ async fn save_rest(tx: &mut Tx, now: Timestamp, changes: &Changes) -> Result<()>
     Ok(())
 }
 
-/// Saves and commits as if all of it were as the request says; see [`crate::Store::save_known`]. What is otherwise breaks
-/// a constraint: a frame that is there, a key of another version, which then has none.
+/// Saves and commits as if all of it were as the request says; see [`crate::Store::save_known`]. A key of another version
+/// has none then, which breaks a constraint.
 pub(super) async fn commit_known(w: &Writer, request: &EvaluateRequest, changes: &Changes) -> Result<bool> {
     let frames = load::frames_of(request);
     let distinct = frames.iter().collect::<HashSet<_>>().len() == frames.len();
@@ -66,26 +66,32 @@ pub(super) async fn commit_known(w: &Writer, request: &EvaluateRequest, changes:
     if !distinct || !known || match_id == 0 {
         return Ok(false);
     }
+    let mut lite = w.hold().await?;
+    let known = lite.frames(request.now).await?;
+    if frames.iter().any(|frame| known.contains(frame)) {
+        lite.keep();
+        return Ok(false);
+    }
     let alone = changes.is_tracks_alone();
-    let lite = if alone {
-        w.hold().await?
-    } else {
-        let mut tx = Tx::Lite(w.begin().await?);
+    if !alone {
+        lite.begin().await?;
+        let mut tx = Tx::Lite(lite);
         save_rest(&mut tx, request.now, changes).await?;
-        let Tx::Lite(lite) = tx else { return Ok(false) };
-        lite
-    };
+        let Tx::Lite(held) = tx else { return Ok(false) };
+        lite = held;
+    }
+    lite.take(&frames, request.now);
     lite::commit_known(w, lite, alone, request.now, &frames, &changes.tracks, match_id).await
 }
 
 /// SQLite's way: the keys, what they counted and the commit in one string of statements.
 mod lite {
     use sqlx::{QueryBuilder, Sqlite};
-    use uuid::Uuid;
 
     use super::super::STATEMENT_ROWS_MAX;
     use super::super::load::lite::push_frames;
     use super::{Result, Timestamp, TrackChange, arrived, counted_any, int, json, newest_lines, packed, phase};
+    use crate::frames::Frame;
     use crate::rows::padded;
     use crate::writer::{LiteTx, Writer};
 
@@ -114,7 +120,7 @@ mod lite {
         mut tx: LiteTx,
         alone: bool,
         now: Timestamp,
-        frames: &[(Uuid, String)],
+        frames: &[Frame],
         tracks: &[TrackChange],
         match_id: i64,
     ) -> Result<bool> {

@@ -30,6 +30,11 @@ pub(crate) async fn a_frame_counts_once_per_app(bed: &Bed) {
     let forgotten = [(shop, "a"), (shop, long.as_str()), (blog, "nobody's")];
     bed.store.forget_frames(&forgotten.map(|(app, frame)| (app, frame.to_owned()))).await.unwrap();
     assert_eq!(ask(&[(shop, "a"), (shop, &long), (shop, "b"), (blog, "b")]).await.unwrap(), [true, true, false, false]);
+    // Nor after a restart, and for an hour.
+    let frames = ["a", "c", "d"].map(|frame| (shop, frame.to_owned())).to_vec();
+    let ask = EvaluateRequest { now: t(3_600), frames, ..EvaluateRequest::default() };
+    let new = bed.again().await.evaluate(ask, |loaded| (Changes::default(), loaded.new_frames)).await.unwrap();
+    assert_eq!(new, [false, false, true]);
 }
 
 /// In one trip what two would do, or nothing at all.
