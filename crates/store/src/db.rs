@@ -253,7 +253,7 @@ pub(crate) fn sqlite_options(path: &Path, synchronous: SqliteSynchronous) -> Sql
         .foreign_keys(true)
         .busy_timeout(Duration::from_millis(STATEMENT_MAX_MS))
         .statement_cache_capacity(STATEMENTS_CACHED)
-        .pragma("cache_size", "-2048")
+        .pragma("cache_size", "-1024")
         .pragma("temp_store", "MEMORY")
         .pragma("journal_size_limit", "16777216")
         // As long as that limit: a page that many commits change goes into the file once.
