@@ -89,6 +89,7 @@ impl Server {
             reload,
             environment: config.environment.clone(),
             stop: stopped.clone(),
+            read_ahead: true,
             accounts: account_options(config)?,
         });
         let listener = std::net::TcpListener::bind(config.listen)

@@ -1,22 +1,23 @@
 //! Reading values: packed rows and chunks of one moment. A fold that runs meanwhile moves values from the one to the other;
 //! read apart they would be there twice or not at all.
 
-use dynowatch_domain::metric::Step;
+use dynowatch_domain::metric::{SeriesKey, Step};
 use dynowatch_domain::{AppId, Timestamp};
 use sqlx::QueryBuilder;
+use uuid::Uuid;
 
 use crate::db::{CALL_MAX, Db, within};
 use crate::error::Result;
-use crate::metrics::{ROWS, number};
+use crate::metrics::{ROWS, number, series};
 use crate::open::Store;
 use crate::rows::pieces_of;
 use crate::text::time;
 
-/// What of an app's values is wanted.
+/// What of some apps' values is wanted.
 #[derive(Debug, Clone)]
 pub struct Wanted<'a> {
-    /// The app.
-    pub app: AppId,
+    /// The apps whose chunks are wanted.
+    pub apps: &'a [AppId],
     /// Slots from here.
     pub from: Timestamp,
     /// To here.
@@ -58,21 +59,21 @@ pub struct Packed {
 pub struct Values {
     /// Packed rows, in the order of the steps asked for.
     pub packed: Vec<Packed>,
-    /// Chunks, packed by `dynowatch_domain::metric::chunk`, oldest first.
+    /// Chunks, packed by `dynowatch_domain::metric::chunk`, those of one app oldest first.
     pub chunks: Vec<Vec<u8>>,
 }
 
 macro_rules! read_values {
     ($name:ident, $driver:ty, $conn:ty) => {
         async fn $name(conn: &mut $conn, wanted: &Wanted<'_>) -> Result<Values> {
-            const CHUNKS: &str = "SELECT body FROM metric_chunks WHERE app_id = $1 AND until_at > $2 AND from_at < $3 AND folded <= $4 ORDER BY id";
             let mut packed = Vec::new();
             for &(step, pending_only) in wanted.steps {
                 let row = std::time::Duration::from_secs(step.row_seconds().unsigned_abs());
                 let after = (wanted.from - row).as_micros();
                 for piece in pieces_of(wanted.series, ROWS) {
-                    let mut query =
-                        QueryBuilder::<$driver>::new("SELECT series, from_at, roll, body FROM metric_packs WHERE step = ");
+                    let mut query = QueryBuilder::<$driver>::new(
+                        "SELECT series, from_at, roll, body FROM metric_packs WHERE step = ",
+                    );
                     query.push_bind(step.seconds()).push(" AND roll >= ").push_bind(i64::from(pending_only));
                     query.push(" AND from_at > ").push_bind(after);
                     query.push(" AND from_at < ").push_bind(wanted.until.as_micros()).push(" AND series IN (");
@@ -92,13 +93,18 @@ macro_rules! read_values {
                 }
             }
             let folded_max = i64::from(wanted.chunks == Chunks::All);
-            let chunks = sqlx::query_scalar(CHUNKS)
-                .bind(wanted.app.0)
-                .bind(wanted.from.as_micros())
-                .bind(wanted.until.as_micros())
-                .bind(folded_max)
-                .fetch_all(&mut *conn)
-                .await?;
+            let mut chunks = Vec::new();
+            for piece in pieces_of(wanted.apps, ROWS) {
+                let mut query = QueryBuilder::<$driver>::new("SELECT body FROM metric_chunks WHERE until_at > ");
+                query.push_bind(wanted.from.as_micros()).push(" AND from_at < ").push_bind(wanted.until.as_micros());
+                query.push(" AND folded <= ").push_bind(folded_max).push(" AND app_id IN (");
+                let mut list = query.separated(", ");
+                for app in piece {
+                    list.push_bind(app.0);
+                }
+                query.push(") ORDER BY id");
+                chunks.extend(query.build_query_scalar::<Vec<u8>>().fetch_all(&mut *conn).await?);
+            }
             Ok(Values { packed, chunks })
         }
     };
@@ -107,7 +113,58 @@ macro_rules! read_values {
 read_values!(read_lite, sqlx::Sqlite, sqlx::SqliteConnection);
 read_values!(read_pg, sqlx::Postgres, sqlx::PgConnection);
 
+type NamedRow = (Uuid, i64, String, String, String, String);
+
+macro_rules! series_named {
+    ($driver:ty, $pool:expr, $apps:expr, $metrics:expr, $since:expr) => {{
+        let mut rows: Vec<NamedRow> = Vec::new();
+        for piece in pieces_of($apps, ROWS) {
+            let mut query = QueryBuilder::<$driver>::new(
+                "SELECT app_id, id, metric, kind, source, label FROM metric_series WHERE seen_at >= ",
+            );
+            query.push_bind($since.as_micros()).push(" AND metric IN (");
+            let mut list = query.separated(", ");
+            for metric in $metrics {
+                list.push_bind(*metric);
+            }
+            query.push(") AND app_id IN (");
+            let mut list = query.separated(", ");
+            for app in piece {
+                list.push_bind(app.0);
+            }
+            query.push(") ORDER BY app_id, metric, kind, source, label");
+            rows.extend(query.build_query_as::<NamedRow>().fetch_all($pool).await?);
+        }
+        rows
+    }};
+}
+
 impl Store {
+    /// The series of these metrics that some apps have had at or after `since`, with the app of each; those of one app by
+    /// metric, kind, source and label.
+    ///
+    /// # Errors
+    /// When the store is away.
+    pub async fn series_named(
+        &self,
+        apps: &[AppId],
+        metrics: &[&str],
+        since: Timestamp,
+    ) -> Result<Vec<(AppId, u64, SeriesKey)>> {
+        let rows = within(CALL_MAX, async {
+            Ok(match &self.metrics {
+                Db::Lite { r, .. } => series_named!(sqlx::Sqlite, r, apps, metrics, since),
+                Db::Pg(pool) => series_named!(sqlx::Postgres, pool, apps, metrics, since),
+            })
+        })
+        .await?;
+        let named = rows.into_iter().map(|(app, id, metric, kind, source, label)| {
+            let (id, key) = series((id, metric, kind, source, label))?;
+            Ok((AppId(app), id, key))
+        });
+        named.collect()
+    }
+
     /// Values of one moment.
     ///
     /// # Errors

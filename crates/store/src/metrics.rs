@@ -55,9 +55,10 @@ pub struct PathsOfHour {
     pub paths: TopPaths,
 }
 
-type SeriesRow = (i64, String, String, String, String);
+pub(crate) type SeriesRow = (i64, String, String, String, String);
 
-fn series(row: SeriesRow) -> Result<(u64, SeriesKey)> {
+/// A row of the dictionary as number and key.
+pub(crate) fn series(row: SeriesRow) -> Result<(u64, SeriesKey)> {
     let (id, metric, kind, source, label) = row;
     let kind = word("a series' kind", &kind, Kind::named)?;
     let id = u64::try_from(id).map_err(|_| StoreError::corrupt(format!("a series has number {id}")))?;

@@ -60,6 +60,8 @@ pub struct WebOptions {
     pub environment: Option<String>,
     /// Becomes true when the process stops: then what never ends by itself ends.
     pub stop: watch::Receiver<bool>,
+    /// Whether the numbers of all apps are read before anybody looks; it needs a tokio runtime.
+    pub read_ahead: bool,
     /// How people sign in.
     pub accounts: AccountOptions,
 }
@@ -284,9 +286,9 @@ fn table(routes: Vec<Route>) -> Router<Arc<Web>> {
 
 /// Everything but the drain endpoint.
 pub fn router(options: WebOptions) -> Router {
-    let WebOptions { engine, drain, api_tokens, api_limits, reload, environment, stop, accounts } = options;
+    let WebOptions { engine, drain, api_tokens, api_limits, reload, environment, stop, read_ahead, accounts } = options;
     let (tokens, flood) = (Tokens::new(&api_tokens), Flood::new(api_limits));
-    let (outbox, events) = (Recent::default(), Hub::new(stop));
+    let (outbox, events) = (Recent::default(), Hub::new(stop.clone()));
     let accounts = Accounts::new(accounts);
     let (boards, standing) = (boards(), Standing::default());
     let uploads = Arc::new(Semaphore::new(UPLOADS_MAX));
@@ -310,6 +312,9 @@ pub fn router(options: WebOptions) -> Router {
         badges,
     };
     let web = Arc::new(web);
+    if read_ahead {
+        tokio::spawn(pages::standing::keep_read(Arc::clone(&web), stop));
+    }
     let metrics = Router::new().route("/metrics", get(metrics::show));
     Router::new()
         .merge(table(api_routes()).route_layer(from_fn_with_state(Arc::clone(&web), token_required)))

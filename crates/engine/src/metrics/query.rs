@@ -4,7 +4,8 @@
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::time::Duration;
 
-use dynowatch_domain::metric::query::{Answer, Merger, Origin, POINTS_MAX, Place, Window};
+use dynowatch_domain::blind::{Blind, BlindReason};
+use dynowatch_domain::metric::query::{Answer, Merger, Origin, POINTS_MAX, Place, SEEN_METRIC, Window};
 use dynowatch_domain::metric::{Kind, SeriesKey, SeriesQuery, Step, Value, catalogue, chunk, pack};
 use dynowatch_domain::{AppId, Timestamp};
 use dynowatch_store::StoreError;
@@ -144,46 +145,49 @@ impl Engine {
     /// # Errors
     /// When the store does not answer or holds something unreadable.
     pub async fn series_all(&self, app: AppId, queries: &[SeriesQuery]) -> Result<Vec<Asked>, StoreError> {
-        let Some(first) = queries.first() else { return Ok(Vec::new()) };
+        Ok(self.series_of_apps(&[app], queries).await?.remove(&app).unwrap_or_default())
+    }
+
+    /// Answers the same questions about several apps, reading what is stored once for all of them. All questions have the
+    /// span and the step of the first. What is read is in memory at one time: ask about some dozens of apps, not thousands.
+    ///
+    /// # Errors
+    /// When the store does not answer or holds something unreadable.
+    pub async fn series_of_apps(
+        &self,
+        apps: &[AppId],
+        queries: &[SeriesQuery],
+    ) -> Result<HashMap<AppId, Vec<Asked>>, StoreError> {
+        let Some(first) = queries.first() else { return Ok(HashMap::new()) };
         let (from, until, step) = (first.from, first.until, first.step);
         let queries: Vec<SeriesQuery> =
             queries.iter().map(|query| SeriesQuery { from, until, step, ..query.clone() }).collect();
         let (store, read) = (self.store(), step_read(first));
-        let mut mergers: Vec<Merger<'_>> = queries.iter().map(Merger::new).collect();
-        let (mut in_chunks, mut in_packs) = (Places::new(), HashMap::new());
-        for (id, key) in &store.series_of(app, from - NOTED_EVERY).await? {
-            let mut places = |origin| -> Vec<(usize, Place)> {
-                let all = mergers.iter_mut().enumerate();
-                all.filter_map(|(at, merger)| Some((at, merger.place(key, origin)?))).collect()
-            };
-            let (of_chunks, of_packs) = (places(Origin::Chunk), places(Origin::Packed));
-            if !of_chunks.is_empty() {
-                in_chunks.insert(*id, of_chunks);
-            }
-            if !of_packs.is_empty() {
-                in_packs.insert(*id, (of_packs, key.kind));
-            }
+        let mut metrics: Vec<&str> = queries.iter().map(|query| &*query.metric).chain([SEEN_METRIC]).collect();
+        metrics.sort_unstable();
+        metrics.dedup();
+        let mut answers = Answers::new(apps, &queries);
+        for (app, id, key) in &store.series_named(apps, &metrics, from - NOTED_EVERY).await? {
+            answers.know(*app, *id, key);
         }
-        let mut series: Vec<u64> = in_packs.keys().copied().collect();
-        series.sort_unstable();
+        let series = answers.packed_series();
         let chunks = if read == Step::TenSeconds { Chunks::All } else { Chunks::Unfolded };
-        let wanted = Wanted { app, from, until, series: &series, steps: steps(read), chunks };
+        let wanted = Wanted { apps, from, until, series: &series, steps: steps(read), chunks };
         let Values { packed, chunks } = store.metric_values(&wanted).await?;
-        add_packed(&mut mergers, &in_packs, packed)?;
+        add_packed(&mut answers.mergers, &answers.in_packs, packed)?;
         for body in chunks {
-            chunk::unpack(
-                &body,
-                |series| in_chunks.contains_key(&series),
-                |series, at, value| add(&mut mergers, in_chunks.get(&series), at, &value),
-            )
-            .ok_or_else(|| StoreError::Corrupt { what: "a chunk of metrics".to_owned() })?;
+            answers.add_chunk(&body)?;
         }
-        let blind = self.blind_times(app, from, until).await?;
-        let finish = |(query, merger): (&SeriesQuery, Merger<'_>)| {
-            let unit = catalogue::info(&query.metric).map_or("", |info| info.unit);
-            Asked { from, until, step, unit, blind: blind.clone(), answer: merger.finish(&blind) }
+        let blinds = store.all_blinds_between(from, until).await?;
+        let finish = |(app, mergers): (AppId, Vec<Merger<'_>>)| {
+            let blind = blind_of(app, &blinds);
+            let one = |(query, merger): (&SeriesQuery, Merger<'_>)| {
+                let unit = catalogue::info(&query.metric).map_or("", |info| info.unit);
+                Asked { from, until, step, unit, blind: blind.clone(), answer: merger.finish(&blind) }
+            };
+            (app, queries.iter().zip(mergers).map(one).collect())
         };
-        Ok(queries.iter().zip(mergers).map(finish).collect())
+        Ok(answers.by_app(apps).map(finish).collect())
     }
 
     /// Ten-second values of an app of at most the last two hours, read once to be asked often.
@@ -193,7 +197,7 @@ impl Engine {
     pub async fn metrics_window(&self, app: AppId, from: Timestamp, until: Timestamp) -> Result<Window, StoreError> {
         let store = self.store();
         let keys: HashMap<u64, SeriesKey> = store.series_of(app, from - NOTED_EVERY).await?.into_iter().collect();
-        let wanted = Wanted { app, from, until, series: &[], steps: &[], chunks: Chunks::All };
+        let wanted = Wanted { apps: &[app], from, until, series: &[], steps: &[], chunks: Chunks::All };
         let mut window = Window::default();
         for body in store.metric_values(&wanted).await?.chunks {
             chunk::unpack(
@@ -229,7 +233,7 @@ impl Engine {
         if keys.is_empty() {
             return Ok(Vec::new());
         }
-        let wanted = Wanted { app, from, until, series: &[], steps: &[], chunks: Chunks::All };
+        let wanted = Wanted { apps: &[app], from, until, series: &[], steps: &[], chunks: Chunks::All };
         let mut values: Vec<SlotValue> = Vec::new();
         for body in store.metric_values(&wanted).await?.chunks {
             chunk::unpack(
@@ -256,14 +260,7 @@ impl Engine {
         from: Timestamp,
         until: Timestamp,
     ) -> Result<Vec<(Timestamp, Timestamp)>, StoreError> {
-        let blinds = self.store().all_blinds_between(from, until).await?;
-        let of_app = blinds.into_iter().filter(|(of, _)| of.is_none_or(|of| of == app)).map(|(_, blind)| {
-            // A process that died had up to ten seconds that it had not flushed.
-            let lost =
-                if blind.reason == dynowatch_domain::blind::BlindReason::Down { UNFLUSHED } else { Duration::ZERO };
-            (blind.from - lost, blind.until)
-        });
-        Ok(of_app.collect())
+        Ok(blind_of(app, &self.store().all_blinds_between(from, until).await?))
     }
 
     /// The metrics that an app has had since a moment, by name.
@@ -325,6 +322,77 @@ pub struct SeriesBounds {
     pub refused: u64,
     /// Lines too old for any slot.
     pub late: u64,
+}
+
+/// The times among these in which not everything of an app was seen.
+fn blind_of(app: AppId, blinds: &[(Option<AppId>, Blind)]) -> Vec<(Timestamp, Timestamp)> {
+    let of_app = blinds.iter().filter(|(of, _)| of.is_none_or(|of| of == app)).map(|(_, blind)| {
+        // A process that died had up to ten seconds that it had not flushed.
+        let lost = if blind.reason == BlindReason::Down { UNFLUSHED } else { Duration::ZERO };
+        (blind.from - lost, blind.until)
+    });
+    of_app.collect()
+}
+
+/// Answers in the making: those of one app lie together, in the order of the questions.
+struct Answers<'q> {
+    questions: usize,
+    /// Where those of an app begin.
+    begins: HashMap<AppId, usize>,
+    mergers: Vec<Merger<'q>>,
+    in_chunks: Places,
+    in_packs: HashMap<u64, Destination>,
+}
+
+impl<'q> Answers<'q> {
+    fn new(apps: &[AppId], queries: &'q [SeriesQuery]) -> Self {
+        Self {
+            questions: queries.len(),
+            begins: apps.iter().enumerate().map(|(at, app)| (*app, at * queries.len())).collect(),
+            mergers: apps.iter().flat_map(|_| queries.iter().map(Merger::new)).collect(),
+            in_chunks: Places::new(),
+            in_packs: HashMap::new(),
+        }
+    }
+
+    /// A series of an app: its values go where somebody asks for them.
+    fn know(&mut self, app: AppId, id: u64, key: &SeriesKey) {
+        let Some(&begin) = self.begins.get(&app) else { return };
+        let mut places = |origin| -> Vec<(usize, Place)> {
+            let of_app = self.mergers.iter_mut().enumerate().skip(begin).take(self.questions);
+            of_app.filter_map(|(at, merger)| Some((at, merger.place(key, origin)?))).collect()
+        };
+        let (of_chunks, of_packs) = (places(Origin::Chunk), places(Origin::Packed));
+        if !of_chunks.is_empty() {
+            self.in_chunks.insert(id, of_chunks);
+        }
+        if !of_packs.is_empty() {
+            self.in_packs.insert(id, (of_packs, key.kind));
+        }
+    }
+
+    /// The series whose packed rows are wanted, in order.
+    fn packed_series(&self) -> Vec<u64> {
+        let mut series: Vec<u64> = self.in_packs.keys().copied().collect();
+        series.sort_unstable();
+        series
+    }
+
+    fn add_chunk(&mut self, body: &[u8]) -> Result<(), StoreError> {
+        let Self { mergers, in_chunks, .. } = self;
+        chunk::unpack(
+            body,
+            |series| in_chunks.contains_key(&series),
+            |series, at, value| add(mergers, in_chunks.get(&series), at, &value),
+        )
+        .ok_or_else(|| StoreError::Corrupt { what: "a chunk of metrics".to_owned() })
+    }
+
+    /// The answers of each app.
+    fn by_app(self, apps: &[AppId]) -> impl Iterator<Item = (AppId, Vec<Merger<'q>>)> {
+        let mut mergers = self.mergers.into_iter();
+        apps.iter().map(move |app| (*app, mergers.by_ref().take(self.questions).collect()))
+    }
 }
 
 /// Where the values of each series go: in which answers, and where there.

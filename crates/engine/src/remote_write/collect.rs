@@ -114,7 +114,7 @@ impl RemoteWrite {
         until: Timestamp,
     ) -> Result<BTreeMap<SeriesKey, Value>, StoreError> {
         let store = self.engine.store();
-        let wanted = Wanted { app, from, until, series: &[], steps: &[], chunks: Chunks::All };
+        let wanted = Wanted { apps: &[app], from, until, series: &[], steps: &[], chunks: Chunks::All };
         let chunks = store.metric_values(&wanted).await?.chunks;
         if chunks.is_empty() {
             return Ok(BTreeMap::new());

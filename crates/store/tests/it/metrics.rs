@@ -43,7 +43,8 @@ async fn sums(store: &Store, app: AppId, step: Step, source: &str) -> (f64, usiz
     let all = store.series_of(app, from).await.unwrap();
     let series: Vec<u64> =
         all.iter().filter(|(_, k)| *k == key("dyno.starts", Kind::Counter, source)).map(|(id, _)| *id).collect();
-    let wanted = Wanted { app, from, until, series: &series, steps: &[(step, false)], chunks: Chunks::Unfolded };
+    let wanted =
+        Wanted { apps: &[app], from, until, series: &series, steps: &[(step, false)], chunks: Chunks::Unfolded };
     let values = store.metric_values(&wanted).await.unwrap();
     let slots = values.packed.iter().flat_map(|row| pack::unpack(Kind::Counter, &row.body).unwrap());
     let sum = slots.map(|(_, value)| if let Value::Counter(n) = value { n } else { panic!("{value:?}") }).sum();
@@ -61,6 +62,17 @@ pub(crate) async fn series_have_one_number(bed: &Bed) {
     );
     assert_eq!(bed.store.series_of(shop, t(6)).await.unwrap(), []);
     assert_eq!(bed.store.series_of(shop, t(5)).await.unwrap().len(), 2);
+    // By name, of several apps: what was not asked for, or not seen since, is not among them.
+    let starts = key("dyno.starts", Kind::Counter, "web.1");
+    bed.store.number_series(mail, &[&starts], t(5)).await.unwrap();
+    let both = [shop, mail];
+    let named = |metrics: &'static [&'static str], since| bed.store.series_named(&both, metrics, since);
+    let all = named(&["router.requests", "dyno.starts"], t(0)).await.unwrap();
+    let of = |app| all.iter().filter(|(of, ..)| *of == app).map(|(_, _, key)| key.clone()).collect::<Vec<_>>();
+    assert_eq!((of(shop), of(mail)), (vec![a.clone(), b.clone()], vec![starts, a.clone()]));
+    assert!(all.iter().all(|(of, number, key)| *of != shop || first.get(key) == Some(number)));
+    assert_eq!(named(&["router.requests"], t(1)).await.unwrap().len(), 2);
+    assert_eq!(named(&["router.bytes"], t(0)).await.unwrap(), []);
     // Many at once, from two sides.
     let keys: Vec<SeriesKey> = (0..500).map(|i| key("custom.x", Kind::Gauge, &format!("s{i}"))).collect();
     let (there, back): (Vec<_>, Vec<_>) = (keys.iter().collect(), keys.iter().rev().collect());

@@ -138,8 +138,14 @@ async fn a_month_of_100_dynos_has_room() {
             (&others, Step::Hour, &mut hour),
         ] {
             let steps = [(step, false)];
-            let wanted =
-                Wanted { app, from: start, until: at_end(start), series, steps: &steps, chunks: Chunks::Unfolded };
+            let wanted = Wanted {
+                apps: &[app],
+                from: start,
+                until: at_end(start),
+                series,
+                steps: &steps,
+                chunks: Chunks::Unfolded,
+            };
             for row in bed.store.metric_values(&wanted).await.unwrap().packed {
                 sum.series.insert(row.series);
                 sum.bytes += row.body.len();

@@ -19,7 +19,7 @@ use super::overview::{AppRow, failed, number, rows, word};
 use super::palette::encoded;
 use super::parts::{empty, filter_bar, sparkline, state, strip};
 use super::shell::Head;
-use super::standing::{numbers, strip_words};
+use super::standing::{age_note, numbers, strip_words};
 use super::view::View;
 
 /// Open alerts that are looked at.
@@ -57,7 +57,7 @@ pub(crate) async fn show(view: View, query: Result<Query<Asked>, QueryRejection>
         @if all > 0 { (filter_bar("/apps", &field, !needle.is_empty())) }
         @if all == 0 { (empty("No app yet.", &html! { a href="/" { "Now" } " shows how to connect one." })) }
         @else if rows.is_empty() { (empty("No app has that in its name.", &html! { a href="/apps" { "All apps" } })) }
-        @else { (table(&view, &rows, &of_account)) }
+        @else { (age_note(&view, &numbers)) (table(&view, &rows, &of_account)) }
         @if rows.len() > APPS_MAX { p.quiet { (APPS_MAX) " of " (rows.len()) " are shown: narrow by name." } }
         (account)
     }))

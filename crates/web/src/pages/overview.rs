@@ -30,7 +30,7 @@ use super::partial;
 use super::parts::{self, State, empty, glyph, sparkline, state, verdict as verdict_box};
 use super::range::{self, Range};
 use super::shell::Head;
-use super::standing::{AppNumbers, Numbers, numbers, state_now, strip_words};
+use super::standing::{AppNumbers, Numbers, age_note, numbers, state_now, strip_words};
 use super::view::View;
 use crate::api::apps::seen;
 use crate::api::drain::all_counts;
@@ -280,6 +280,7 @@ fn apps_part(view: &View, now: &Now, chosen: Option<AppId>) -> Markup {
                 }
             }
         }
+        (age_note(view, &now.numbers))
         @if now.rows.len() > APPS_MAX { p.quiet { (APPS_MAX) " of " (now.rows.len()) " apps. " a href="/apps" { "All apps" } } }
     }
 }

@@ -26,4 +26,5 @@ mod pings;
 mod raw;
 mod series;
 mod site;
+mod standing;
 mod tail;

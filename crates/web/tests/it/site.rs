@@ -191,6 +191,7 @@ impl Site {
             reload,
             environment: Some("production".to_owned()),
             stop: stopped,
+            read_ahead: false,
             accounts: options,
         });
         Self { stop, engine, drain, router, clock, reloads, folder, _loops: loops }
