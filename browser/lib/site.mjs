@@ -48,6 +48,11 @@ export async function demo(port = 0) {
     port: Number(new URL(url).port),
     // Where the demo keeps its files, known once it has said so.
     get folder() { return folder; },
+    async run(...args) {
+      const env = { ...process.env, DATABASE_URL: `sqlite://${folder}/dynowatch.db` };
+      const { stdout } = await promisify(execFile)(needed("DYNOWATCH"), args, { env, cwd: folder });
+      return stdout.trim();
+    },
     async stop() {
       if (program.exitCode !== null) return;
       program.kill("SIGTERM");
@@ -66,12 +71,35 @@ async function freePort() {
   return port;
 }
 
+// A Heroku account with a few apps, until `stop`, which fails if the account was asked something that Heroku does not know.
+export async function heroku() {
+  const program = spawn(needed("FAKE_HEROKU"), [new Date().toISOString()], { stdio: ["pipe", "pipe", "inherit"] });
+  const lines = createInterface({ input: program.stdout });
+  const [said] = await Promise.race([once(lines, "line"), once(program, "exit").then(([code]) => { throw new Error(`the fake Heroku ended with ${code}`); })]);
+  const [url, key] = said.split(" ");
+  return {
+    // What an instance needs to know of it, and an address that drains are added with.
+    env: { HEROKU_API_URL: url, HEROKU_API_KEY: key, DYNOWATCH_PUBLIC_URL: "https://watch.example.com" },
+    async ask(path) {
+      const answer = await fetch(url + path, { headers: { authorization: `Bearer ${key}`, accept: "application/vnd.heroku+json; version=3", "user-agent": "spec" } });
+      if (!answer.ok) throw new Error(`${path}: ${answer.status}`);
+      return answer.json();
+    },
+    async stop() {
+      const ended = once(program, "exit");
+      program.stdin.end();
+      const [code] = await ended;
+      if (code !== 0) throw new Error(`the fake Heroku ended with ${code}`);
+    },
+  };
+}
+
 // A new instance in an empty folder, until `stop`, and its commands: `run("drain", "url", …)` gives what one printed.
-export async function instance() {
+export async function instance(more = {}) {
   const folder = await mkdtemp(join(tmpdir(), "dynowatch-spec-"));
   const port = await freePort();
   const secrets = { HEROKU_LOG_DRAIN_HMAC_SECRET: "only-for-this-spec", DYNOWATCH_SECRET_KEY: randomBytes(32).toString("hex") };
-  const env = { PATH: process.env.PATH, ...secrets };
+  const env = { PATH: process.env.PATH, ...secrets, ...more };
   const start = (...args) => spawn(needed("DYNOWATCH"), args, { cwd: folder, stdio: ["ignore", "pipe", "inherit"], env });
   const listen = `127.0.0.1:${port}`;
   const program = start("serve", "--listen", listen);
@@ -101,7 +129,7 @@ export async function instance() {
 }
 
 // Posts lines as Logplex does; they are of this moment.
-export async function post(drain, lines) {
+export async function post(drain, lines, token = "d.5bec0000-0000-4000-8000-000000000001") {
   const at = new Date().toISOString();
   const frames = lines.map(([source, text]) => `<158>1 ${at} host ${source} - ${text}\n`).map((line) => `${Buffer.byteLength(line)} ${line}`);
   const { origin, pathname, username, password } = new URL(drain);
@@ -112,7 +140,7 @@ export async function post(drain, lines) {
       "content-type": "application/logplex-1",
       "logplex-msg-count": String(frames.length),
       "logplex-frame-id": randomUUID().replaceAll("-", "").toUpperCase(),
-      "logplex-drain-token": "d.5bec0000-0000-4000-8000-000000000001",
+      "logplex-drain-token": token,
     },
     body: frames.join(""),
   });
@@ -128,6 +156,18 @@ export async function firing(site) {
     await new Promise((wake) => setTimeout(wake, 250));
   }
   throw new Error("nothing fired in the demo");
+}
+
+// Waits until the demo has its two hours of past: it makes them within its first two minutes.
+export async function filled(site) {
+  for (let i = 0; i < 300; i++) {
+    const { series } = await (await fetch(`${site.url}/apps/shop-web/charts/throughput.json?range=2h`)).json();
+    const { values } = series[0];
+    const first = values.findIndex((value) => value !== null);
+    if (first >= 0 && first < 20 && values.slice(first, -1).every((value) => value !== null)) return;
+    await new Promise((wake) => setTimeout(wake, 500));
+  }
+  throw new Error("the demo's past did not come");
 }
 
 export async function browser() {
@@ -161,9 +201,7 @@ export async function violations(page) {
 // Makes the first account, by the link that the command prints, and is signed in as a superadmin. From then on pages are
 // for those who are signed in.
 export async function signIn(site, page, name = "ada", password = "four words of mine") {
-  const env = { ...process.env, DATABASE_URL: `sqlite://${site.folder}/dynowatch.db` };
-  const { stdout } = await promisify(execFile)(needed("DYNOWATCH"), ["setup-link"], { env, cwd: site.folder });
-  const token = stdout.match(/\/setup\/(\S+)/)[1];
+  const token = (await site.run("setup-link")).match(/\/setup\/(\S+)/)[1];
   await page.goto(`${site.url}/setup/${token}`);
   await page.locator("input[name=name]").fill(name);
   await page.locator("input[name=password]").fill(password);
@@ -171,6 +209,9 @@ export async function signIn(site, page, name = "ada", password = "four words of
   await page.locator("main button[type=submit]").click();
   await page.waitForURL("**/settings/security");
 }
+
+// Pages of an account of Heroku, as the fake one has them.
+export const HEROKU_PAGES = ["/apps", "/connect", "/connect?app=blog", "/apps/shop", "/apps/shop/drains", "/apps/blog/drains", "/apps/search-on-fir", "/apps/search-on-fir/drains", "/connect?app=search-on-fir"];
 
 // Every page there is to read.
 export const PAGES = ["/", "/live", "/live?app=shop-web&q=status%3D5", "/live?q=%2F(%2F", "/apps", "/apps/shop-web", "/apps/billing-worker/dynos/worker.1", "/checks", "/checks?state=up&kind=web", "/checks/shop-home", "/checks/api-health?range=7d", "/checks/nightly-report", "/checks/maintenance", "/alerts", "/alerts?state=resolved", "/rules", "/rules/h12", "/receivers", "/receivers/file", "/deliveries", "/connect?app=shop-web", "/settings", "/settings/health", "/settings/data", "/nowhere"];

@@ -11,6 +11,8 @@ use crate::command;
 
 /// Names under which Chromium is found on the path.
 const CHROMIUM_NAMES: [&str; 4] = ["chromium", "chromium-browser", "google-chrome", "google-chrome-stable"];
+/// The program that plays Heroku: an example of `dynowatch-testkit`.
+const FAKE_HEROKU: &str = "fake_heroku";
 /// Set to leave the browser tests out where there is no Node: the only way to skip them.
 const SKIP: &str = "DYNOWATCH_SKIP_BROWSER";
 
@@ -18,6 +20,7 @@ const SKIP: &str = "DYNOWATCH_SKIP_BROWSER";
 struct Bench {
     folder: PathBuf,
     dynowatch: PathBuf,
+    fake_heroku: PathBuf,
     chromium: PathBuf,
 }
 
@@ -90,12 +93,17 @@ impl Bench {
                 command::status(Command::new("npm").args(["ci", "--no-audit", "--no-fund"]).current_dir(&folder))?;
             ensure!(npm == ExitCode::SUCCESS, "npm ci failed");
         }
-        Ok(Self { dynowatch: build(profile)?, chromium: chromium()?, folder })
+        let dynowatch = build(profile, &["--package", "dynowatch"])?.join("dynowatch");
+        let fake_heroku = build("debug", &["--package", "dynowatch-testkit", "--example", FAKE_HEROKU])?
+            .join("examples")
+            .join(FAKE_HEROKU);
+        Ok(Self { dynowatch, fake_heroku, chromium: chromium()?, folder })
     }
 
     fn node(&self) -> Command {
         let mut node = Command::new("node");
         node.current_dir(&self.folder).env("DYNOWATCH", &self.dynowatch).env("CHROMIUM", &self.chromium);
+        node.env("FAKE_HEROKU", &self.fake_heroku);
         node
     }
 }
@@ -109,17 +117,17 @@ fn specs(folder: &Path) -> Result<Vec<PathBuf>> {
     Ok(specs)
 }
 
-/// The program, in a debug or a release build.
-fn build(profile: &str) -> Result<PathBuf> {
+/// Builds something of the workspace and says in which folder programs of that build lie.
+fn build(profile: &str, what: &[&str]) -> Result<PathBuf> {
     let mut cargo = command::cargo();
-    cargo.args(["build", "--package", "dynowatch", "--locked"]);
+    cargo.arg("build").args(what).arg("--locked");
     if profile == "release" {
         cargo.arg("--release");
     }
     let built = command::status(&mut cargo)?;
-    ensure!(built == ExitCode::SUCCESS, "dynowatch does not build");
+    ensure!(built == ExitCode::SUCCESS, "`cargo build {}` failed", what.join(" "));
     let metadata = cargo_metadata::MetadataCommand::new().no_deps().current_dir(command::root()).exec()?;
-    Ok(metadata.target_directory.join(profile).join("dynowatch").into_std_path_buf())
+    Ok(metadata.target_directory.join(profile).into_std_path_buf())
 }
 
 fn chromium() -> Result<PathBuf> {
