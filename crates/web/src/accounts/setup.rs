@@ -86,7 +86,7 @@ fn form(token: &str, client: &Client, link: &Link, name: &str, wrong: &Wrong) ->
     let again =
         Field { autocomplete: "new-password", error: wrong.again, ..Field::new("again", "The same again", "password") };
     let (title, why) = match link.kind {
-        LinkKind::Setup => ("The first account", "It may everything, and invites the others."),
+        LinkKind::Setup => ("The first account", "It may do everything, and invites the others."),
         LinkKind::Invitation => ("Welcome", "Set a password, and you are in."),
         LinkKind::Reset => ("A new password", "All your sign-ins end; your authenticator stays."),
     };
@@ -102,7 +102,7 @@ fn form(token: &str, client: &Client, link: &Link, name: &str, wrong: &Wrong) ->
             }
             (new.show())
             (again.show())
-            p { button type="submit" { "Set the password" } }
+            p { button.primary type="submit" { "Set the password" } }
         }
     };
     page_with(if is_wrong { StatusCode::UNPROCESSABLE_ENTITY } else { StatusCode::OK }, title, &content)

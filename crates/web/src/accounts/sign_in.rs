@@ -73,7 +73,7 @@ fn form(web: &Web, client: &Client, next: &str, name: &str, error: Option<&str>,
             input type="hidden" name="next" value=(next);
             (name.show())
             (password.show())
-            p { button type="submit" { "Sign in" } }
+            p { button.primary type="submit" { "Sign in" } }
         }
         @if let Some(oidc) = &web.accounts.oidc {
             p { a href={ "/sign-in/oidc?next=" (escaped(next)) } { "Sign in with " (oidc.name()) } }
@@ -198,7 +198,7 @@ fn code_form(token: &str, error: Option<&str>, status: StatusCode) -> Response {
         form method="post" action="/sign-in/code" {
             input type="hidden" name="challenge" value=(token);
             (code.show())
-            p { button type="submit" { "Sign in" } " " a href="/sign-in" { "Begin again" } }
+            p { button.primary type="submit" { "Sign in" } " " a href="/sign-in" { "Begin again" } }
         }
     };
     page_with(status, "Your code", &content)

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use axum::extract::{FromRequestParts, Request, State};
 use axum::http::StatusCode;
 use axum::middleware::Next;
-use axum::response::{IntoResponse, Response};
+use axum::response::{Html, IntoResponse, Response};
 use maud::{Markup, html};
 
 use super::look::Look;
@@ -26,7 +26,7 @@ struct Plain {
 /// An answer with such a page.
 pub(crate) fn page(status: StatusCode, title: &str, content: &Markup) -> Response {
     let content = html! { h1 { (title) } (content) };
-    let mut response = (status, shell::bare_page(&Look::default(), title, &content)).into_response();
+    let mut response = (status, at_the_door(&Look::default(), title, &content)).into_response();
     response.extensions_mut().insert(Plain { status, title: title.to_owned(), content });
     response
 }
@@ -41,6 +41,10 @@ pub(crate) async fn surrounded(State(web): State<Arc<Web>>, request: Request, ne
     let Some(Plain { status, title, content }) = response.extensions_mut().remove::<Plain>() else { return response };
     match view {
         Some(view) => (status, view.page(&Head::new(&title, ""), &content)).into_response(),
-        None => (status, shell::bare_page(&look, &title, &content)).into_response(),
+        None => (status, at_the_door(&look, &title, &content)).into_response(),
     }
+}
+
+fn at_the_door(look: &Look, title: &str, content: &Markup) -> Html<String> {
+    shell::bare_page(look, title, &html! { div.door.flow { (content) } })
 }
