@@ -64,6 +64,7 @@ pub(crate) fn measured(condition: &str, facts: &Facts) -> String {
         }
         ("absence", None) => plural("line"),
         ("threshold", None) => level(facts),
+        ("check", None) => plural("failed run"),
         _ => plural("event"),
     }
 }

@@ -84,7 +84,7 @@ fn top(view: &View, row: &AlertRow) -> Markup {
     let details = &row.details;
     let severity = row.severity.map_or("unknown", Severity::as_str);
     let below = html! {
-        p.measured { strong { (measured(&details.condition, &row.facts)) } " in " (details.window) " · limit " (details.threshold) @if row.state == AlertState::Firing { " · as of " (view.moment_ago(row.facts.at)) } }
+        p.measured { strong { (measured(&details.condition, &row.facts)) } @if !details.window.is_empty() { " in " (details.window) } " · limit " (details.threshold) @if row.state == AlertState::Firing { " · as of " (view.moment_ago(row.facts.at)) } }
         p.quiet {
             @match row.resolved_at {
                 Some(at) => { "over since " (view.moment_ago(at)) },

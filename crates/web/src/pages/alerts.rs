@@ -120,7 +120,7 @@ fn worst_first(rows: &[AlertRow]) -> Vec<&AlertRow> {
 
 fn open_alerts(view: &View, rows: &[&AlertRow]) -> Markup {
     html! {
-        @if rows.is_empty() { (empty("Nothing is firing.", &html! { "What was is below; " a href="/" { "Now" } " shows whether anything is seen at all." })) }
+        @if rows.is_empty() { (empty("Nothing is firing.", &html! { "What is over stands below. Whether anything is seen at all, " a href="/" { "Now" } " shows." })) }
         @else { (table(view, rows)) }
     }
 }
@@ -233,10 +233,10 @@ fn table_row(view: &View, row: &AlertRow) -> Markup {
             td.state-cell { span.state.(state_of(row).class()) { (glyph(state_of(row))) span { (word) } } }
             th scope="row" {
                 @match row.id { Some(id) => a.row href={ "/alerts/" (id) } { (name) }, None => (name) }
-                span.narrow.quiet { (measured) " in " (window) }
+                span.narrow.quiet { (measured) @if !window.is_empty() { " in " (window) } }
                 @if row.state == AlertState::Firing && !row.told && row.id.is_some() { " " span.tag.degraded { "nobody was told" } }
             }
-            td.wide { (measured) span.quiet { " in " (window) ", limit " (threshold) @if row.state == AlertState::Firing { ", as of " (view.ago(row.facts.at)) } } }
+            td.wide { (measured) span.quiet { @if !window.is_empty() { " in " (window) } ", limit " (threshold) @if row.state == AlertState::Firing { ", as of " (view.ago(row.facts.at)) } } }
             td.when {
                 @match row.resolved_at {
                     Some(at) => { "over " (view.ago(at)) },
