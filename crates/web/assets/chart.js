@@ -66,7 +66,8 @@
         y: { distr: data.log ? 3 : 1, range: (u, min, max) => data.log ? [power(Math.floor, Math.max(min ?? 1, 0.1)), power(Math.ceil, Math.max(max ?? 1, 1))] : [0, top(data, max)] },
       },
       axes: [
-        { ...axis, size: 28, space: 70, values: (u, ticks, at, space, step) => ticks.map((tick) => (step >= 86400 ? dayClock : step * 4 >= 86400 ? bothClock : hourClock).format(new Date(tick * 1000)).replace(",", "")) },
+        // Beyond four hours from one to the next, labels are a day and a time.
+        { ...axis, size: 28, space: (u, at, min, max, width) => ((max - min) / width * 70 > 4 * 3600 ? 100 : 70), values: (u, ticks, at, space, step) => ticks.map((tick) => (step >= 86400 ? dayClock : step * 4 >= 86400 ? bothClock : hourClock).format(new Date(tick * 1000)).replace(",", "")) },
         { ...axis, size: 52, space: 34, values: (u, ticks) => ticks.map((tick) => tick == null ? "" : shown(tick)), label: (data.log ? "log " : "") + data.unit, labelSize: 14, labelFont: "11px system-ui, sans-serif" },
       ],
       series: [{}, ...data.series.map((series, i) => style(chart, series, i))],

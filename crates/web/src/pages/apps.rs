@@ -53,9 +53,9 @@ pub(crate) async fn show(view: View, query: Result<Query<Asked>, QueryRejection>
     rows.retain(|row| row.app.name.to_lowercase().contains(&needle));
     let field = html! { label.facet { span { "Name" } input type="search" name="q" value=(q) maxlength="100" autocomplete="off" spellcheck="false"; } };
     Ok(view.page(&Head::new("Apps", "/apps"), &html! {
-        div.title-row { h1 { "Apps" } p.quiet { (all) @if all == 1 { " app" } @else { " apps" } ", worst first" } }
+        div.title-row { h1 { "Apps" } @if all > 0 { p.quiet { (all) @if all == 1 { " app" } @else { " apps" } ", worst first" } } }
         @if all > 0 { (filter_bar("/apps", &field, !needle.is_empty())) }
-        @if all == 0 { (empty("No app yet.", &html! { a href="/" { "Now" } " shows how to connect one." })) }
+        @if all == 0 { (empty("No app yet.", &html! { "An app is here once its log arrives." br; a.button href="/connect" { "Connect an app" } })) }
         @else if rows.is_empty() { (empty("No app has that in its name.", &html! { a href="/apps" { "All apps" } })) }
         @else { (age_note(&view, &numbers)) (table(&view, &rows, &of_account)) }
         @if rows.len() > APPS_MAX { p.quiet { (APPS_MAX) " of " (rows.len()) " are shown: narrow by name." } }

@@ -16,7 +16,7 @@ use super::error::PageError;
 use super::heroku::of_account;
 use super::palette::encoded;
 use super::partial;
-use super::parts::{State, chips, copyable, state};
+use super::parts::{State, copyable, state};
 use super::shell::Head;
 use super::view::View;
 use crate::api::apps::seen;
@@ -26,7 +26,7 @@ use crate::events::Topic;
 use crate::show::{grouped, shell_word, visible};
 
 /// Apps without a drain that are offered as links.
-const CHIPS_MAX: usize = 24;
+const NAMED_MAX: usize = 24;
 
 /// Which app.
 #[derive(Debug, Default, Deserialize)]
@@ -103,8 +103,8 @@ fn unconnected(view: &View, app: &str, of_account: &HashMap<AppId, HerokuApp>) -
     html! {
         @if !names.is_empty() {
             p { "In the Heroku account, without a drain to here:" }
-            (chips("Apps without a drain", names.iter().take(CHIPS_MAX).map(|name| (format!("/connect?app={}", encoded(name)), name.as_str(), name == app))))
-            @if names.len() > CHIPS_MAX { p.quiet { "and " (names.len() - CHIPS_MAX) " more, all of them on " a href="/apps#heroku" { "Apps" } "." } }
+            div.buttons { @for name in names.iter().take(NAMED_MAX) { a.button href={ "/connect?app=" (encoded(name)) } aria-current=[(name == app).then_some("true")] { (visible(name)) } } }
+            @if names.len() > NAMED_MAX { p.quiet { "and " (names.len() - NAMED_MAX) " more, all of them on " a href="/apps#heroku" { "Apps" } "." } }
         }
     }
 }

@@ -298,7 +298,7 @@ fn filters(view: &View, asked: &Asked, problems: &[QueryProblem]) -> Markup {
     html! {
         (facet("app", "App", &apps, &asked.app))
         (facet("source", "Source", &sources, &asked.source))
-        (text_facet(&TextFacet { name: "process", label: "Process", hint: "web, worker.2, router", size: 12, of: "process" }, &asked.process, problems))
+        (text_facet(&TextFacet { name: "process", label: "Process", hint: "web or worker.2", size: 12, of: "process" }, &asked.process, problems))
         (facet("level", "Level", &levels, &asked.level))
         (text_facet(&TextFacet { name: "q", label: "Text or /expression/", hint: "timeout or /took \\d{4} ms/", size: 26, of: "text" }, &asked.q, problems))
         (text_facet(&TextFacet { name: "highlight", label: "Highlight", hint: "request_id", size: 16, of: "highlight" }, &asked.highlight, problems))

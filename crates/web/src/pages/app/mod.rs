@@ -178,7 +178,7 @@ pub(crate) async fn show(
             (heroku::releases(&view, &app).await?)
             (numbers::paths(&view, app.id, &range).await?)
         } @else {
-            (no_metrics(&board))
+            (no_metrics(&board, at_heroku.as_ref().is_some_and(|at| at.facts.fir)))
             @if at_heroku.is_some() { (numbers::dynos(&view, &app).await?) }
             (heroku::releases(&view, &app).await?)
         }
@@ -326,10 +326,10 @@ fn addons(view: &View, board: &Board, look: &Look<'_>) -> Markup {
     }
 }
 
-fn no_metrics(board: &Board) -> Markup {
+fn no_metrics(board: &Board, is_fir: bool) -> Markup {
     html! {
         (empty("No metrics yet.", &html! {
-            "They come with the app's log lines. Memory and load of dynos need " code { "heroku labs:enable log-runtime-metrics" } " and a restart."
+            "They come with the app's log lines." @if !is_fir { " Memory and load of dynos need " code { "heroku labs:enable log-runtime-metrics" } " and a restart." }
             @if !board.blind.is_empty() { " Part of this range was not seen at all." }
         }))
     }

@@ -53,6 +53,10 @@ fn against_usual(newest: f64, usual: f64) -> String {
     if percent.abs() < 5.0 {
         return ", as usual here".to_owned();
     }
+    // Beyond that a percentage says less than how many times.
+    if percent >= 300.0 {
+        return format!(", {:.0} times the usual here", newest / usual);
+    }
     format!(", {:.0} % {} usual here", percent.abs(), if percent > 0.0 { "above" } else { "below" })
 }
 
@@ -232,13 +236,18 @@ mod tests {
     fn titles_answer() {
         use Drawn::{Bars, Limit, Line, Stacked, Step};
         type Case<'a> = (What, &'a [(&'a str, Drawn, &'a [f64])], &'a str);
-        let cases: [Case<'_>; 14] = [
+        let cases: [Case<'_>; 15] = [
             (
                 What::Response,
                 &[("p50", Line, &[90.0, 90.0]), ("p95", Line, &[300.0, 300.0, 412.0]), ("max", Line, &[900.0])],
                 "p95 412 ms, 37 % above usual here",
             ),
             (What::Response, &[("p95", Line, &[300.0, 301.0, 300.0])], "p95 300 ms, as usual here"),
+            (
+                What::Response,
+                &[("p95", Line, &[300.0, 300.0, 9_000.0])],
+                "p95 9\u{202f}000 ms, 30 times the usual here",
+            ),
             (What::Response, &[("p95", Line, &[-1.0, -1.0])], "No data in this range"),
             (
                 What::Throughput,
