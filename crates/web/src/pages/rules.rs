@@ -75,13 +75,14 @@ pub(crate) async fn list(view: View, Query(asked): Query<Asked>) -> Result<Html<
             (facet("origin", "From", &origins, &asked.origin))
         }, !asked.origin.is_empty()))
         @if rules.is_empty() { (empty("No rule fits.", &html! { a href="/rules" { "Show all rules" } })) } @else {
-            table.data {
-                thead { tr { th scope="col" { "Rule" } th scope="col" { "Condition" } th.wide scope="col" { "Sends to" } th.wide scope="col" { "From" } th scope="col" { "State" } } }
+            table.data.rules {
+                thead { tr { th scope="col" { "Rule" } th.wide scope="col" { "Means" } th scope="col" { "Condition" } th.wide scope="col" { "Sends to" } th.wide scope="col" { "From" } th scope="col" { "State" } } }
                 tbody {
                     @for rule in rules {
                         @let open = firing.iter().filter(|row| row.key.rule == rule.name).count();
                         tr {
                             th scope="row" { a.row href={ "/rules/" (encoded(&rule.name)) } { (visible(&rule.name)) } @if open > 0 { " " span.tag.down { (open) " firing" } } }
+                            td.wide.means { (prose(first_sentence(&rule.guidance.meaning))) }
                             td { (rule.condition) " " span.quiet { (rule.severity.as_str()) } }
                             td.wide { (sends_to(rule)) }
                             td.wide.quiet { (origin_words(rule.origin)) }
@@ -122,6 +123,11 @@ pub(crate) async fn show(view: View, Path(name): Path<String>) -> Result<Html<St
             aside aria-label="What the rule says" { (in_words(&view, rule)) (where_from(rule)) }
         }
     }))
+}
+
+/// Enough of a text for a list.
+fn first_sentence(text: &str) -> &str {
+    text.split_inclusive(". ").next().unwrap_or(text).trim_end()
 }
 
 fn in_words(view: &View, rule: &Rule) -> Markup {

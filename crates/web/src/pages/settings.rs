@@ -4,6 +4,9 @@ use std::time::Duration;
 
 use axum::response::Html;
 use dynowatch_domain::account::{Role, Theme};
+use dynowatch_domain::metric::{DYNO_MINUTES_KEPT, Step};
+use dynowatch_store::Engine;
+use dynowatch_store::checks::results::{FAILURES_KEPT, RESULTS_KEPT};
 use dynowatch_store::housekeeping::{ALERTS_KEPT, DELIVERIES_KEPT, FRAMES_KEPT, MATCHES_KEPT, MATCHES_MAX};
 use maud::{Markup, html};
 
@@ -171,13 +174,25 @@ pub(crate) async fn data(view: View) -> Result<Html<String>, PageError> {
             days(MATCHES_KEPT),
             format!("at most {} in all", grouped(MATCHES_MAX.unsigned_abs())),
         ),
+        (
+            "Metrics by the minute",
+            days(Step::Minute.kept()),
+            format!(
+                "those of single dynos {}; steps of ten seconds {}",
+                days(DYNO_MINUTES_KEPT),
+                coarse(Step::TenSeconds.kept())
+            ),
+        ),
+        ("Metrics by ten minutes", days(Step::TenMinutes.kept()), String::new()),
+        ("Metrics by the hour", days(Step::Hour.kept()), String::new()),
+        ("Runs of checks", days(RESULTS_KEPT), format!("failed ones whole {}; outages for ever", days(FAILURES_KEPT))),
         ("Batches seen, to count none twice", coarse(FRAMES_KEPT), "where something in them mattered".to_owned()),
         ("All other lines", "not kept".to_owned(), "counted, then forgotten".to_owned()),
     ];
     let head = Head::new("Data and retention", "/settings").below(&[("/settings", "Settings")]);
     Ok(view.page(&head, &html! {
         h1 { "Data and retention" }
-        p { "The store is " (format!("{engine:?}")) ". It holds " (grouped(counts.firing)) " open alerts and " (grouped(counts.resolved)) " that are over." }
+        p { "The store is " @match engine { Engine::Sqlite => "SQLite", Engine::Postgres => "Postgres" } ". It holds " (grouped(counts.firing)) " open alerts and " (grouped(counts.resolved)) " that are over." }
         table.data {
             thead { tr { th scope="col" { "What" } th scope="col" { "Kept for" } th.wide scope="col" { "Bound" } } }
             tbody { @for (what, kept, bound) in &rows { tr { th scope="row" { (what) } td { (kept) } td.wide.quiet { (bound) } } } }
