@@ -23,7 +23,7 @@ const DEADLINE: Duration = Duration::from_secs(20);
 async fn many_apps() -> Site {
     let site = Site::open().await;
     for n in 0..APPS {
-        site.post(&format!("app-{n:02}"), request("2026-05-07T08:06:10Z", "/", "", 200).as_bytes()).await;
+        site.post(&format!("app-{n:02}"), request("2026-05-07T08:06:05Z", "/", "", 200).as_bytes()).await;
     }
     site.engine.level_pass().await.unwrap();
     site
@@ -35,7 +35,7 @@ fn rows(page: &str) -> (usize, usize, usize) {
     (
         count("Last 24 h: not read yet"),
         count("Last 24 h: well 0.5 h, unknown 23.5 h"),
-        count("30,000 <span class=\"unit\">ms</span>"),
+        count("<span class=\"unit\">ms</span>"),
     )
 }
 
@@ -44,7 +44,7 @@ async fn days_are_read_a_few_at_a_time() {
     let site = many_apps().await;
     // One more is `shop` of the configuration, which has said nothing.
     let mut unread = APPS + 1;
-    for _ in 0..4 {
+    for _ in 0..3 {
         let (no_day, seen, present) = rows(&site.local("/apps").await.text);
         unread = unread.saturating_sub(20);
         assert_eq!((no_day, present), (unread, APPS));
