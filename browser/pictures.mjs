@@ -51,7 +51,9 @@ async function ofDemo() {
   try {
     const alert = await firing(site);
     await filled(site);
-    const resolved = (await (await fetch(`${site.url}/alerts?state=resolved`)).text()).match(/href="(\/alerts\/[0-9a-f-]{36})"/)?.[1];
+    const over = async () => (await (await fetch(`${site.url}/alerts?state=resolved`)).text()).match(/href="(\/alerts\/[0-9a-f-]{36})"/)?.[1];
+    let resolved;
+    for (let i = 0; i < 60 && !(resolved = await over()); i++) await new Promise((wake) => setTimeout(wake, 1000));
     const line = (await (await fetch(`${site.url}/live?app=shop-web`)).text()).match(/href="(\/lines\?[^"]+)"/)?.[1].replaceAll("&amp;", "&");
     await take(site.url, [
       ...PAGES, [alert, "alert"], ["/?wall=1", "wall"], ["/alerts?wall=1", "wall-alerts"], ["/", "palette", palette], ["/", "keys", keys], ["/", "menu", menu],

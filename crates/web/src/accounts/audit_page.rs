@@ -12,6 +12,7 @@ use super::client::Client;
 use super::form::{escaped, moment, outside, page, places};
 use crate::pages::error::PageError;
 use crate::pages::look::Look;
+use crate::pages::parts::filter_bar;
 use crate::router::Web;
 use crate::viewer::SuperadminOnly;
 
@@ -56,30 +57,27 @@ pub(crate) async fn show(
         format!("/settings/audit?actor={actor}&action={action}&subject={subject}&before={}", last.seq)
     });
     let field = |name: &'static str, label: &'static str, value: &str| {
-        html! { label { (label) " " input type="text" name=(name) value=(value) autocomplete="off"; } " " }
+        html! { label.facet { span { (label) } input type="text" name=(name) value=(value) autocomplete="off" spellcheck="false"; } }
     };
     let content = html! {
         (places(true))
-        form method="get" action="/settings/audit" {
-            p {
-                (field("actor", "Who", &asked.actor))
-                (field("action", "What (its beginning)", &asked.action))
-                (field("subject", "To what", &asked.subject))
-                button type="submit" { "Show" }
-            }
-        }
+        (filter_bar("/settings/audit", &html! {
+            (field("actor", "Who", &asked.actor))
+            (field("action", "What (its beginning)", &asked.action))
+            (field("subject", "To what", &asked.subject))
+        }, [&asked.actor, &asked.action, &asked.subject].iter().any(|text| !text.is_empty())))
         table {
             thead { tr { th scope="col" { "No." } th scope="col" { "When" } th scope="col" { "Who" } th scope="col" { "From" } th scope="col" { "What" } th scope="col" { "To what" } th scope="col" { "More" } } }
             tbody {
                 @for entry in &entries {
                     tr {
-                        td { (entry.seq) }
-                        td { (moment(&look.zone, entry.at)) }
-                        td { (outside(&web, &entry.actor)) }
-                        td { (outside(&web, &entry.address)) }
-                        td { (outside(&web, &entry.action)) }
-                        td { (outside(&web, &entry.subject)) }
-                        td { (outside(&web, &entry.detail)) }
+                        td data-of="No." { (entry.seq) }
+                        td data-of="When" { (moment(&look.zone, entry.at)) }
+                        td data-of="Who" { (outside(&web, &entry.actor)) }
+                        td data-of="From" { (outside(&web, &entry.address)) }
+                        td data-of="What" { (outside(&web, &entry.action)) }
+                        td data-of="To what" { (outside(&web, &entry.subject)) }
+                        td data-of="More" { (outside(&web, &entry.detail)) }
                     }
                 }
             }

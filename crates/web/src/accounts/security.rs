@@ -97,10 +97,10 @@ fn sign_ins(viewer: &Viewer, zone: &Zone, sessions: &[Session], here: Uuid) -> M
             tbody {
                 @for session in sessions {
                     tr {
-                        td { (visible(&session.agent)) }
-                        td { (visible(&session.address)) }
-                        td { (moment(zone, session.created_at)) }
-                        td { (moment(zone, session.seen_at)) }
+                        td data-of="Browser" { (visible(&session.agent)) }
+                        td data-of="From" { (visible(&session.address)) }
+                        td data-of="Since" { (moment(zone, session.created_at)) }
+                        td data-of="Last used" { (moment(zone, session.seen_at)) }
                         td {
                             @if session.id == here { "this one" } @else {
                                 form method="post" action={ (HERE) "/sessions/" (session.id) "/end" } {

@@ -50,11 +50,12 @@ pub(crate) async fn show(
     let (tokens, now) = (web.engine.store().api_tokens().await?, web.engine.now());
     let content = html! {
         (places(true))
-        table {
-            thead { tr { th scope="col" { "Name" } th scope="col" { "May" } th scope="col" { "State" } th scope="col" { "Made" } th scope="col" { "Last used" } th scope="col" { "Good until" } th scope="col" { "" } } }
-            tbody { @for token in &tokens { (row(&viewer, &look.zone, token, token.is_good(now))) } }
+        @if tokens.is_empty() { p { "No tokens yet." } } @else {
+            table {
+                thead { tr { th scope="col" { "Name" } th scope="col" { "May" } th scope="col" { "State" } th scope="col" { "Made" } th scope="col" { "Last used" } th scope="col" { "Good until" } th scope="col" { "" } } }
+                tbody { @for token in &tokens { (row(&viewer, &look.zone, token, token.is_good(now))) } }
+            }
         }
-        @if tokens.is_empty() { p { "No tokens yet." } }
         h2 { "Make a token" }
         form method="post" action=(HERE) {
             (viewer.csrf_field())
@@ -81,12 +82,12 @@ fn row(viewer: &Viewer, zone: &Zone, token: &ApiToken, is_good: bool) -> Markup 
     };
     html! {
         tr {
-            td { (visible(&token.name)) }
-            td { (visible(&token.scopes.to_string())) }
-            td { (state) }
-            td { (moment(zone, token.created_at)) }
-            td { @if let Some(at) = token.last_used_at { (moment(zone, at)) } @else { "never" } }
-            td { @if let Some(at) = token.expires_at { (moment(zone, at)) } @else { "for ever" } }
+            td data-of="Name" { strong { (visible(&token.name)) } }
+            td data-of="May" { (visible(&token.scopes.to_string())) }
+            td data-of="State" { (state) }
+            td data-of="Made" { (moment(zone, token.created_at)) }
+            td data-of="Last used" { @if let Some(at) = token.last_used_at { (moment(zone, at)) } @else { "never" } }
+            td data-of="Good until" { @if let Some(at) = token.expires_at { (moment(zone, at)) } @else { "for ever" } }
             td {
                 @if token.revoked_at.is_none() {
                     form method="post" action={ (HERE) "/revoke" } {

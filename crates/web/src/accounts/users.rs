@@ -44,7 +44,7 @@ pub(crate) async fn show(
         form method="post" action=(HERE) {
             (viewer.csrf_field())
             (Field { help: "Small letters, digits, and - _ . @ +, as in ada.", ..Field::new("name", "Name", "text") }.show())
-            (role_field(Role::Viewer))
+            (role_field(Role::Viewer, false))
             p { button type="submit" { "Invite" } }
         }
         dl {
@@ -56,10 +56,11 @@ pub(crate) async fn show(
     Ok(page("People", &content))
 }
 
-fn role_field(present: Role) -> Markup {
+/// In a table the head says what it is to those who see it.
+fn role_field(present: Role, in_table: bool) -> Markup {
     html! {
         p.field {
-            label { "Role " select name="role" {
+            label { span.visually-hidden[in_table] { "Role " } select name="role" {
                 @for role in Role::ALL { option value=(role.as_str()) selected[role == present] { (role.as_str()) } }
             } }
         }
@@ -82,14 +83,14 @@ fn row(viewer: &Viewer, zone: &Zone, user: &User) -> Markup {
     };
     html! {
         tr {
-            td { (user.name) }
-            td { (post("role", "Change role", role_field(user.role))) }
-            td { (state) }
-            td { @if user.authenticator_at.is_some() { "yes " (post("authenticator", "Remove", html! {})) } @else { "no" } }
-            td { @if let Some(at) = user.signed_in_at { (moment(zone, at)) } @else { "never" } }
+            td data-of="Name" { strong { (user.name) } }
+            td data-of="Role" { (post("role", "Change role", role_field(user.role, true))) }
+            td data-of="State" { (state) }
+            td data-of="Authenticator" { @if user.authenticator_at.is_some() { "yes " (post("authenticator", "Remove", html! {})) } @else { "no" } }
+            td data-of="Last signed in" { @if let Some(at) = user.signed_in_at { (moment(zone, at)) } @else { "never" } }
             td {
                 @if user.disabled_at.is_some() { (post("enable", "Switch on", html! {})) }
-                @else { (post("reset", "Link for a new password", html! {})) (post("disable", "Switch off", html! {})) }
+                @else { (post("reset", "Link for a new password", html! {})) " " (post("disable", "Switch off", html! {})) }
             }
         }
     }

@@ -35,11 +35,16 @@ pub(crate) fn page(status: StatusCode, title: &str, content: &Markup) -> Respons
 pub(crate) async fn surrounded(State(web): State<Arc<Web>>, request: Request, next: Next) -> Response {
     let (mut parts, body) = request.into_parts();
     let (look, is_in) = (Look::of(&parts), parts.extensions.get::<Viewer>().is_some());
+    let is_setting = parts.uri.path().starts_with("/settings/");
     // Making a view cannot fail.
     let view = if is_in { View::from_request_parts(&mut parts, &web).await.ok() } else { None };
     let mut response = next.run(Request::from_parts(parts, body)).await;
     let Some(Plain { status, title, content }) = response.extensions_mut().remove::<Plain>() else { return response };
     match view {
+        Some(view) if is_setting => {
+            let head = Head::new(&title, "/settings").below(&[("/settings", "Settings")]);
+            (status, view.page(&head, &content)).into_response()
+        }
         Some(view) => (status, view.page(&Head::new(&title, ""), &content)).into_response(),
         None => (status, at_the_door(&look, &title, &content)).into_response(),
     }
