@@ -56,7 +56,8 @@
     const stacked = data.series.map((s, i) => s.drawn === "stacked" ? i : -1).filter((i) => i >= 0);
     return {
       width, height,
-      padding: [8, 8, 0, 0],
+      // The label of the last moment is not cut off.
+      padding: [8, 18, 0, 0],
       tzDate: (seconds) => uPlot.tzDate(new Date(seconds * 1000), zone),
       legend: { show: false },
       focus: { alpha: 0.25 },
