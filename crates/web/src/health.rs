@@ -187,11 +187,11 @@ impl Report {
         warn(!self.drain_on, "the drain is off: set drain.enabled and HEROKU_LOG_DRAIN_HMAC_SECRET".to_owned());
         warn(
             self.unauthorized > 0,
-            format!("{} log deliveries were refused with 401 and are lost: check the drain's URL", self.unauthorized),
+            format!("log deliveries refused with 401, and lost: {}; check the drain's URL", self.unauthorized),
         );
         warn(
             self.too_large > 0,
-            format!("{} log deliveries were longer than drain.body_bytes_max and are lost", self.too_large),
+            format!("log deliveries longer than drain.body_bytes_max, and lost: {}", self.too_large),
         );
         warn(
             !self.metrics_written,
@@ -215,7 +215,7 @@ impl Report {
         warn(self.buckets_dropped > 0, format!("{} buckets of ratios and absences were dropped", self.buckets_dropped));
         warn(
             self.gaps_waiting > 0,
-            format!("{} times of refused deliveries are still to be written down", self.gaps_waiting),
+            format!("times of refused deliveries, still to be written down: {}", self.gaps_waiting),
         );
         warn(
             self.groups_overflowed > 0,
@@ -398,8 +398,8 @@ pub(crate) mod tests {
             (Report { outbox: Some(Outbox { failed_24h: 2, oldest_pending: None }), ..well() }, "2 messages"),
             (Report { outbox: since(300), ..well() }, "waited for 5m"),
             (Report { drain_on: false, ..well() }, "the drain is off"),
-            (Report { unauthorized: 7, ..well() }, "7 log deliveries"),
-            (Report { too_large: 2, ..well() }, "2 log deliveries were longer"),
+            (Report { unauthorized: 7, ..well() }, "refused with 401, and lost: 7"),
+            (Report { too_large: 2, ..well() }, "body_bytes_max, and lost: 2"),
             (Report { metrics_written: false, ..well() }, "metrics are not written"),
             (
                 Report { metrics_room: MetricsRoom { bytes: 420 << 20, bytes_max: 512 << 20 }, ..well() },

@@ -21,6 +21,7 @@ use hyper_util::rt::TokioIo;
 use hyper_util::server::graceful::GracefulShutdown;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{Semaphore, watch};
+use tokio::time::Instant;
 use tower::ServiceExt;
 
 use crate::drain::{Drain, Target, is_astray, plain};
@@ -30,6 +31,8 @@ use crate::idle::{HEAD_TIME_MAX, Patience};
 pub const CONNECTIONS_MAX: usize = 4_096;
 /// The read buffer of a connection; a body arrives in pieces of at most this size.
 const BUFFER_BYTES_MAX: usize = 64 * 1024;
+/// Connections that cannot be accepted are logged so often, however many they are.
+const FAILURES_LOGGED_EVERY: Duration = Duration::from_secs(10);
 /// Requests in progress are given this long to end after the stop.
 pub const STOP_TIME_MAX: Duration = Duration::from_secs(8);
 
@@ -60,6 +63,7 @@ pub async fn serve(listener: TcpListener, parts: Parts, mut stop: watch::Receive
     let connections_max = connections_max.clamp(1, CONNECTIONS_MAX);
     let room = Arc::new(Semaphore::new(connections_max));
     let graceful = GracefulShutdown::new();
+    let (mut failed, mut logged_at) = (0_u64, None::<Instant>);
     loop {
         let permit = tokio::select! {
             permit = Arc::clone(&room).acquire_owned() => permit,
@@ -71,7 +75,11 @@ pub async fn serve(listener: TcpListener, parts: Parts, mut stop: watch::Receive
                 Ok(accepted) => accepted,
                 Err(error) => {
                     // Out of file handles, most likely: waiting is all that helps.
-                    tracing::error!(%error, "a connection could not be accepted");
+                    failed += 1;
+                    if logged_at.is_none_or(|at| at.elapsed() >= FAILURES_LOGGED_EVERY) {
+                        tracing::error!(%error, count = failed, "connections could not be accepted");
+                        (failed, logged_at) = (0, Some(Instant::now()));
+                    }
                     tokio::time::sleep(Duration::from_millis(100)).await;
                     continue;
                 }

@@ -158,7 +158,7 @@ async fn deliveries_that_went_astray_are_seen() {
         assert_eq!(served.post(&target, headers, batch().as_bytes()).await.status, want, "{name}");
     }
     assert_eq!((served.lines("shop"), served.site.engine.stats().batches_unauthorized.get()), (0, 5));
-    assert!(served.site.local("/readyz").await.text.contains("5 log deliveries were refused with 401"));
+    assert!(served.site.local("/readyz").await.text.contains("log deliveries refused with 401, and lost: 5"));
     served.settings(|settings| settings.enabled = false);
     assert_eq!(served.post("/logs", typed, b"").await.status, 501, "while the drain is off, that comes first");
 }
@@ -171,7 +171,7 @@ async fn what_was_too_long_is_told() {
     let long = frame("2026-05-07T08:06:11Z", "app", "web.1", &"x".repeat(200));
     assert_eq!(served.deliver("", long.as_bytes()).await, 413);
     let ready = served.site.local("/readyz").await.text;
-    assert!(ready.contains("1 log deliveries were longer than drain.body_bytes_max"), "{ready}");
+    assert!(ready.contains("log deliveries longer than drain.body_bytes_max, and lost: 1"), "{ready}");
     let engine = &served.site.engine;
     engine.level_pass().await.unwrap();
     let minute = std::time::Duration::from_secs(60);

@@ -45,8 +45,7 @@ async fn verify_tells_each_step() {
     assert_eq!(refused.code(), 1);
     assert!(refused.stdout.contains("FAIL post     401 refused"), "{}", refused.stdout);
     // What the instance itself has to say of it.
-    let ready =
-        "  ok   readyz   200 ready, but 1 log deliveries were refused with 401 and are lost: check the drain's URL\n";
+    let ready = "  ok   readyz   200 ready, but log deliveries refused with 401, and lost: 1; check the drain's URL\n";
     assert!(
         refused.stdout.contains("  ok   healthz  200 ok\n") && refused.stdout.ends_with(ready),
         "{}",
