@@ -24,9 +24,9 @@ pub(crate) type Frame = (Uuid, String);
 
 /// A generation lasts so long, and is known for as long again: contract C3 asks for an hour.
 const GENERATION: Duration = Duration::from_secs(FRAMES_KEPT.as_secs() / 2);
-/// Frames of one generation. More than 127 batches a second with an effect, all through an hour, begin the next one early:
-/// of such a flood the newest of this many are known. Takes 4.7 MB, and fills a table of 2^19 places to its limit.
-const GENERATION_MAX: usize = (1 << 19) / 8 * 7;
+/// Frames of one generation. More than 63 batches a second with an effect, all through an hour, begin the next one early:
+/// of such a flood the newest of this many are known. Takes 2.4 MB, and fills a table of 2^18 places to its limit.
+const GENERATION_MAX: usize = (1 << 18) / 8 * 7;
 
 /// The frames of the last hours, as hashes under a key that is drawn at start: a sender cannot aim for a collision.
 #[derive(Debug)]
@@ -40,25 +40,30 @@ pub(crate) struct Frames {
 }
 
 impl Frames {
-    fn new(now: Timestamp, generation_max: usize) -> Self {
-        Self { hasher: RandomState::new(), newer: HashSet::new(), older: HashSet::new(), begun_at: now, generation_max }
+    fn new(begun_at: Timestamp, generation_max: usize) -> Self {
+        Self { hasher: RandomState::new(), newer: HashSet::new(), older: HashSet::new(), begun_at, generation_max }
     }
 
-    /// Reads back what is known.
-    pub(crate) async fn load(conn: &mut SqliteConnection, now: Timestamp) -> Result<Self> {
-        let mut frames = Self::new(now, GENERATION_MAX);
-        let newest = "SELECT app_id, frame_id, seen_at FROM frames WHERE seen_at > $1 ORDER BY rowid DESC LIMIT $2";
+    /// Reads back what is known: the newest, by the time of the very newest.
+    pub(crate) async fn load(conn: &mut SqliteConnection) -> Result<Self> {
+        let mut frames = Self::new(Timestamp::UNIX_EPOCH, GENERATION_MAX);
+        let newest = "SELECT app_id, frame_id, seen_at FROM frames ORDER BY rowid DESC LIMIT $1";
         let limit = i64::try_from(2 * GENERATION_MAX).unwrap_or(i64::MAX);
-        let mut rows = sqlx::query_as(newest).bind((now - FRAMES_KEPT).as_micros()).bind(limit).fetch(conn);
+        let mut rows = sqlx::query_as(newest).bind(limit).fetch(conn);
+        let mut newest_at = None;
         while let Some((app, frame, seen_at)) = rows.try_next().await? {
+            let seen_at = Timestamp::from_micros(seen_at);
+            let age = newest_at.get_or_insert(seen_at).since(seen_at);
+            if age >= FRAMES_KEPT {
+                break;
+            }
             let hash = frames.hash(&(app, frame));
-            let is_newer = now.since(Timestamp::from_micros(seen_at)) < GENERATION;
-            let full = frames.newer.len() >= frames.generation_max;
-            if is_newer && !full {
-                frames.newer.insert(hash)
+            if age < GENERATION && frames.newer.len() < frames.generation_max {
+                frames.newer.insert(hash);
+                frames.begun_at = seen_at;
             } else {
-                frames.older.insert(hash)
-            };
+                frames.older.insert(hash);
+            }
         }
         Ok(frames)
     }

@@ -97,6 +97,12 @@ impl Store {
             }
             tokio::time::sleep(OPEN_PAUSE).await;
         };
+        if let (true, Db::Lite { w, .. }) = (options.exclusive, &state_db) {
+            // The server will ask for them at its first commit, which has less time.
+            let mut held = w.hold().await?;
+            held.frames().await?;
+            held.keep();
+        }
         let room = Room::new(options.metrics_bytes_max, Some((folder, options.disk_reserve_bytes)));
         let files = Some(Arc::new(Files { state, metrics, _lock: lock }));
         Ok(Self { state: state_db, metrics: metrics_db, room: Arc::new(room), files, lines_swept: Arc::default() })

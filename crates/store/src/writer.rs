@@ -119,13 +119,13 @@ impl LiteTx {
     }
 
     /// The frames that are known, without those of this transaction. To be asked for before it begins.
-    pub(crate) async fn frames(&mut self, now: Timestamp) -> Result<&mut Frames> {
+    pub(crate) async fn frames(&mut self) -> Result<&mut Frames> {
         let frames = match self.frames.take() {
             Some(frames) => frames,
             None => {
                 // With the write lock: a transaction that was given up half-way may still be committing.
                 self.begin().await?;
-                let frames = Frames::load(&mut self.conn, now).await?;
+                let frames = Frames::load(&mut self.conn).await?;
                 let _done = sqlx::query("COMMIT").execute(&mut self.conn).await?;
                 Box::new(frames)
             }

@@ -222,7 +222,7 @@ pub(super) mod lite {
         let mut new_frames = vec![true; frames.len()];
         let mut taken = Vec::with_capacity(frames.len());
         if !frames.is_empty() {
-            let known = held.frames(request.now).await?;
+            let known = held.frames().await?;
             let mut seen = HashSet::with_capacity(frames.len());
             new_frames = frames.iter().map(|frame| !known.contains(frame) && seen.insert(frame)).collect();
             taken = frames.iter().zip(&new_frames).filter(|(_, new)| **new).map(|(frame, _)| frame.clone()).collect();

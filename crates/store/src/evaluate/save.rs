@@ -67,7 +67,7 @@ pub(super) async fn commit_known(w: &Writer, request: &EvaluateRequest, changes:
         return Ok(false);
     }
     let mut lite = w.hold().await?;
-    let known = lite.frames(request.now).await?;
+    let known = lite.frames().await?;
     if frames.iter().any(|frame| known.contains(frame)) {
         lite.keep();
         return Ok(false);
