@@ -20,6 +20,20 @@ pub(crate) fn masked_bytes(engine: &Engine, bytes: &[u8]) -> String {
     masked(engine, &String::from_utf8_lossy(bytes))
 }
 
+/// Text for an address: all bytes but ASCII letters, digits and those of `plain` as `%XX`.
+pub(crate) fn percent_encoded(text: &str, plain: &[u8]) -> String {
+    let mut out = String::with_capacity(text.len());
+    for byte in text.bytes() {
+        if byte.is_ascii_alphanumeric() || plain.contains(&byte) {
+            out.push(char::from(byte));
+        } else {
+            // Writing to a String does not fail.
+            let _written = write!(out, "%{byte:02X}");
+        }
+    }
+    out
+}
+
 /// Text of a log line for a page: characters that are not seen, or that change the order of what is seen, are written
 /// out. Escaping for HTML is maud's.
 pub(crate) fn visible(text: &str) -> String {

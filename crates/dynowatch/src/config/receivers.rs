@@ -97,21 +97,8 @@ fn read_channel(node: &Node<'_>) -> Option<String> {
 
 fn read_webhook(node: &Node<'_>, variables: &Variables<'_>) -> Option<ReceiverKind> {
     let table = node.table(keys::WEBHOOK, "a table such as { url = \"https://example.com/hook\" }")?;
-    let url = match (table.get("url"), table.get("url_env")) {
-        (Some(_), Some(by_name)) => by_name.fail("`url` stands here already: keep one of the two"),
-        (Some(node), None) => {
-            let text = node.text("a URL such as \"https://example.com/hook\"")?;
-            match urls::http_problem(text) {
-                None => Some(text.to_owned()),
-                Some(problem) => node.fail(problem),
-            }
-        }
-        (None, Some(node)) => read_url_by_name(&node, variables),
-        (None, None) => table.fail(
-            "url",
-            "missing: write where to post, as in url = \"https://example.com/hook\", or url_env = \"HOOK_URL\"",
-        ),
-    };
+    let missing = "missing: write where to post, as in url = \"https://example.com/hook\", or url_env = \"HOOK_URL\"";
+    let url = read_url(&table, variables, "a URL such as \"https://example.com/hook\"", missing);
     let secret = match table.get("secret_env") {
         Some(node) => Some(named_secret(&node, variables, "the secret that messages are signed with")?),
         None => {
@@ -122,8 +109,30 @@ fn read_webhook(node: &Node<'_>, variables: &Variables<'_>) -> Option<ReceiverKi
     Some(ReceiverKind::Webhook { url: url?, secret })
 }
 
+/// The URL of a table, which stands there or in an environment variable that is named there. `wanted` says what would be
+/// right where it is no text, `missing` where there is none.
+pub(super) fn read_url(
+    table: &Table<'_>,
+    variables: &Variables<'_>,
+    wanted: &str,
+    missing: &'static str,
+) -> Option<String> {
+    match (table.get("url"), table.get("url_env")) {
+        (Some(_), Some(by_name)) => by_name.fail("`url` stands here already: keep one of the two"),
+        (Some(node), None) => {
+            let text = node.text(wanted)?;
+            match urls::http_problem(text) {
+                None => Some(text.to_owned()),
+                Some(problem) => node.fail(problem),
+            }
+        }
+        (None, Some(node)) => read_url_by_name(&node, variables),
+        (None, None) => table.fail("url", missing),
+    }
+}
+
 /// A URL that holds a credential is a secret as a whole, and is judged without being shown.
-pub(super) fn read_url_by_name(node: &Node<'_>, variables: &Variables<'_>) -> Option<String> {
+fn read_url_by_name(node: &Node<'_>, variables: &Variables<'_>) -> Option<String> {
     let name = variable_name(node)?;
     match variables.secret_url(name) {
         Some(url) if urls::is_http(&url) => Some(url),

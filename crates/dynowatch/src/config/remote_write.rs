@@ -8,8 +8,7 @@ use secrecy::SecretString;
 
 use super::keys;
 use super::reader::{Node, Table, shortened};
-use super::receivers::{named_secret, read_url_by_name};
-use super::urls;
+use super::receivers::{named_secret, read_url};
 use super::variables::Variables;
 
 /// How often values are written without a word in the file.
@@ -32,21 +31,9 @@ pub struct RemoteWriteConfig {
 /// Reads the table; `None` when there is none, or when it cannot be used.
 pub(super) fn read(root: &Table<'_>, variables: &Variables<'_>) -> Option<RemoteWriteConfig> {
     let table = root.table("remote_write", keys::REMOTE_WRITE)?;
-    let url = match (table.get("url"), table.get("url_env")) {
-        (Some(_), Some(by_name)) => by_name.fail("`url` stands here already: keep one of the two"),
-        (Some(node), None) => {
-            let text = node.text("a URL such as \"https://prometheus.example.com/api/v1/write\"")?;
-            match urls::http_problem(text) {
-                None => Some(text.to_owned()),
-                Some(problem) => node.fail(problem),
-            }
-        }
-        (None, Some(node)) => read_url_by_name(&node, variables),
-        (None, None) => table.fail(
-            "url",
-            "missing: write the whole address, as in url = \"https://prometheus.example.com/api/v1/write\"",
-        ),
-    };
+    let wanted = "a URL such as \"https://prometheus.example.com/api/v1/write\"";
+    let missing = "missing: write the whole address, as in url = \"https://prometheus.example.com/api/v1/write\"";
+    let url = read_url(&table, variables, wanted, missing);
     let credentials = credentials(&table, variables);
     let interval = table.get("interval").map_or(Some(INTERVAL_DEFAULT), |node| read_interval(&node));
     let labels = table.get("labels").map_or(Some(Vec::new()), |node| read_labels(&node));

@@ -13,7 +13,7 @@ use maud::{Markup, html};
 use crate::pages::error::PageError;
 use crate::pages::plain;
 use crate::router::Web;
-use crate::show::{masked, visible};
+use crate::show::{masked, percent_encoded, visible};
 use crate::zone::Zone;
 
 /// Fields of a form.
@@ -151,15 +151,7 @@ pub(crate) fn own_path(text: &str) -> String {
 
 /// Text as part of a query.
 pub(crate) fn escaped(text: &str) -> String {
-    let mut out = String::new();
-    for byte in text.bytes() {
-        if byte.is_ascii_alphanumeric() || b"-_.~/".contains(&byte) {
-            out.push(char::from(byte));
-        } else {
-            out.push_str(&format!("%{byte:02X}"));
-        }
-    }
-    out
+    percent_encoded(text, b"-_.~/")
 }
 
 #[cfg(test)]

@@ -9,7 +9,7 @@ use super::error::PageError;
 use super::shell::palette_places;
 use super::view::View;
 use crate::router::Web;
-use crate::show::visible;
+use crate::show::{percent_encoded, visible};
 use std::sync::Arc;
 
 /// Open alerts among the entries.
@@ -59,15 +59,7 @@ pub(crate) async fn list(State(web): State<Arc<Web>>, view: View) -> Result<Json
 
 /// A text as part of an address.
 pub(crate) fn encoded(text: &str) -> String {
-    let mut out = String::with_capacity(text.len());
-    for byte in text.bytes() {
-        if byte.is_ascii_alphanumeric() || b"-_.~".contains(&byte) {
-            out.push(char::from(byte));
-        } else {
-            out.push_str(&format!("%{byte:02X}"));
-        }
-    }
-    out
+    percent_encoded(text, b"-_.~")
 }
 
 #[cfg(test)]
