@@ -117,6 +117,17 @@ impl TestDatabase {
         execute(&self.direct_url(), &[statement]).await.expect("room in the database");
     }
 
+    /// Locks tables against everyone, as work on them that hangs would, until what is returned is dropped.
+    ///
+    /// # Panics
+    /// When one of them is not there.
+    pub async fn lock_tables(&self, tables: &str) -> TableLock {
+        let mut connection = PgConnection::connect(&self.direct_url()).await.expect("a connection");
+        let statement = format!("BEGIN; LOCK TABLE {tables} IN ACCESS EXCLUSIVE MODE");
+        sqlx::raw_sql(AssertSqlSafe(statement)).execute(&mut connection).await.expect("locked tables");
+        TableLock { _connection: connection }
+    }
+
     /// Drops the database now, and tells if that fails, which `Drop` cannot.
     ///
     /// # Panics
@@ -129,6 +140,11 @@ impl TestDatabase {
     fn drop_statement(&self) -> String {
         format!("DROP DATABASE IF EXISTS {} WITH (FORCE)", self.name)
     }
+}
+
+/// See [`TestDatabase::lock_tables`].
+pub struct TableLock {
+    _connection: PgConnection,
 }
 
 impl Drop for TestDatabase {

@@ -283,6 +283,24 @@ pub(crate) async fn steps_grow_longer_and_end(on: On) {
     }
 }
 
+/// Compaction and pruning block no delivery: one that hangs, with every table of metrics in its hands, is not waited for.
+#[tokio::test]
+async fn a_compaction_that_hangs_holds_up_no_delivery() {
+    let config = Config { levels: false, ..Config::of(vec![crate::harness::h12_rule()]) };
+    let mut stage = Stage::configured(On::Postgres, config).await;
+    let locked = stage.database().lock_tables("metric_series, metric_chunks, metric_packs, metric_paths").await;
+    let storm: Vec<String> = (0..4).map(|_| request(at("0:00"), "web.1", "H12", 503)).collect();
+    let began = tokio::time::Instant::now();
+    stage.post_now("shop", &storm).await.unwrap();
+    assert!(began.elapsed() < seconds(2), "{:?}", began.elapsed());
+    stage.passes().await;
+    stage.told_of(&["[firing] h12 on shop"]);
+    // What was counted meanwhile is written when there is a way again.
+    drop(locked);
+    stage.engine().level_pass().await.unwrap();
+    assert_eq!(points(&stage.engine(), &ask("router.requests", "0:00", "0:10", 10)).await, "4");
+}
+
 /// Near the end of their room the oldest minutes go, beyond it metrics stop, and alerts go on all the while.
 pub(crate) async fn alerts_go_on_where_metrics_have_no_room(on: On) {
     let config = Config { levels: false, ..Config::of(vec![crate::harness::h12_rule()]) };
