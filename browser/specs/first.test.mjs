@@ -60,6 +60,7 @@ test("an account, an authenticator, and signing in with it", async () => {
   await page.getByLabel("New password").fill("four words of mine");
   await page.getByLabel("The same again").fill("four words of mine");
   await page.locator("main button[type=submit]").last().click();
+  await page.getByLabel("Your password").fill("four words of mine");
   await page.getByRole("button", { name: "Set up an authenticator" }).click();
   assert.ok(await page.getByRole("img", { name: "The key as a picture" }).isVisible());
   const key = (await page.locator("main code").first().innerText()).replaceAll(" ", "");

@@ -245,7 +245,10 @@ async fn caller(web: &Web, parts: &Parts) -> Result<Caller, Response> {
                 .is_ok_and(|text| text.split(';').next().is_some_and(|kind| kind.trim() == "application/json"))
         });
         if !is_json || !is_own_script(&parts.headers, &viewer) {
-            return Err(denied("without a token, only pages of this instance may change something").into_response());
+            let why = "without a token, only pages of this instance may change something";
+            let act = viewer.actor().did("request.denied", parts.uri.path()).with(format!("{}: {why}", parts.method));
+            let noted = web.accounts.denied(web.engine.store(), &viewer.actor_name(), &act, web.engine.now()).await;
+            return Err(noted.map_or_else(ApiError::from, |()| denied(why)).into_response());
         }
         if !viewer.is_fresh {
             return Err(denied("you signed in more than twelve hours ago: sign in again at /step-up").into_response());

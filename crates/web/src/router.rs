@@ -320,7 +320,7 @@ pub fn router(options: WebOptions) -> Router {
         .merge(table(api_routes()).route_layer(from_fn_with_state(Arc::clone(&web), token_required)))
         .merge(
             table(page_routes())
-                .route_layer(from_fn(forms_guarded))
+                .route_layer(from_fn_with_state(Arc::clone(&web), forms_guarded))
                 .route_layer(from_fn(pages::error::dressed))
                 .route_layer(from_fn_with_state(Arc::clone(&web), surrounded))
                 .route_layer(from_fn_with_state(Arc::clone(&web), reader_required)),
@@ -335,7 +335,7 @@ pub fn router(options: WebOptions) -> Router {
         .merge(metrics.route_layer(from_fn_with_state(Arc::clone(&web), scraper_required)))
         .merge(
             table(door_routes())
-                .route_layer(from_fn(own_forms))
+                .route_layer(from_fn_with_state(Arc::clone(&web), own_forms))
                 .route_layer(from_fn(pages::error::dressed))
                 .route_layer(from_fn_with_state(Arc::clone(&web), surrounded)),
         )

@@ -28,6 +28,8 @@ use crate::router::{UPLOAD_BYTES_MAX, UPLOAD_WAIT_MAX, Web};
 /// The field of a form, and the header of a script, that proves where it comes from.
 pub(crate) const CSRF_FIELD: &str = "csrf";
 const CSRF_HEADER: &str = "x-csrf-token";
+const NOT_OURS: &str = "This form was not sent by a page of this instance.";
+const OUT_OF_DATE: &str = "This form is out of date: go back, load the page again, and send it once more.";
 /// The longest form.
 const FORM_BYTES_MAX: usize = 64 * 1024;
 
@@ -179,22 +181,20 @@ pub(crate) fn is_unsafe(method: &Method) -> bool {
 
 /// Lets a form through that one of our own pages sent: the browser says so, and the form holds the viewer's token. For page
 /// routes, behind the middleware that knows the viewer.
-pub(crate) async fn forms_guarded(request: Request, next: Next) -> Response {
+pub(crate) async fn forms_guarded(State(web): State<Arc<Web>>, request: Request, next: Next) -> Response {
     if !is_unsafe(request.method()) {
         return next.run(request).await;
     }
     let (parts, body) = request.into_parts();
     if !is_own_page(&parts.headers) {
-        return PageError::new(StatusCode::FORBIDDEN, "This form was not sent by a page of this instance.")
-            .into_response();
+        return refused(&web, &parts, NOT_OURS).await;
     }
     let Ok(body) = Limited::new(body, FORM_BYTES_MAX).collect().await.map(|whole| whole.to_bytes()) else {
         return PageError::new(StatusCode::PAYLOAD_TOO_LARGE, "This form is too long.").into_response();
     };
     let good = parts.extensions.get::<Viewer>().is_some_and(|viewer| has_token(&parts.headers, &body, &viewer.csrf));
     if !good {
-        let what = "This form is out of date: go back, load the page again, and send it once more.";
-        return PageError::new(StatusCode::FORBIDDEN, what).into_response();
+        return refused(&web, &parts, OUT_OF_DATE).await;
     }
     next.run(Request::from_parts(parts, Body::from(body))).await
 }
@@ -210,8 +210,7 @@ pub(crate) async fn uploads_guarded(State(web): State<Arc<Web>>, request: Reques
     }
     let csrf = viewer.map(|viewer| viewer.csrf.clone()).unwrap_or_default();
     if !is_own_page(&parts.headers) {
-        return PageError::new(StatusCode::FORBIDDEN, "This form was not sent by a page of this instance.")
-            .into_response();
+        return refused(&web, &parts, NOT_OURS).await;
     }
     let Ok(place) = Arc::clone(&web.uploads).try_acquire_owned() else {
         let what = "Others are trying rules on logs: go back and try again in a few seconds.";
@@ -233,8 +232,7 @@ pub(crate) async fn uploads_guarded(State(web): State<Arc<Web>>, request: Reques
     };
     let given = form.only(CSRF_FIELD).unwrap_or_default();
     if csrf.is_empty() || !bool::from(given.ct_eq(csrf.as_bytes())) {
-        let what = "This form is out of date: go back, load the page again, and send it once more.";
-        return PageError::new(StatusCode::FORBIDDEN, what).into_response();
+        return refused(&web, &parts, OUT_OF_DATE).await;
     }
     parts.extensions.insert(form);
     // A task of its own: who hangs up gives the place back when the work is done, not before.
@@ -248,12 +246,24 @@ pub(crate) async fn uploads_guarded(State(web): State<Arc<Web>>, request: Reques
 }
 
 /// The same for the forms that one signs in with: nobody has a token yet, so the browser's word must do.
-pub(crate) async fn own_forms(request: Request, next: Next) -> Response {
+pub(crate) async fn own_forms(State(web): State<Arc<Web>>, request: Request, next: Next) -> Response {
     if is_unsafe(request.method()) && !is_own_page(request.headers()) {
-        return PageError::new(StatusCode::FORBIDDEN, "This form was not sent by a page of this instance.")
-            .into_response();
+        let (parts, _unread) = request.into_parts();
+        return refused(&web, &parts, NOT_OURS).await;
     }
     next.run(request).await
+}
+
+/// Refuses a form, and writes it down: a browser may have been turned against who uses it.
+async fn refused(web: &Web, parts: &Parts, what: &str) -> Response {
+    let address = parts.extensions.get::<Client>().map(|client| client.address.clone()).unwrap_or_default();
+    let nobody = || Actor { name: "nobody".to_owned(), address };
+    let actor = parts.extensions.get::<Viewer>().map_or_else(nobody, Viewer::actor);
+    let act = actor.did("request.denied", parts.uri.path()).with(format!("{}: {what}", parts.method));
+    match web.accounts.denied(web.engine.store(), &actor.name, &act, web.engine.now()).await {
+        Ok(()) => PageError::new(StatusCode::FORBIDDEN, what).into_response(),
+        Err(error) => PageError::from(error).into_response(),
+    }
 }
 
 /// Whether a script of our own pages sent this: by the browser's word and the header with the viewer's token.

@@ -8,8 +8,9 @@ use axum::response::Response;
 use data_encoding::BASE32_NOPAD;
 use dynowatch_domain::Timestamp;
 use dynowatch_domain::account::audit::Act;
+use dynowatch_domain::account::session::CHALLENGE;
 use dynowatch_domain::account::{Role, Theme};
-use dynowatch_store::accounts::{Authenticator, FirstCode, Session, User};
+use dynowatch_store::accounts::{Authenticator, Factor, FirstCode, Session, User};
 use fast_qr::QRBuilder;
 use fast_qr::convert::svg::SvgBuilder;
 use maud::{Markup, PreEscaped, html};
@@ -24,6 +25,7 @@ use super::factor::{code_of, otpauth, purpose, recovery_codes};
 use super::form::{Field, Fields, moment, own_path, page, page_with, places, see_other};
 use super::limits::Guess;
 use super::setup;
+use super::sign_in::failed;
 use crate::pages::error::PageError;
 use crate::pages::look::Look;
 use crate::router::Web;
@@ -53,6 +55,22 @@ async fn me(web: &Web, viewer: &Viewer) -> Result<Me, PageError> {
     let signed_in = viewer.signed_in()?;
     let person = web.engine.store().user(signed_in.user).await?.ok_or_else(PageError::signed_out)?;
     Ok(Me { person, signed_in })
+}
+
+/// The proof that was typed. One that is not good is written down.
+async fn proof(
+    web: &Web,
+    client: &Client,
+    me: &Me,
+    fields: &Fields,
+    recovery_counts: bool,
+    what_for: &str,
+) -> Result<Factor, PageError> {
+    if let Some(factor) = proved(web, &me.person, fields.text("proof"), recovery_counts).await? {
+        return Ok(factor);
+    }
+    failed(web, client, &me.person.name, what_for).await?;
+    Err(PageError::new(StatusCode::FORBIDDEN, wrong(&me.person)))
 }
 
 fn did(client: &Client, me: &Me, action: &'static str) -> Act {
@@ -159,6 +177,7 @@ fn authenticator_part(web: &Web, viewer: &Viewer, zone: &Zone, person: &User, co
                 p { "Without one, whoever learns your password is in." }
                 form method="post" action={ (HERE) "/authenticator" } {
                     (viewer.csrf_field())
+                    @if person.password_hash.is_some() { (proof_field(person, None)) }
                     p { button type="submit" { "Set up an authenticator" } }
                 }
             }
@@ -230,6 +249,9 @@ pub(crate) async fn password(
         return Err(PageError::too_many());
     }
     let fits = web.accounts.passwords.fits(fields.text("current"), me.person.password_hash.as_deref()).await?;
+    if !fits {
+        failed(&web, &client, &me.person.name, "the present password").await?;
+    }
     let (new, again) = setup::judge(&web, &me.person.name, &fields);
     let problem =
         if fits { new.or(again.map(str::to_owned)) } else { Some("The present password is another.".to_owned()) };
@@ -263,13 +285,24 @@ pub(crate) async fn preferences(
     Ok(see_other(HERE))
 }
 
-/// Begins setting up an authenticator: a new seed, shown once.
+/// Begins setting up an authenticator: a new seed, shown once. The password is asked for, so that an unlocked screen is not
+/// enough to bind somebody's account to another phone; who signs in elsewhere has none, and must just have done so.
 pub(crate) async fn begin_authenticator(
     State(web): State<Arc<Web>>,
     client: Client,
     Changing(viewer): Changing,
+    fields: Fields,
 ) -> Result<Response, PageError> {
     let me = me(&web, &viewer).await?;
+    if me.person.password_hash.is_some() {
+        let _good = proof(&web, &client, &me, &fields, false, "setting up an authenticator").await?;
+    } else {
+        let (now, here) = (web.engine.now(), me.signed_in.session);
+        let sessions = web.engine.store().sessions_of(me.person.id, now).await?;
+        if !sessions.iter().any(|session| session.id == here && now.since(session.created_at) < CHALLENGE) {
+            return Err(PageError::not_just_in());
+        }
+    }
     let seed = new_seed();
     let sealed = web.accounts.sealer.seal(&seed, &purpose(me.person.id))?;
     let act = did(&client, &me, "authenticator.begin");
@@ -359,9 +392,7 @@ pub(crate) async fn new_codes(
     if me.person.authenticator_at.is_none() {
         return Err(PageError::new(StatusCode::CONFLICT, "There is no authenticator to recover from."));
     }
-    let Some(factor) = proved(&web, &me.person, fields.text("proof"), false).await? else {
-        return Err(PageError::new(StatusCode::FORBIDDEN, wrong(&me.person)));
-    };
+    let factor = proof(&web, &client, &me, &fields, false, "new recovery codes").await?;
     let codes = recovery_codes(me.person.id);
     let hashes: Vec<[u8; 32]> = codes.iter().map(|(_, hash)| *hash).collect();
     let act = did(&client, &me, "authenticator.codes");
@@ -380,9 +411,7 @@ pub(crate) async fn remove_authenticator(
     if me.person.authenticator_at.is_none() {
         return Ok(see_other(HERE));
     }
-    let Some(factor) = proved(&web, &me.person, fields.text("proof"), true).await? else {
-        return Err(PageError::new(StatusCode::FORBIDDEN, wrong(&me.person)));
-    };
+    let factor = proof(&web, &client, &me, &fields, true, "removing the authenticator").await?;
     let act = did(&client, &me, "authenticator.remove");
     web.engine.store().remove_authenticator(me.person.id, &factor, None, &act, web.engine.now()).await?;
     Ok(see_other(HERE))

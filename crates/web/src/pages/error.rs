@@ -41,6 +41,15 @@ impl PageError {
         Self { lead: Some(("/step-up", "Sign in again")), ..Self::new(StatusCode::FORBIDDEN, what) }
     }
 
+    /// Signed in elsewhere, and not just now.
+    pub(crate) fn not_just_in() -> Self {
+        let what = "You signed in elsewhere, and more than five minutes ago. Before you set up an authenticator, sign in again.";
+        Self {
+            lead: Some(("/sign-in/oidc?next=/settings/security", "Sign in again")),
+            ..Self::new(StatusCode::FORBIDDEN, what)
+        }
+    }
+
     /// Guessed too often.
     pub(crate) fn too_many() -> Self {
         let what = "There were too many attempts. Wait a quarter of an hour, then try again.";

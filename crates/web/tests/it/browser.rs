@@ -119,10 +119,11 @@ impl<'a> Browser<'a> {
         self.post(path, &all).await
     }
 
-    /// Sets up an authenticator; returns its seed and the recovery codes. Leaves the clock one step on.
-    pub(crate) async fn enrol(&mut self) -> (Vec<u8>, Vec<String>) {
+    /// Sets up an authenticator, with the password of those who have one; returns its seed and the recovery codes. Leaves the
+    /// clock one step on.
+    pub(crate) async fn enrol(&mut self, password: &str) -> (Vec<u8>, Vec<String>) {
         self.get("/settings/security").await;
-        let page = self.post("/settings/security/authenticator", &[]).await;
+        let page = self.post("/settings/security/authenticator", &[("proof", password)]).await;
         assert_eq!(page.status, StatusCode::OK, "{}", page.text);
         assert!(page.text.contains("<svg"), "a picture");
         let secret: String =

@@ -5,15 +5,19 @@ use dynowatch_store::audit::AuditFilter;
 use dynowatch_testkit::issuer::{CLIENT_ID, FakeIssuer, Lie, Person};
 use dynowatch_web::{AccountOptions, OidcOptions};
 use http::StatusCode;
+use tempfile::TempDir;
 
-use crate::browser::Browser;
+use crate::browser::{Browser, code, field};
 use crate::site::{Site, account_options, rules};
 
 const SEE_OTHER: StatusCode = StatusCode::SEE_OTHER;
 const UNAUTHORIZED: StatusCode = StatusCode::UNAUTHORIZED;
 
 async fn site(issuer: &FakeIssuer) -> Site {
-    let folder = tempfile::tempdir().unwrap();
+    site_in(tempfile::tempdir().unwrap(), issuer).await
+}
+
+async fn site_in(folder: TempDir, issuer: &FakeIssuer) -> Site {
     let url = format!("sqlite://{}", folder.path().join("store.db").display());
     let oidc = OidcOptions {
         issuer: issuer.url(),
@@ -151,6 +155,52 @@ async fn the_way_back_is_for_the_browser_that_left_and_for_once() {
     let late = there(&mut bob, &issuer, &who).await;
     site.clock.advance(std::time::Duration::from_secs(300));
     assert_eq!(bob.get(&late).await.status, UNAUTHORIZED);
+}
+
+/// (ASVS 6.3.4) The issuer's word stands for the password, not for the code.
+#[tokio::test]
+async fn an_authenticator_asks_whoever_signs_in_elsewhere() {
+    let issuer = FakeIssuer::start().await;
+    let site = site(&issuer).await;
+    let who = person("sub-1", "bob", &["developers"]);
+    let mut bob = Browser::elsewhere(&site, "203.0.113.2");
+    let back = there(&mut bob, &issuer, &who).await;
+    assert_eq!(bob.get(&back).await.status, SEE_OTHER);
+    // Who has no password must have come in just now (ASVS 7.5.1).
+    site.clock.advance(std::time::Duration::from_secs(300));
+    bob.get("/settings/security").await;
+    let late = bob.post("/settings/security/authenticator", &[]).await;
+    assert!(late.status == StatusCode::FORBIDDEN && late.text.contains("/sign-in/oidc?next="), "{}", late.text);
+    let back = there(&mut bob, &issuer, &who).await;
+    assert_eq!(bob.get(&back).await.status, SEE_OTHER);
+    let (seed, _codes) = bob.enrol("").await;
+    let mut phone = Browser::elsewhere(&site, "203.0.113.2");
+    let back = there(&mut phone, &issuer, &who).await;
+    let asked = phone.get(&back).await;
+    assert_eq!((asked.status, phone.jar.contains_key("__Host-dynowatch")), (StatusCode::OK, false));
+    let challenge = field(&asked.text, "challenge").unwrap();
+    let wrong = phone.post("/sign-in/code", &[("challenge", &challenge), ("code", "000000")]).await;
+    assert_eq!((wrong.status, phone.jar.contains_key("__Host-dynowatch")), (UNAUTHORIZED, false));
+    let right = phone.post("/sign-in/code", &[("challenge", &challenge), ("code", &code(&site, &seed))]).await;
+    assert_eq!((right.status, right.header("location")), (SEE_OTHER, "/alerts"));
+}
+
+/// (ASVS 6.8.1) A subject is somebody with its issuer alone.
+#[tokio::test]
+async fn the_same_subject_of_another_issuer_is_somebody_else() {
+    let (one, other) = (FakeIssuer::start().await, FakeIssuer::start().await);
+    let first = site(&one).await;
+    let mut bob = Browser::elsewhere(&first, "203.0.113.2");
+    let back = there(&mut bob, &one, &person("sub-1", "bob", &["platform"])).await;
+    assert_eq!(bob.get(&back).await.status, SEE_OTHER);
+    let Site { folder, .. } = first;
+    let second = site_in(folder, &other).await;
+    let mut eve = Browser::elsewhere(&second, "203.0.113.3");
+    let back = there(&mut eve, &other, &person("sub-1", "bob", &["developers"])).await;
+    assert_eq!(eve.get(&back).await.status, SEE_OTHER);
+    let users = second.engine.store().users().await.unwrap();
+    let roles: Vec<(&str, Role)> = users.iter().map(|user| (user.name.as_str(), user.role)).collect();
+    assert_eq!(roles, [("bob", Role::Superadmin), ("bob-2", Role::Operator)]);
 }
 
 /// Behind one address may be an office: who gets in has not guessed.

@@ -15,7 +15,7 @@ async fn an_authenticator_asks_and_each_code_counts_once() {
     let site = Site::open().await;
     let mut ada = Browser::new(&site);
     ada.set_up("ada").await;
-    let (seed, recovery) = ada.enrol().await;
+    let (seed, recovery) = ada.enrol(PASSWORD).await;
     assert_eq!(recovery.len(), 10);
     let mut phone = Browser::new(&site);
     let asked = phone.sign_in("ada", PASSWORD).await;
@@ -62,7 +62,7 @@ async fn one_code_in_two_hands_at_once_opens_once() {
     let site = Site::open().await;
     let mut ada = Browser::new(&site);
     ada.set_up("ada").await;
-    let (seed, _) = ada.enrol().await;
+    let (seed, _) = ada.enrol(PASSWORD).await;
     let now = code(&site, &seed);
     let mut hands = Vec::new();
     for _ in 0..6 {
@@ -83,7 +83,7 @@ async fn five_wrong_codes_end_a_question_ten_end_asking_for_a_while() {
     let site = Site::open().await;
     let mut ada = Browser::new(&site);
     ada.set_up("ada").await;
-    let (seed, _) = ada.enrol().await;
+    let (seed, _) = ada.enrol(PASSWORD).await;
     let mut eve = Browser::new(&site);
     let challenge = field(&eve.sign_in("ada", PASSWORD).await.text, "challenge").unwrap();
     for _ in 0..5 {
@@ -111,7 +111,7 @@ async fn without_a_key_no_authenticator_is_set_up() {
     let mut ada = Browser::new(&site);
     ada.set_up("ada").await;
     assert!(ada.get("/settings/security").await.text.contains("DYNOWATCH_SECRET_KEY"));
-    let refused = ada.post("/settings/security/authenticator", &[]).await;
+    let refused = ada.post("/settings/security/authenticator", &[("proof", PASSWORD)]).await;
     assert!(
         refused.status == StatusCode::SERVICE_UNAVAILABLE && refused.text.contains("DYNOWATCH_SECRET_KEY"),
         "{}",

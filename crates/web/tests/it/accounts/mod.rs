@@ -2,7 +2,9 @@
 
 mod factor;
 mod first;
+mod guards;
 mod own;
+mod passwords;
 mod people;
 mod sign_in;
 mod tokens;

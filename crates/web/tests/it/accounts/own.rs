@@ -81,7 +81,7 @@ async fn a_change_of_how_one_signs_in_is_told() {
     let new = "quite another password";
     let fields = [("current", password.as_str()), ("password", new), ("again", new)];
     assert_eq!(bob.post("/settings/security/password", &fields).await.status, SEE_OTHER);
-    let (_seed, _codes) = bob.enrol().await;
+    let (_seed, _codes) = bob.enrol(new).await;
     bob.get("/settings/security").await;
     let bob_id = id_of(&site, "bob").await;
     ada.get("/settings/users").await;

@@ -139,7 +139,7 @@ async fn a_reset_ends_sign_ins_and_is_no_way_around_the_code() {
     let mut ada = Browser::new(&site);
     ada.set_up("ada").await;
     let mut bob = join(&mut ada, "bob", "viewer").await;
-    let (seed, _) = bob.enrol().await;
+    let (seed, _) = bob.enrol(&format!("{PASSWORD} 3")).await;
     let id = id_of(&site, "bob").await;
     ada.get("/settings/users").await;
     let page = ada.confirm(&format!("/settings/users/{id}/reset"), &[], PASSWORD).await;

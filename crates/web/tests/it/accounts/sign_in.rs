@@ -137,6 +137,9 @@ async fn forms_come_from_our_own_pages_alone() {
         let fields: Vec<(&str, &str)> = fields.iter().map(|(name, value)| (name.as_str(), value.as_str())).collect();
         assert_eq!(ada.post_as(from, path, &fields).await.status, want, "{from} {token}");
     }
+    // What is refused is written down.
+    let not_ours = "POST: This form was not sent by a page of this instance.";
+    assert_eq!(audited(&site, "request.denied").await, ("user:ada".into(), path.into(), not_ours.into()));
     // Without the browser's own word, the origin must be ours.
     let body = format!("csrf={csrf}&zone=UTC&theme=dark");
     for (headers, want) in [
@@ -152,6 +155,7 @@ async fn forms_come_from_our_own_pages_alone() {
     // The doors, too: nobody is signed in by another site as somebody of its choice.
     let fields = [("name", "ada"), ("password", PASSWORD)];
     assert_eq!(Browser::new(&site).post_as("cross-site", "/sign-in", &fields).await.status, FORBIDDEN);
+    assert_eq!(audited(&site, "request.denied").await, ("nobody".into(), "/sign-in".into(), not_ours.into()));
     // Scripts send the header; the cookie alone is not enough, nor is a form in disguise.
     for (kind, token, want) in [
         ("application/json", csrf.as_str(), OK),
@@ -164,6 +168,7 @@ async fn forms_come_from_our_own_pages_alone() {
         assert_eq!(answer.status, want, "{kind} {token}: {}", answer.text);
     }
     assert_eq!(audited(&site, "rule.disable").await.0, "user:ada");
+    assert_eq!(audited(&site, "request.denied").await.1, "/api/v1/rules/h12/disable");
     // Nothing is changed by looking.
     assert_eq!(ada.get("/sign-out").await.status, StatusCode::METHOD_NOT_ALLOWED);
 }

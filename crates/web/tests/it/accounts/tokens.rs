@@ -94,7 +94,7 @@ async fn secrets_are_neither_in_the_store_nor_in_the_audit_log() {
     let site = Site::open().await;
     let mut ada = Browser::new(&site);
     ada.set_up("ada").await;
-    let (seed, recovery) = ada.enrol().await;
+    let (seed, recovery) = ada.enrol(PASSWORD).await;
     let cookie = ada.jar["dynowatch"].clone();
     let file = site.folder.path().join("all.jsonl");
     site.engine.store().backup(&file).await.unwrap();
