@@ -2,8 +2,8 @@
 
 use std::process::ExitCode;
 
-/// The allocator of the whole process, SQLite included. Against glibc's it saves a tenth of the CPU time of a busy drain and half of the
-/// memory that is kept between bursts (docs/performance.md); `.cargo/config.toml` holds its settings.
+/// The allocator of the whole process, SQLite included. Against glibc's it saves CPU time of a busy drain, and keeps less memory
+/// between bursts (docs/performance.md); `.cargo/config.toml` holds its settings.
 #[cfg(target_os = "linux")]
 #[global_allocator]
 static ALLOCATOR: tikv_jemallocator::Jemalloc = tikv_jemallocator::Jemalloc;
