@@ -14,7 +14,6 @@ mod composer;
 mod console_app;
 mod documented;
 mod drain;
-mod drain_hostile;
 mod flood;
 mod heroku;
 mod hostile;

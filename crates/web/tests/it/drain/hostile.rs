@@ -3,7 +3,7 @@
 
 use dynowatch_testkit::postgres::TestDatabase;
 
-use crate::drain::{DRAIN_TOKEN, Served, batch, target};
+use super::{DRAIN_TOKEN, Served, batch, target};
 use crate::raw::Raw;
 use crate::site::{Site, frame, rules};
 
