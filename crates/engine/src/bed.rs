@@ -41,7 +41,7 @@ impl Bed {
         };
         let mut options = EngineOptions {
             clock: Arc::new(TestClock::at("2026-05-07T08:00:00Z")),
-            store: Store::open(&StoreOptions::new(&url)).await.unwrap(),
+            store: Store::open(&StoreOptions { exclusive: true, ..StoreOptions::new(&url) }).await.unwrap(),
             settings,
             limits: Limits::default(),
             commits: tokio::runtime::Handle::current(),

@@ -18,7 +18,7 @@ use dynowatch_domain::rule::{Condition, Rule};
 use dynowatch_domain::window::{Counted, Window};
 use dynowatch_domain::{AlertId, AppId, Timestamp};
 use dynowatch_store::checks::CheckChange;
-use dynowatch_store::{Changes, Engine, EvaluateRequest, Loaded, LoadedTrack, StoreError};
+use dynowatch_store::{Changes, Engine, EvaluateRequest, Loaded, LoadedTrack, Saved, StoreError};
 use tokio::sync::{mpsc, oneshot};
 use tokio::time::Instant;
 
@@ -299,8 +299,13 @@ impl Evaluator {
             .map(|(key, version)| (key.clone(), LoadedTrack { version: *version, ..LoadedTrack::default() }));
         let loaded = Loaded { new_frames: vec![true; group.frames.len()], tracks: tracks.collect() };
         let (changes, done) = group.decide(shared, &view, held, loaded);
-        if !shared.store.save_known(&request, &changes).await? {
-            return Ok(None);
+        match shared.store.save_known(&request, &changes).await? {
+            Saved::Yes => {}
+            Saved::Not => return Ok(None),
+            Saved::OthersWrote => {
+                self.held.clear();
+                return Ok(None);
+            }
         }
         let duplicates = done.duplicates.clone();
         self.keep(shared, done, now);

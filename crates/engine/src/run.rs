@@ -13,7 +13,7 @@ use dynowatch_store::apps::AppOrigin;
 use dynowatch_store::leases::Lived;
 use dynowatch_store::{Engine as StoreEngine, StoreError};
 use tokio::sync::{Notify, mpsc, watch};
-use tokio::task::{JoinHandle, JoinSet};
+use tokio::task::JoinSet;
 
 use crate::apps::{Apps, lock};
 use crate::checks::LOOK_EVERY;
@@ -52,7 +52,8 @@ pub enum StartError {
 /// The loops of a running engine. Whoever started it waits for them.
 pub struct Loops {
     engine: Engine,
-    commits: JoinHandle<()>,
+    /// One task. In a set, for it holds the engine and would outlive a dropped handle.
+    commits: JoinSet<()>,
     stop: watch::Sender<bool>,
     loops: JoinSet<()>,
     /// Runs of checks have a thread of their own.
@@ -253,10 +254,12 @@ fn unwatched_until(seen: Timestamp, watchers: &[Lived]) -> Timestamp {
 impl Loops {
     fn new(engine: Engine, queue: mpsc::Receiver<Submission>, runtime: &tokio::runtime::Handle) -> Self {
         let shared = Arc::clone(&engine.shared);
-        let commits = runtime.spawn(async move {
+        let mut commits = JoinSet::new();
+        let run = async move {
             let _vital = Vital("commit");
             commit::run(shared, queue).await;
-        });
+        };
+        commits.spawn_on(run, runtime);
         Self { engine, commits, stop: watch::channel(false).0, loops: JoinSet::new(), checks: None }
     }
 
@@ -342,7 +345,7 @@ impl Loops {
             tracing::warn!(%error, "the end of this process was not stored");
         }
         // Requests are over by now; a commit in progress has answered its waiters.
-        self.commits.abort();
+        self.commits.shutdown().await;
     }
 }
 

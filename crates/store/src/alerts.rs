@@ -201,6 +201,7 @@ impl Store {
     /// # Errors
     /// When the store is away.
     pub async fn alerts(&self, filter: &AlertFilter) -> Result<Vec<AlertRow>> {
+        self.fold_to_read().await;
         let mut alerts = match (filter.state, filter.before) {
             (None | Some(AlertState::Pending), None) if filter.severity.is_none() => {
                 self.pending_alerts(filter).await?
@@ -282,6 +283,7 @@ impl Store {
                            LEFT JOIN tracks AS t ON t.alert_id = a.id WHERE a.id = $1";
         const EVIDENCE: &str = "SELECT evidence FROM alerts WHERE id = $1";
         const DECISIONS: &str = "SELECT at, effect FROM decisions WHERE alert_id = $1 ORDER BY number DESC LIMIT $2";
+        self.fold_to_read().await;
         let row: Option<Row> = read!(&self.state, |pool| sqlx::query_as(ONE).bind(id.0).fetch_optional(pool))?;
         let row = row.ok_or_else(|| StoreError::NotFound(format!("alert {id}")))?.read()?;
         let evidence: Option<Json<Vec<EvidenceLine>>> =

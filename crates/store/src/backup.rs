@@ -16,7 +16,7 @@ use futures_util::TryStreamExt;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value, json};
 use sqlx::types::Json;
-use sqlx::{AssertSqlSafe, ConnectOptions, Connection, QueryBuilder, Row};
+use sqlx::{AssertSqlSafe, ConnectOptions, Connection, QueryBuilder, Row, SqliteConnection};
 use tokio::fs::File;
 use tokio::io::{AsyncBufReadExt, AsyncWriteExt, BufReader, BufWriter, Lines};
 use uuid::Uuid;
@@ -29,6 +29,8 @@ use crate::text::{self, clean};
 
 /// The format that is written and read.
 const FORMAT: u64 = 1;
+/// How often a moment is looked for at which nothing waits in the journal: between two commits there is one.
+const FOLDS_MAX: u32 = 1_000;
 /// Rows per statement of a restore.
 const ROWS_MAX: usize = 100;
 
@@ -66,11 +68,11 @@ impl Store {
                         .read_only(true)
                         .create_if_missing(false);
                     let mut conn = options.connect().await?;
-                    let mut tx = conn.begin().await?;
+                    self.begin_folded(&mut conn, path == &files.state).await?;
                     for table in tables {
-                        dump_lite(&mut tx, table, &mut out).await?;
+                        dump_lite(&mut conn, table, &mut out).await?;
                     }
-                    tx.rollback().await?;
+                    // Closing it ends the transaction.
                     conn.close().await?;
                 }
             }
@@ -81,6 +83,25 @@ impl Store {
         out.finish().await?;
         tokio::fs::rename(partial, path).await.map_err(|error| StoreError::file(path, error))?;
         Ok(Moved { rows })
+    }
+
+    /// Begins to read; the state at a moment at which the tables say everything: the journal is no part of a backup.
+    async fn begin_folded(&self, conn: &mut SqliteConnection, state: bool) -> Result<()> {
+        for _ in 0..FOLDS_MAX {
+            sqlx::query("BEGIN").execute(&mut *conn).await?;
+            let waiting: i64 = if state {
+                let waiting = "SELECT COUNT(*) FROM evaluations WHERE body IS NOT NULL";
+                sqlx::query_scalar(waiting).fetch_one(&mut *conn).await?
+            } else {
+                0
+            };
+            if waiting == 0 {
+                return Ok(());
+            }
+            sqlx::query("ROLLBACK").execute(&mut *conn).await?;
+            self.fold_journal().await?;
+        }
+        Err(StoreError::Unavailable("a server commits faster than its journal could be folded".to_owned()))
     }
 
     async fn backup_postgres(&self, out: &mut Out<'_>) -> Result<()> {

@@ -261,9 +261,9 @@ pub(crate) fn sqlite_options(path: &Path, synchronous: SqliteSynchronous) -> Sql
         .disable_statement_logging()
 }
 
-/// One writer, and readers that close when nobody reads.
-pub(crate) async fn open_sqlite(options: SqliteConnectOptions, readers: u32) -> Result<Db> {
-    let writer = Writer::open(options.clone()).await?;
+/// One writer, and readers that close when nobody reads. `exclusive`: no other server has the file open.
+pub(crate) async fn open_sqlite(options: SqliteConnectOptions, readers: u32, exclusive: bool) -> Result<Db> {
+    let writer = Writer::open(options.clone(), exclusive).await?;
     let readers = SqlitePoolOptions::new()
         .max_connections(readers)
         .idle_timeout(Duration::from_secs(60))

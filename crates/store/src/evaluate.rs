@@ -20,10 +20,11 @@ use dynowatch_domain::{AlertId, AppId, DeliveryId, Timestamp};
 use serde::{Deserialize, Serialize};
 
 use crate::checks::CheckChange;
-use crate::db::{Db, within};
+use crate::db::{CALL_MAX, Db, within};
 use crate::error::Result;
 use crate::open::Store;
 
+pub(crate) mod journal;
 mod load;
 mod save;
 
@@ -267,17 +268,58 @@ pub struct ResolveNotice {
     pub at: Timestamp,
 }
 
+/// What became of an attempt to save without loading.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Saved {
+    /// It is committed.
+    Yes,
+    /// Something of it is otherwise, or cannot be known in passing: nothing was changed, [`Store::evaluate`] says what is so.
+    Not,
+    /// Nothing was changed, and another process has changed keys: no copy in memory can be relied on.
+    OthersWrote,
+}
+
 impl Store {
     /// Saves what follows from a batch without loading anything first, if the frames of the request are new and every key
-    /// of it is stored in the version the caller knows. One trip to SQLite's thread instead of two, which is most of what a small commit
-    /// costs. `false`: something is otherwise, or the engine is not SQLite; nothing was changed, and [`Store::evaluate`]
-    /// says what is so.
+    /// of it is stored in the version the caller knows. One trip to SQLite's thread instead of two, and one row instead of
+    /// many where nothing changes but keys ([`journal`]), which is most of what a small commit costs. On Postgres it saves
+    /// nothing.
     ///
     /// # Errors
     /// As those of [`Store::evaluate`].
-    pub async fn save_known(&self, request: &EvaluateRequest, changes: &Changes) -> Result<bool> {
-        let Db::Lite { w, .. } = &self.state else { return Ok(false) };
+    pub async fn save_known(&self, request: &EvaluateRequest, changes: &Changes) -> Result<Saved> {
+        let Db::Lite { w, .. } = &self.state else { return Ok(Saved::Not) };
         within(EVALUATE_MAX, save::commit_known(w, request, changes)).await
+    }
+
+    /// The same before reading. A store that takes no writes is read all the same; what it says of keys may be a second old.
+    pub(crate) async fn fold_to_read(&self) {
+        if let Err(error) = self.fold_journal().await {
+            tracing::debug!(%error, "the journal of evaluations could not be folded");
+        }
+    }
+
+    /// Brings the tables of keys and what they counted up to what was committed, on SQLite: there, what commits of a storm
+    /// change waits in a journal, until somebody looks.
+    ///
+    /// # Errors
+    /// When the store is away, or takes no writes: then what is read of keys may be a second old.
+    pub(crate) async fn fold_journal(&self) -> Result<()> {
+        let Db::Lite { w, .. } = &self.state else { return Ok(()) };
+        if !w.may_be_unfolded() {
+            return Ok(());
+        }
+        within(CALL_MAX, async {
+            let mut tx = w.hold().await?;
+            if tx.journal().is_some_and(|journal| journal.rows == 0) {
+                tx.keep();
+                return Ok(());
+            }
+            tx.begin().await?;
+            journal::fold(&mut tx).await?;
+            Ok(tx.commit().await?)
+        })
+        .await
     }
 
     /// Loads what a batch concerns, hands it to `step`, and saves what `step` returns, in one transaction.

@@ -56,6 +56,7 @@ impl Store {
     /// # Errors
     /// When the store is away; what was removed stays removed.
     pub async fn sweep(&self, now: Timestamp) -> Result<Swept> {
+        self.fold_journal().await?;
         let before = |age: Duration| (now - age).as_micros();
         let month = before(30 * DAY);
         let mut swept = Swept {

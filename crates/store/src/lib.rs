@@ -51,7 +51,7 @@ pub use db::Engine;
 pub use error::{Result, StoreError};
 pub use evaluate::{
     AlertDetails, AlertUpdate, Changes, EvaluateRequest, FiredAlert, Loaded, LoadedTrack, NewDelivery, ResolveNotice,
-    ResolvedAlert, TrackChange,
+    ResolvedAlert, Saved, TrackChange,
 };
 pub use open::{Store, StoreOptions};
 

@@ -195,7 +195,7 @@ async fn climb(db: &Db, steps: &[Migration]) -> BTreeMap<i64, Shape> {
 }
 
 async fn sqlite(folder: &tempfile::TempDir, name: &str) -> Db {
-    open_sqlite(sqlite_options(&folder.path().join(name), SqliteSynchronous::Off), 1).await.unwrap()
+    open_sqlite(sqlite_options(&folder.path().join(name), SqliteSynchronous::Off), 1, true).await.unwrap()
 }
 
 async fn postgres(database: &TestDatabase) -> Db {

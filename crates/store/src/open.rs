@@ -90,7 +90,7 @@ impl Store {
         let lock = if options.exclusive { Some(lock(&state)?) } else { None };
         let mut tries = 1;
         let (state_db, metrics_db) = loop {
-            match open_both(&state, &metrics).await {
+            match open_both(&state, &metrics, options.exclusive).await {
                 // The first to open a new file changes its mode, and then nobody else gets in, nor waits.
                 Err(error) if error.is_retryable() && tries < OPEN_TRIES => tries += 1,
                 done => break done?,
@@ -133,6 +133,9 @@ impl Store {
 
     /// Closes every connection, after what is under way. SQLite folds its log into the file.
     pub async fn close(&self) {
+        if let Err(error) = self.fold_journal().await {
+            tracing::warn!(%error, "the journal of evaluations is left for the next start");
+        }
         self.metrics.close().await;
         self.state.close().await;
     }
@@ -143,13 +146,13 @@ impl Store {
 }
 
 /// Opens and migrates the two files of a SQLite store.
-async fn open_both(state: &Path, metrics: &Path) -> Result<(Db, Db)> {
+async fn open_both(state: &Path, metrics: &Path, exclusive: bool) -> Result<(Db, Db)> {
     // Log lines lie in them as they came, with whatever secrets are in those. What SQLite puts beside a file has its mode.
     make_private(state)?;
     make_private(metrics)?;
-    let state = open_sqlite(sqlite_options(state, SqliteSynchronous::Full), 2).await?;
+    let state = open_sqlite(sqlite_options(state, SqliteSynchronous::Full), 2, exclusive).await?;
     schema::migrate(&state, Set::SqliteState).await?;
-    let metrics = open_sqlite(sqlite_options(metrics, SqliteSynchronous::Normal), 2).await?;
+    let metrics = open_sqlite(sqlite_options(metrics, SqliteSynchronous::Normal), 2, exclusive).await?;
     schema::migrate(&metrics, Set::SqliteMetrics).await?;
     Ok((state, metrics))
 }

@@ -29,6 +29,7 @@ impl Set {
                 (5, "objects", include_str!("../migrations/sqlite/0005_objects.sql")),
                 (6, "checks", include_str!("../migrations/sqlite/0006_checks.sql")),
                 (7, "frames", include_str!("../migrations/sqlite/0007_frames.sql")),
+                (8, "evaluations", include_str!("../migrations/sqlite/0008_evaluations.sql")),
             ],
             Self::SqliteMetrics => &[
                 (1, "metrics", include_str!("../migrations/sqlite_metrics/0001_metrics.sql")),
@@ -43,6 +44,7 @@ impl Set {
                 (5, "objects", include_str!("../migrations/postgres/0005_objects.sql")),
                 (6, "checks", include_str!("../migrations/postgres/0006_checks.sql")),
                 (7, "frames", include_str!("../migrations/postgres/0007_frames.sql")),
+                (8, "evaluations", include_str!("../migrations/postgres/0008_evaluations.sql")),
             ],
         }
     }

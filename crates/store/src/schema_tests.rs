@@ -9,9 +9,11 @@ use crate::{Store, StoreOptions};
 /// Table, column, type, whether it may be empty, whether it is part of the key.
 pub(super) type Shape = Vec<(String, String, String, bool, bool)>;
 
+/// Of what both engines have: the journal of evaluations is SQLite's alone, and no backup holds it.
 pub(super) async fn sqlite_shape(db: &Db) -> Shape {
     let sql = "SELECT m.name, c.name, c.type, c.\"notnull\" = 0 AND c.pk = 0, c.pk > 0 FROM sqlite_master AS m, pragma_table_info(m.name) AS c \
-               WHERE m.type = 'table' AND m.name NOT LIKE '\\_%' ESCAPE '\\' AND m.name NOT LIKE 'sqlite\\_%' ESCAPE '\\'";
+               WHERE m.type = 'table' AND m.name NOT LIKE '\\_%' ESCAPE '\\' AND m.name NOT LIKE 'sqlite\\_%' ESCAPE '\\' \
+               AND m.name <> 'evaluations'";
     let Db::Lite { r, .. } = db else { panic!("not SQLite") };
     sqlx::query_as(sql).fetch_all(r).await.unwrap()
 }

@@ -11,7 +11,7 @@ use crate::db::Db;
 use crate::{Store, StoreOptions};
 
 /// What only one engine knows; its statements are prepared there alone.
-const SQLITE_ONLY: &[&str] = &["sqlite_master", "PRAGMA", "BEGIN IMMEDIATE", "pragma_", "rowid"];
+const SQLITE_ONLY: &[&str] = &["sqlite_master", "PRAGMA", "BEGIN IMMEDIATE", "pragma_", "rowid", "evaluations"];
 const POSTGRES_ONLY: &[&str] =
     &["to_regclass", "set_config", "FOR UPDATE", "FOR NO KEY UPDATE", "FOR SHARE", "ANY(", "pg_", "UNNEST", "::"];
 /// How a statement begins.

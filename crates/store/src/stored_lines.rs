@@ -25,6 +25,7 @@ impl Store {
     /// # Errors
     /// When the store is away.
     pub async fn matched_lines(&self, before: Option<i64>, limit: u32) -> Result<LinesPage<i64>> {
+        self.fold_to_read().await;
         let sql = "SELECT id, app_id, lines FROM matches WHERE id < $1 AND lines <> '[]' ORDER BY id DESC LIMIT $2";
         let (before, limit) = (before.unwrap_or(i64::MAX), i64::from(limit.min(STORED_LINES_PAGE_MAX)));
         let rows: Vec<(i64, Uuid, Json<Vec<EvidenceLine>>)> =

@@ -5,6 +5,7 @@ use std::borrow::Cow;
 
 use dynowatch_domain::Timestamp;
 use serde::Serialize;
+use serde_json::value::RawValue;
 use sqlx::encode::IsNull;
 use sqlx::error::BoxDynError;
 use sqlx::postgres::{PgArgumentBuffer, PgTypeInfo};
@@ -21,6 +22,28 @@ pub(crate) fn clean(text: &str) -> Cow<'_, str> {
 /// JSON on its way into a column: TEXT on SQLite, JSONB on Postgres.
 #[derive(Debug, Clone)]
 pub(crate) struct JsonText(String);
+
+impl JsonText {
+    pub(crate) fn as_str(&self) -> &str {
+        &self.0
+    }
+
+    /// What has been in a column before.
+    pub(crate) fn raw(value: &RawValue) -> Self {
+        Self(value.get().to_owned())
+    }
+
+    /// The array of values that have been in columns before.
+    pub(crate) fn array(values: &[&RawValue]) -> Self {
+        let mut text = String::with_capacity(2 + values.iter().map(|value| value.get().len() + 1).sum::<usize>());
+        for value in values {
+            text.push(if text.is_empty() { '[' } else { ',' });
+            text.push_str(value.get());
+        }
+        text.push_str(if text.is_empty() { "[]" } else { "]" });
+        Self(text)
+    }
+}
 
 /// Serialises a value for a column.
 pub(crate) fn json<T: Serialize + ?Sized>(value: &T) -> Result<JsonText> {

@@ -23,6 +23,7 @@ impl Store {
     /// # Errors
     /// When the store is away.
     pub async fn due_keys(&self, now: Timestamp, limit: u32) -> Result<Vec<Key>> {
+        self.fold_to_read().await;
         // A key at rest waits for nothing, and the open ones have an index: one of the times would change with every commit.
         let sql = "SELECT app_id, rule, grp FROM tracks WHERE phase <> 'quiet' AND next_wake_at <= $1 \
                    ORDER BY next_wake_at, app_id, rule, grp LIMIT $2";
@@ -36,6 +37,7 @@ impl Store {
     /// # Errors
     /// When the store is away.
     pub async fn next_wake_at(&self) -> Result<Option<Timestamp>> {
+        self.fold_to_read().await;
         let sql = "SELECT MIN(next_wake_at) FROM tracks WHERE phase <> 'quiet'";
         let at: Option<i64> = read!(&self.state, |pool| sqlx::query_scalar(sql).fetch_one(pool))?;
         Ok(at.map(time))
@@ -47,6 +49,7 @@ impl Store {
     /// When the store is away.
     pub async fn load_open(&self) -> Result<Vec<(Key, i64, Track)>> {
         type Row = (Uuid, String, String, i64, Json<Track>);
+        self.fold_to_read().await;
         let sql =
             "SELECT app_id, rule, grp, version, track FROM tracks WHERE phase <> 'quiet' ORDER BY app_id, rule, grp";
         let rows: Vec<Row> = read!(&self.state, |pool| sqlx::query_as(sql).fetch_all(pool))?;

@@ -6,8 +6,8 @@
 //! the next writer opens another.
 
 use std::sync::Arc;
-use std::sync::atomic::AtomicI64;
 use std::sync::atomic::Ordering::Relaxed;
+use std::sync::atomic::{AtomicBool, AtomicI64};
 
 use dynowatch_domain::Timestamp;
 use sqlx::sqlite::SqliteConnectOptions;
@@ -17,6 +17,7 @@ use tokio::time::timeout;
 
 use crate::db::ACQUIRE_MAX;
 use crate::error::Result;
+use crate::evaluate::journal::{self, Journal};
 use crate::frames::{Frame, Frames};
 
 /// The place of the writing connection.
@@ -26,34 +27,53 @@ pub(crate) struct Writer {
     place: Arc<Mutex<Place>>,
     /// The greatest id of a match as far as this process knows; 0 before it has looked.
     newest_match: Arc<AtomicI64>,
+    /// Whether this is the server: what it alone may write, it need not read back.
+    exclusive: bool,
+    /// Whether the journal may hold something that the tables do not say.
+    unfolded: Arc<AtomicBool>,
 }
 
 #[derive(Debug)]
 enum Place {
-    /// With the frames, once somebody has asked for them.
-    Ready(SqliteConnection, Option<Box<Frames>>),
+    Ready(SqliteConnection, Memory),
     /// In use, or given up by its last user.
     Empty,
     Closed,
+}
+
+/// What is known of the file without looking, as long as every transaction's end was seen.
+#[derive(Debug, Default)]
+struct Memory {
+    /// Once somebody has asked for them.
+    frames: Option<Box<Frames>>,
+    /// Only in the server: others may find what it has appended meanwhile.
+    journal: Option<Journal>,
 }
 
 /// The connection while somebody writes; in a transaction where [`Writer::begin`] made it.
 pub(crate) struct LiteTx {
     // Closed before the place is free for another.
     pub(crate) conn: SqliteConnection,
-    frames: Option<Box<Frames>>,
+    memory: Memory,
     /// Frames that are known once this is committed.
     taken: Vec<(u64, Timestamp)>,
+    /// How the journal stands once this is committed.
+    next_journal: Option<Journal>,
+    newest_match: Arc<AtomicI64>,
+    exclusive: bool,
+    unfolded: Arc<AtomicBool>,
     place: OwnedMutexGuard<Place>,
 }
 
 impl Writer {
-    pub(crate) async fn open(options: SqliteConnectOptions) -> sqlx::Result<Self> {
+    pub(crate) async fn open(options: SqliteConnectOptions, exclusive: bool) -> sqlx::Result<Self> {
         let conn = options.connect().await?;
         Ok(Self {
             options: Box::new(options),
-            place: Arc::new(Mutex::new(Place::Ready(conn, None))),
+            place: Arc::new(Mutex::new(Place::Ready(conn, Memory::default()))),
             newest_match: Arc::default(),
+            exclusive,
+            unfolded: Arc::new(AtomicBool::new(true)),
         })
     }
 
@@ -65,15 +85,31 @@ impl Writer {
                 .await
                 .map_err(|_elapsed| sqlx::Error::PoolTimedOut)?,
         };
-        let (conn, frames) = match std::mem::replace(&mut *place, Place::Empty) {
-            Place::Ready(conn, frames) => (conn, frames),
-            Place::Empty => (self.options.connect().await?, None),
+        let (conn, memory) = match std::mem::replace(&mut *place, Place::Empty) {
+            Place::Ready(conn, memory) => (conn, memory),
+            Place::Empty => (self.options.connect().await?, Memory::default()),
             Place::Closed => {
                 *place = Place::Closed;
                 return Err(sqlx::Error::PoolClosed);
             }
         };
-        Ok(LiteTx { conn, frames, taken: Vec::new(), place })
+        // Until it is back, and known to be otherwise.
+        self.unfolded.store(true, Relaxed);
+        Ok(LiteTx {
+            conn,
+            memory,
+            taken: Vec::new(),
+            next_journal: None,
+            newest_match: Arc::clone(&self.newest_match),
+            exclusive: self.exclusive,
+            unfolded: Arc::clone(&self.unfolded),
+            place,
+        })
+    }
+
+    /// Whether the journal may hold something that the tables do not say. Other processes never know.
+    pub(crate) fn may_be_unfolded(&self) -> bool {
+        !self.exclusive || self.unfolded.load(Relaxed)
     }
 
     /// The greatest id of a match that this process has seen, in a transaction that may have come to nothing.
@@ -111,31 +147,55 @@ impl LiteTx {
 
     /// Puts the connection back. Only for one that is outside of a transaction; what it took is committed.
     pub(crate) fn keep(self) {
-        let Self { conn, mut frames, taken, mut place } = self;
-        if let Some(frames) = &mut frames {
+        let Self { conn, mut memory, taken, next_journal, newest_match: _, exclusive, unfolded, mut place } = self;
+        if let Some(frames) = &mut memory.frames {
             taken.into_iter().for_each(|(hash, at)| frames.insert(hash, at));
         }
-        *place = Place::Ready(conn, frames);
+        memory.journal = next_journal.or(memory.journal).filter(|_| exclusive);
+        unfolded.store(memory.journal.is_none_or(|journal| journal.rows > 0), Relaxed);
+        *place = Place::Ready(conn, memory);
+    }
+
+    /// How the journal stands; `None` where it must be looked at.
+    pub(crate) fn journal(&self) -> Option<Journal> {
+        self.next_journal.or(self.memory.journal)
+    }
+
+    /// Notes how it stands once this is committed.
+    pub(crate) fn set_journal(&mut self, journal: Journal) {
+        self.next_journal = Some(journal);
+    }
+
+    /// Forgets how it stands: somebody else has written.
+    pub(crate) fn forget_journal(&mut self) {
+        self.memory.journal = None;
+    }
+
+    /// Notes the greatest id of a match, as [`Writer::saw_match`].
+    pub(crate) fn saw_match(&self, id: i64) {
+        self.newest_match.fetch_max(id, Relaxed);
     }
 
     /// The frames that are known, without those of this transaction. To be asked for before it begins.
     pub(crate) async fn frames(&mut self) -> Result<&mut Frames> {
-        let frames = match self.frames.take() {
+        let frames = match self.memory.frames.take() {
             Some(frames) => frames,
             None => {
                 // With the write lock: a transaction that was given up half-way may still be committing.
                 self.begin().await?;
+                journal::fold(self).await?;
                 let frames = Frames::load(&mut self.conn).await?;
                 let _done = sqlx::query("COMMIT").execute(&mut self.conn).await?;
+                self.committed();
                 Box::new(frames)
             }
         };
-        Ok(self.frames.insert(frames))
+        Ok(self.memory.frames.insert(frames))
     }
 
-    /// Takes frames, whose rows the caller inserts: they are known once this is committed.
+    /// Takes frames, whose rows the caller writes: they are known once this is committed.
     pub(crate) fn take(&mut self, frames: &[Frame], now: Timestamp) {
-        if let Some(known) = &self.frames {
+        if let Some(known) = &self.memory.frames {
             self.taken.extend(frames.iter().map(|frame| (known.hash(frame), now)));
         }
     }
@@ -143,9 +203,14 @@ impl LiteTx {
     /// Forgets frames, whose rows the caller deletes. Right also when the transaction comes to nothing: what is forgotten
     /// too early is as new.
     pub(crate) fn forget(&mut self, frame: &Frame) {
-        if let Some(known) = &mut self.frames {
+        if let Some(known) = &mut self.memory.frames {
             known.remove(frame);
         }
+    }
+
+    /// Takes note that a transaction has ended well, when another one follows.
+    fn committed(&mut self) {
+        self.memory.journal = self.next_journal.take().or(self.memory.journal);
     }
 
     pub(crate) async fn commit(mut self) -> sqlx::Result<()> {
@@ -157,6 +222,7 @@ impl LiteTx {
     pub(crate) async fn rollback(mut self) -> sqlx::Result<()> {
         let _done = sqlx::query("ROLLBACK").execute(&mut self.conn).await?;
         self.taken.clear();
+        self.next_journal = None;
         self.keep();
         Ok(())
     }

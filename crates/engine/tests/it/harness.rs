@@ -254,7 +254,7 @@ impl Stage {
     pub(crate) async fn start(&mut self) {
         let options = EngineOptions {
             clock: self.clock.clone(),
-            store: self.another_store().await,
+            store: self.store_of_the_server().await,
             settings: self.settings(),
             limits: self.config.limits,
             commits: tokio::runtime::Handle::current(),
@@ -265,6 +265,19 @@ impl Stage {
         }
         self.levels_due = self.clock.now();
         self.passes().await;
+    }
+
+    /// The server's own: on SQLite there is one at a time.
+    async fn store_of_the_server(&self) -> Store {
+        let options = StoreOptions { exclusive: true, ..self.options.clone() };
+        // Tasks of an engine that was ended are dropped when they are next looked at.
+        for _ in 0..1_000 {
+            match Store::open(&options).await {
+                Err(StoreError::Conflict(_)) => tokio::task::yield_now().await,
+                opened => return opened.unwrap(),
+            }
+        }
+        panic!("the test itself holds the engine that was ended");
     }
 
     /// Ends the engine as `kill -9` would: nothing is flushed, nothing is said.
@@ -337,7 +350,7 @@ impl Stage {
     pub(crate) async fn another_engine(&self) -> Engine {
         let options = EngineOptions {
             clock: self.clock.clone(),
-            store: self.another_store().await,
+            store: self.store_of_the_server().await,
             settings: self.settings(),
             limits: self.config.limits,
             commits: tokio::runtime::Handle::current(),

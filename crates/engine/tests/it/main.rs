@@ -1,5 +1,10 @@
 //! The acceptance scenarios: an engine in this process, a moved clock, receivers that speak HTTP, and both stores.
-#![expect(clippy::unwrap_used, clippy::expect_used, reason = "test code: a broken expectation ends the test")]
+#![expect(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    reason = "test code: a broken expectation ends the test"
+)]
 
 mod body;
 mod checks;

@@ -327,6 +327,7 @@ pub(crate) async fn alerts_go_on_where_metrics_have_no_room(on: On) {
     let taken = engine.store().measure_metrics().await.unwrap().bytes;
 
     // 96 % of the room: what is older than a day makes some, and that it does is counted.
+    drop(engine);
     stage.restart_with_room(taken * 100 / 96).await;
     // The lease of the fold was the last process's for a minute.
     stage.clock.advance(seconds(61));
@@ -339,6 +340,7 @@ pub(crate) async fn alerts_go_on_where_metrics_have_no_room(on: On) {
 
     // No room at all: nothing more is written, loudly, and who must be told is told.
     let used = engine.store().measure_metrics().await.unwrap().bytes;
+    drop(engine);
     stage.restart_with_room(used - 1).await;
     let engine = stage.engine();
     engine.store().measure_metrics().await.unwrap();

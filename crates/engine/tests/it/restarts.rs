@@ -96,6 +96,7 @@ pub(crate) async fn a_crash_between_acceptance_and_result_may_repeat(on: On) {
     engine.receivers().deliver(&claimed[0].outgoing, engine.now()).await;
     stage.collect();
     let first = stage.told(&["0:10 operator: [firing] h12 on shop"]).remove(0);
+    drop(engine);
     stage.restart().await;
     stage.until("0:40").await;
     let again = match on {

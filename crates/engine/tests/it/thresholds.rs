@@ -168,6 +168,7 @@ pub(crate) async fn without_room_rules_on_metrics_are_unknown(on: On) {
     assert_eq!(alert.row.state, AlertState::Firing);
     assert!(format!("{alert:?}").contains("HeldUnknown"), "{alert:?}");
     // With room it is judged again, once nothing of that time lies in its window.
+    drop(engine);
     stage.restart_with_room(1 << 40).await;
     run(&mut stage, 650, 950, &[("worker.1", 400.0)]).await;
     let told: Vec<String> = stage.take_told().into_iter().map(|told| told.title).collect();

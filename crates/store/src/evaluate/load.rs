@@ -12,7 +12,7 @@ use sqlx::types::Json;
 use sqlx::{Postgres, QueryBuilder, Transaction};
 use uuid::Uuid;
 
-use super::{EVENTS_LOADED_MAX, EvaluateRequest, Loaded, LoadedTrack, STATEMENT_ROWS_MAX};
+use super::{EVENTS_LOADED_MAX, EvaluateRequest, Loaded, LoadedTrack, STATEMENT_ROWS_MAX, journal};
 use crate::db::{CALL_MAX, Db, Tx, on, within};
 use crate::error::{Result, StoreError};
 use crate::frames::Frame;
@@ -86,6 +86,9 @@ impl Store {
     pub async fn forget_frames(&self, frames: &[(AppId, String)]) -> Result<()> {
         within(CALL_MAX, async {
             let mut tx = self.begin().await?;
+            if let Tx::Lite(tx) = &mut tx {
+                journal::fold(tx).await?;
+            }
             for (app, frame) in frames {
                 let frame = (app.0, frame_id(frame));
                 match &mut tx {
@@ -193,6 +196,7 @@ pub(super) mod lite {
     use futures_util::TryStreamExt;
     use sqlx::{Either, Executor, FromRow, QueryBuilder, Row, Sqlite};
 
+    use super::super::journal;
     use super::{EvaluateRequest, Frame, HashSet, Result, STATEMENT_ROWS_MAX, TrackRow, Tx, UNKNOWN, padded};
     use crate::writer::Writer;
 
@@ -229,16 +233,21 @@ pub(super) mod lite {
             held.take(&taken, request.now);
         }
         let places: Vec<usize> = (0..request.keys.len()).collect();
-        let mut query = QueryBuilder::<Sqlite>::new("BEGIN IMMEDIATE");
+        let settled = held.journal().is_some_and(|journal| journal.rows == 0);
+        if !settled {
+            held.begin().await?;
+            journal::fold(&mut held).await?;
+        }
+        let mut query = QueryBuilder::<Sqlite>::new(if settled { "BEGIN IMMEDIATE; " } else { "" });
         for piece in padded(&taken) {
-            query.push("; ");
             push_frames(&mut query, request.now.as_micros(), piece);
+            query.push("; ");
         }
         for piece in padded(&places) {
-            query.push("; ");
             push_tracks!(query, request, piece.map(|place| place.copied()));
+            query.push("; ");
         }
-        query.push("; SELECT COALESCE(MAX(id), 0) FROM matches");
+        query.push("SELECT COALESCE(MAX(id), 0) FROM matches");
 
         let (mut found, mut match_id) = (Vec::new(), 0);
         {

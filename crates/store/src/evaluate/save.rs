@@ -10,7 +10,7 @@ use dynowatch_domain::{AlertId, AppId, Timestamp};
 use sqlx::QueryBuilder;
 use uuid::Uuid;
 
-use super::{AlertUpdate, Changes, EvaluateRequest, FiredAlert, ResolvedAlert, TrackChange, load};
+use super::{AlertUpdate, Changes, EvaluateRequest, FiredAlert, ResolvedAlert, Saved, TrackChange, journal, load};
 use crate::db::{Tx, on};
 use crate::error::Result;
 use crate::rows::pieces;
@@ -58,158 +58,224 @@ async fn save_rest(tx: &mut Tx, now: Timestamp, changes: &Changes) -> Result<()>
 
 /// Saves and commits as if all of it were as the request says; see [`crate::Store::save_known`]. A key of another version
 /// has none then, which breaks a constraint.
-pub(super) async fn commit_known(w: &Writer, request: &EvaluateRequest, changes: &Changes) -> Result<bool> {
+pub(super) async fn commit_known(w: &Writer, request: &EvaluateRequest, changes: &Changes) -> Result<Saved> {
     let frames = load::frames_of(request);
     let distinct = frames.iter().collect::<HashSet<_>>().len() == frames.len();
     let known = changes.tracks.iter().all(|change| request.known.get(&change.key) == Some(&(change.version - 1)));
-    let match_id = w.newest_match();
-    if !distinct || !known || match_id == 0 {
-        return Ok(false);
+    if !distinct || !known || w.newest_match() == 0 {
+        return Ok(Saved::Not);
     }
     let mut lite = w.hold().await?;
     let known = lite.frames().await?;
     if frames.iter().any(|frame| known.contains(frame)) {
         lite.keep();
-        return Ok(false);
+        return Ok(Saved::Not);
     }
     let alone = changes.is_tracks_alone();
-    if !alone {
+    let journal = lite.journal();
+    if let Some(journal) = journal.filter(|journal| alone && journal.has_room() && journal::takes(&changes.tracks)) {
+        return journal::append(lite, journal, request.now, &frames, &changes.tracks).await;
+    }
+    let begun = !alone || journal.is_none_or(|journal| journal.rows > 0);
+    if begun {
         lite.begin().await?;
+        journal::fold(&mut lite).await?;
         let mut tx = Tx::Lite(lite);
         save_rest(&mut tx, request.now, changes).await?;
-        let Tx::Lite(held) = tx else { return Ok(false) };
+        let Tx::Lite(held) = tx else { return Ok(Saved::Not) };
         lite = held;
     }
     lite.take(&frames, request.now);
-    lite::commit_known(w, lite, alone, request.now, &frames, &changes.tracks, match_id).await
+    lite::commit_known(w, lite, begun, request.now, &frames, &changes.tracks).await
 }
 
 /// SQLite's way: the keys, what they counted and the commit in one string of statements.
-mod lite {
+pub(super) mod lite {
+    use dynowatch_domain::alert::Track;
+    use dynowatch_domain::key::Key;
     use sqlx::{QueryBuilder, Sqlite};
+    use uuid::Uuid;
 
-    use super::super::STATEMENT_ROWS_MAX;
     use super::super::load::lite::push_frames;
+    use super::super::{STATEMENT_ROWS_MAX, Saved, journal};
     use super::{Result, Timestamp, TrackChange, arrived, counted_any, int, json, newest_lines, packed, phase};
     use crate::frames::Frame;
     use crate::rows::padded;
+    use crate::text::JsonText;
     use crate::writer::{LiteTx, Writer};
 
     /// Which versions the keys must have had.
     #[derive(Clone, Copy, PartialEq, Eq)]
-    enum Before {
+    pub(in crate::evaluate) enum Before {
         /// Whatever: they were looked at in this transaction.
         Loaded,
         /// The one before the new one.
         Known,
     }
 
-    pub(super) async fn commit(mut tx: LiteTx, now: Timestamp, tracks: &[TrackChange], match_id: i64) -> Result<i64> {
-        let mut query = QueryBuilder::<Sqlite>::new("");
-        let ids = with_ids(tracks, match_id);
-        push_matches(&mut query, now, &ids)?;
-        push_tracks(&mut query, now, &ids, Before::Loaded)?;
-        finish(&mut tx, query, tracks.len()).await?;
-        tx.keep();
-        Ok(newest(&ids, match_id))
+    /// A row of `matches`.
+    pub(in crate::evaluate) struct MatchRow<'a> {
+        pub(in crate::evaluate) id: i64,
+        pub(in crate::evaluate) key: &'a Key,
+        pub(in crate::evaluate) arrived_at: Timestamp,
+        pub(in crate::evaluate) count: usize,
+        pub(in crate::evaluate) events: Vec<u8>,
+        pub(in crate::evaluate) lines: JsonText,
+        /// The row before it of its key; none: the one that the key names as its last.
+        pub(in crate::evaluate) previous_id: Option<i64>,
     }
 
-    /// `alone`: nothing was written before, and the transaction has not begun.
+    /// A row of `tracks`.
+    pub(in crate::evaluate) struct TrackRow<'a> {
+        pub(in crate::evaluate) key: &'a Key,
+        pub(in crate::evaluate) version: i64,
+        pub(in crate::evaluate) track: JsonText,
+        pub(in crate::evaluate) phase: &'static str,
+        pub(in crate::evaluate) alert: Option<Uuid>,
+        pub(in crate::evaluate) next_wake_at: Option<Timestamp>,
+        pub(in crate::evaluate) changed_at: Timestamp,
+        pub(in crate::evaluate) consumed_before: Option<Timestamp>,
+        pub(in crate::evaluate) last_match_id: Option<i64>,
+        /// Whether phase and alert are others than before.
+        pub(in crate::evaluate) moved: bool,
+    }
+
+    pub(super) async fn commit(mut tx: LiteTx, now: Timestamp, tracks: &[TrackChange], match_id: i64) -> Result<i64> {
+        let mut query = QueryBuilder::<Sqlite>::new("");
+        let newest = push_changes(&mut query, now, tracks, match_id, Before::Loaded)?;
+        finish(&mut tx, query, tracks.len()).await?;
+        tx.keep();
+        Ok(newest)
+    }
+
+    /// `begun`: the transaction has begun.
     pub(super) async fn commit_known(
         w: &Writer,
         mut tx: LiteTx,
-        alone: bool,
+        begun: bool,
         now: Timestamp,
         frames: &[Frame],
         tracks: &[TrackChange],
-        match_id: i64,
-    ) -> Result<bool> {
-        let mut query = QueryBuilder::<Sqlite>::new(if alone { "BEGIN IMMEDIATE; " } else { "" });
+    ) -> Result<Saved> {
+        let mut query = QueryBuilder::<Sqlite>::new(if begun { "" } else { "BEGIN IMMEDIATE; " });
         for piece in padded(frames) {
             push_frames(&mut query, now.as_micros(), piece);
             query.push("; ");
         }
-        let ids = with_ids(tracks, match_id);
-        push_matches(&mut query, now, &ids)?;
-        push_tracks(&mut query, now, &ids, Before::Known)?;
+        let newest = push_changes(&mut query, now, tracks, w.newest_match(), Before::Known)?;
         match finish(&mut tx, query, tracks.len().max(frames.len())).await {
             Ok(()) => {
-                w.saw_match(newest(&ids, match_id));
+                w.saw_match(newest);
                 tx.keep();
-                Ok(true)
+                Ok(Saved::Yes)
             }
             Err(error) if error.is_constraint() => {
                 tx.rollback().await?;
-                Ok(false)
+                Ok(Saved::Not)
             }
             Err(error) => Err(error),
         }
     }
 
-    fn newest(ids: &[(&TrackChange, Option<i64>)], before: i64) -> i64 {
-        ids.iter().filter_map(|(_, id)| *id).max().unwrap_or(before)
-    }
-
     async fn finish(tx: &mut LiteTx, mut query: QueryBuilder<Sqlite>, rows: usize) -> Result<()> {
-        query.push("COMMIT");
+        query.push(journal::count(tx)).push("COMMIT");
         let _done = query.build().persistent(rows <= STATEMENT_ROWS_MAX).execute(&mut tx.conn).await?;
         Ok(())
     }
 
-    /// Each change, and the id of the row for what it counted, if it counted anything.
-    fn with_ids(tracks: &[TrackChange], match_id: i64) -> Vec<(&TrackChange, Option<i64>)> {
-        let mut next = match_id;
-        let id = |change| {
-            let counted = counted_any(change);
-            next += i64::from(counted);
-            (change, counted.then_some(next))
-        };
-        tracks.iter().map(id).collect()
-    }
-
-    /// With ids of our own: nobody else writes now.
-    fn push_matches(
+    /// Adds what changed, with ids of our own for the rows of what was counted: nobody else writes now. Returns the newest.
+    fn push_changes(
         query: &mut QueryBuilder<Sqlite>,
         now: Timestamp,
-        ids: &[(&TrackChange, Option<i64>)],
-    ) -> Result<()> {
-        let counted = ids.iter().filter_map(|(change, id)| Some((*change, (*id)?)));
-        let rows =
-            counted.map(|(change, id)| Ok((change, id, json(newest_lines(change))?))).collect::<Result<Vec<_>>>()?;
-        for piece in padded(&rows) {
+        tracks: &[TrackChange],
+        mut match_id: i64,
+        before: Before,
+    ) -> Result<i64> {
+        let (mut counted, mut rows) = (Vec::with_capacity(tracks.len()), Vec::with_capacity(tracks.len()));
+        for change in tracks {
+            let counts = counted_any(change);
+            if counts {
+                match_id += 1;
+                counted.push(MatchRow {
+                    id: match_id,
+                    key: &change.key,
+                    arrived_at: arrived(change, now),
+                    count: change.events.len(),
+                    events: packed::pack(&change.events),
+                    lines: json(newest_lines(change))?,
+                    previous_id: None,
+                });
+            }
+            rows.push(TrackRow {
+                consumed_before: change.consumed_before,
+                moved: change.moved,
+                ..TrackRow::new(
+                    &change.key,
+                    change.version,
+                    (&change.track, json(&change.track)?),
+                    change.next_wake_at,
+                    now,
+                    counts.then_some(match_id),
+                )
+            });
+        }
+        push_matches(query, &counted);
+        push_tracks(query, &rows, before);
+        Ok(match_id)
+    }
+
+    impl<'a> TrackRow<'a> {
+        /// The row of a key that has forgotten nothing and stays in its phase. The track comes with its text.
+        pub(in crate::evaluate) fn new(
+            key: &'a Key,
+            version: i64,
+            (track, text): (&Track, JsonText),
+            next_wake_at: Option<Timestamp>,
+            changed_at: Timestamp,
+            last_match_id: Option<i64>,
+        ) -> Self {
+            Self {
+                key,
+                version,
+                track: text,
+                phase: phase(&track.phase),
+                alert: track.firing().map(|firing| firing.alert.0),
+                next_wake_at,
+                changed_at,
+                consumed_before: None,
+                last_match_id,
+                moved: false,
+            }
+        }
+    }
+
+    pub(in crate::evaluate) fn push_matches(query: &mut QueryBuilder<Sqlite>, rows: &[MatchRow<'_>]) {
+        for piece in padded(rows) {
             query.push(
                 "INSERT INTO matches (id, app_id, rule, grp, arrived_at, count, events, lines, previous_id) \
-                 SELECT v.*, (SELECT t.last_match_id FROM tracks AS t \
-                 WHERE t.app_id = v.column2 AND t.rule = v.column3 AND t.grp = v.column4) FROM (",
+                 SELECT v.column1, v.column2, v.column3, v.column4, v.column5, v.column6, v.column7, v.column8, \
+                 COALESCE(v.column9, (SELECT t.last_match_id FROM tracks AS t \
+                 WHERE t.app_id = v.column2 AND t.rule = v.column3 AND t.grp = v.column4)) FROM (",
             );
             query.push_values(piece, |mut row, new| {
-                let change = new.map(|new| new.0);
-                row.push_bind(new.map(|new| new.1))
-                    .push_bind(change.map(|change| change.key.app.0))
-                    .push_bind(change.map(|change| change.key.rule.as_str()))
-                    .push_bind(change.map(|change| change.key.group.0.as_str()))
-                    .push_bind(change.map(|change| arrived(change, now).as_micros()))
-                    .push_bind(change.map(|change| int(change.events.len() as u64)))
-                    .push_bind(change.map(|change| packed::pack(&change.events)))
-                    .push_bind(new.map(|new| new.2.clone()));
+                row.push_bind(new.map(|new| new.id))
+                    .push_bind(new.map(|new| new.key.app.0))
+                    .push_bind(new.map(|new| new.key.rule.as_str()))
+                    .push_bind(new.map(|new| new.key.group.0.as_str()))
+                    .push_bind(new.map(|new| new.arrived_at.as_micros()))
+                    .push_bind(new.map(|new| int(new.count as u64)))
+                    .push_bind(new.map(|new| new.events.clone()))
+                    .push_bind(new.map(|new| new.lines.clone()))
+                    .push_bind(new.and_then(|new| new.previous_id));
             });
             query.push(") AS v WHERE v.column1 IS NOT NULL; ");
         }
-        Ok(())
     }
 
     /// Phase and alert apart, and only where they change: SQLite rewrites the index entries of every column that an update
     /// names, and most commits move no key.
-    fn push_tracks(
-        query: &mut QueryBuilder<Sqlite>,
-        now: Timestamp,
-        ids: &[(&TrackChange, Option<i64>)],
-        before: Before,
-    ) -> Result<()> {
-        let now = now.as_micros();
-        let rows =
-            ids.iter().map(|(change, id)| Ok((*change, *id, json(&change.track)?))).collect::<Result<Vec<_>>>()?;
-        for piece in padded(&rows) {
+    pub(in crate::evaluate) fn push_tracks(query: &mut QueryBuilder<Sqlite>, rows: &[TrackRow<'_>], before: Before) {
+        for piece in padded(rows) {
             query.push(
                 "INSERT INTO tracks (app_id, rule, grp, version, track, phase, alert_id, next_wake_at, changed_at, consumed_stamp, \
                  consumed_at, last_match_id) SELECT v.column1, v.column2, v.column3, ",
@@ -226,20 +292,20 @@ mod lite {
                 ", v.column5, v.column6, v.column7, v.column8, v.column9, v.column10, v.column11, v.column12 FROM (",
             );
             query.push_values(piece, |mut row, new| {
-                let change = new.map(|new| new.0);
-                let consumed = change.and_then(|change| change.consumed_before);
-                row.push_bind(change.map(|change| change.key.app.0))
-                    .push_bind(change.map(|change| change.key.rule.as_str()))
-                    .push_bind(change.map(|change| change.key.group.0.as_str()))
-                    .push_bind(change.map(|change| change.version))
-                    .push_bind(new.map(|new| new.2.clone()))
-                    .push_bind(change.map(|change| phase(&change.track.phase)))
-                    .push_bind(change.and_then(|change| change.track.firing()).map(|firing| firing.alert.0))
-                    .push_bind(change.and_then(|change| change.next_wake_at).map(Timestamp::as_micros))
-                    .push_bind(now)
+                let consumed = new.and_then(|new| new.consumed_before);
+                let changed_at = new.map(|new| new.changed_at.as_micros());
+                row.push_bind(new.map(|new| new.key.app.0))
+                    .push_bind(new.map(|new| new.key.rule.as_str()))
+                    .push_bind(new.map(|new| new.key.group.0.as_str()))
+                    .push_bind(new.map(|new| new.version))
+                    .push_bind(new.map(|new| new.track.clone()))
+                    .push_bind(new.map(|new| new.phase))
+                    .push_bind(new.and_then(|new| new.alert))
+                    .push_bind(new.and_then(|new| new.next_wake_at).map(Timestamp::as_micros))
+                    .push_bind(changed_at)
                     .push_bind(consumed.map(Timestamp::as_micros))
-                    .push_bind(consumed.map(|_| now))
-                    .push_bind(new.and_then(|new| new.1));
+                    .push_bind(consumed.and(changed_at))
+                    .push_bind(new.and_then(|new| new.last_match_id));
             });
             query.push(
                 ") AS v WHERE v.column1 IS NOT NULL ON CONFLICT (app_id, rule, grp) DO UPDATE SET version = excluded.version, \
@@ -249,36 +315,35 @@ mod lite {
                  last_match_id = COALESCE(excluded.last_match_id, tracks.last_match_id); ",
             );
         }
-        let moved: Vec<&TrackChange> = ids.iter().map(|(change, _)| *change).filter(|change| change.moved).collect();
+        let moved: Vec<&TrackRow<'_>> = rows.iter().filter(|row| row.moved).collect();
         for piece in padded(&moved) {
             query.push("UPDATE tracks SET phase = v.column4, alert_id = v.column5 FROM (");
-            query.push_values(piece, |mut row, change| {
-                row.push_bind(change.map(|change| change.key.app.0))
-                    .push_bind(change.map(|change| change.key.rule.as_str()))
-                    .push_bind(change.map(|change| change.key.group.0.as_str()))
-                    .push_bind(change.map(|change| phase(&change.track.phase)))
-                    .push_bind(change.and_then(|change| change.track.firing()).map(|firing| firing.alert.0));
+            query.push_values(piece, |mut row, new| {
+                row.push_bind(new.map(|new| new.key.app.0))
+                    .push_bind(new.map(|new| new.key.rule.as_str()))
+                    .push_bind(new.map(|new| new.key.group.0.as_str()))
+                    .push_bind(new.map(|new| new.phase))
+                    .push_bind(new.and_then(|new| new.alert));
             });
             query.push(
                 ") AS v WHERE tracks.app_id = v.column1 AND tracks.rule = v.column2 AND tracks.grp = v.column3 \
                  AND (tracks.phase IS NOT v.column4 OR tracks.alert_id IS NOT v.column5); ",
             );
         }
-        Ok(())
     }
 }
 
 /// Whether there is anything to append to the key's matches.
-fn counted_any(change: &TrackChange) -> bool {
+pub(super) fn counted_any(change: &TrackChange) -> bool {
     !change.events.is_empty() || !change.lines.is_empty()
 }
 
-fn newest_lines(change: &TrackChange) -> &[EvidenceLine] {
+pub(super) fn newest_lines(change: &TrackChange) -> &[EvidenceLine] {
     let kept = change.lines.len().saturating_sub(EVIDENCE_LINES_MAX);
     change.lines.get(kept..).unwrap_or_default()
 }
 
-fn arrived(change: &TrackChange, now: Timestamp) -> Timestamp {
+pub(super) fn arrived(change: &TrackChange, now: Timestamp) -> Timestamp {
     change.events.iter().map(|event| event.arrived).max().unwrap_or(now)
 }
 

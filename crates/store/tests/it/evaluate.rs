@@ -10,7 +10,7 @@ use dynowatch_domain::alert::{Effect, Phase, ResolveReason, Track};
 use dynowatch_domain::key::{Group, Key};
 use dynowatch_domain::release::{Release, ReleaseKind};
 use dynowatch_domain::{AlertId, AppId};
-use dynowatch_store::{Changes, Engine, EvaluateRequest, ResolvedAlert, StoreError, TrackChange};
+use dynowatch_store::{Changes, Engine, EvaluateRequest, ResolvedAlert, Saved, StoreError, TrackChange};
 
 use crate::bed::{Bed, change, counted, facts, firing, id, key, line, request, t};
 
@@ -58,12 +58,12 @@ pub(crate) async fn what_is_known_is_saved_at_once(bed: &Bed) {
     let both = |version| Changes { tracks: vec![step(&h12, version), step(&h13, version)], ..Changes::default() };
     let as_known = [(&h12, 2), (&h13, 2)];
     if bed.store.engine() == Engine::Postgres {
-        assert!(!bed.store.save_known(&ask("a", &as_known), &both(3)).await.unwrap());
+        assert_eq!(bed.store.save_known(&ask("a", &as_known), &both(3)).await.unwrap(), Saved::Not);
         return;
     }
     // Nobody has looked at the newest match yet; from then on it is known.
-    assert!(!bed.again().await.save_known(&ask("a", &as_known), &both(3)).await.unwrap());
-    assert!(bed.store.save_known(&ask("a", &as_known), &both(3)).await.unwrap());
+    assert_eq!(bed.again().await.save_known(&ask("a", &as_known), &both(3)).await.unwrap(), Saved::Not);
+    assert_eq!(bed.store.save_known(&ask("a", &as_known), &both(3)).await.unwrap(), Saved::Yes);
 
     let other = |frames: &[&str], known: &[(&Key, i64)]| EvaluateRequest {
         frames: frames.iter().map(|frame| (app, (*frame).to_owned())).collect(),
@@ -86,7 +86,7 @@ pub(crate) async fn what_is_known_is_saved_at_once(bed: &Bed) {
         ),
         ("a key nobody knows", other(&["f"], &[(&h12, 3)]), both(4)),
     ] {
-        assert!(!bed.store.save_known(&request, &changes).await.unwrap(), "{name}");
+        assert_eq!(bed.store.save_known(&request, &changes).await.unwrap(), Saved::Not, "{name}");
     }
     // What else there is to save goes with it, or fails with it.
     bed.store.save_known(&other(&["g"], &[(&h12, 3), (&h13, 3)]), &with_decision).await.unwrap_err();
@@ -94,7 +94,7 @@ pub(crate) async fn what_is_known_is_saved_at_once(bed: &Bed) {
     let (second, _) = bed.fire(&key(app, "r14"), t(9), &[]).await;
     let with_decision = Changes { decisions: vec![(second, t(9), Effect::PendingDropped { at: t(9) })], ..both(4) };
     let last = other(&["b", "c", "d", "e", "f", "g"], &[(&h12, 3), (&h13, 3)]);
-    assert!(bed.store.save_known(&last, &with_decision).await.unwrap());
+    assert_eq!(bed.store.save_known(&last, &with_decision).await.unwrap(), Saved::Yes);
     let loaded = bed.load(t(10), &[h12.clone(), h13.clone()]).await;
     for key in [&h12, &h13] {
         let track = &loaded.tracks[key];

@@ -12,6 +12,7 @@ mod checks;
 mod concurrency;
 mod evaluate;
 mod heroku;
+mod journal;
 mod metrics;
 mod metrics_size;
 mod open;
