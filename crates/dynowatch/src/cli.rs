@@ -179,7 +179,7 @@ fn run(ctx: &mut Context, command: Command) -> Result<(), Failure> {
 /// Commands that ask or change something and end.
 async fn run_once(ctx: &mut Context, command: Command) -> Result<(), Failure> {
     match command {
-        Command::Drain(command) => drain::run(ctx, command).await,
+        Command::Drain(command) => Box::pin(drain::run(ctx, command)).await,
         Command::Config(command) => config::run(ctx, command).await,
         Command::Alerts(command) => alerts::run(ctx, command).await,
         Command::Apps(command) => apps::run(ctx, command).await,

@@ -282,7 +282,7 @@ pub enum Saved {
 impl Store {
     /// Saves what follows from a batch without loading anything first, if the frames of the request are new and every key
     /// of it is stored in the version the caller knows. One trip to SQLite's thread instead of two, and one row instead of
-    /// many where nothing changes but keys ([`journal`]), which is most of what a small commit costs. On Postgres it saves
+    /// many where nothing changes but keys (`evaluate/journal.rs`), which is most of what a small commit costs. On Postgres it saves
     /// nothing.
     ///
     /// # Errors

@@ -137,6 +137,11 @@ pub(crate) async fn fold(tx: &mut LiteTx) -> Result<()> {
     if tx.journal().is_some_and(|journal| journal.rows == 0) {
         return Ok(());
     }
+    // Boxed: it is rare, and a future is as large as the largest thing it may await.
+    Box::pin(fold_rows(tx)).await
+}
+
+async fn fold_rows(tx: &mut LiteTx) -> Result<()> {
     let rows: Vec<(i64, i64, Option<String>)> =
         sqlx::query_as("SELECT id, at, body FROM evaluations ORDER BY id").fetch_all(&mut tx.conn).await?;
     let newest = rows.last().map(|(id, ..)| *id).ok_or_else(|| StoreError::corrupt("evaluations: its last row"))?;
