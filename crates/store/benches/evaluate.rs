@@ -1,5 +1,5 @@
-//! What one evaluation costs the server's CPU on SQLite: eight keys known to the caller, each with one new match, two
-//! frames. `cargo bench -p dynowatch-store`. CPU rather than wall time, because a commit waits for the disk; what the disk itself
+//! What one commit costs the server's CPU on SQLite: keys known to the caller, each with one new match, two frames; appended
+//! to the journal with its share of folding, and loaded and written. `cargo bench -p dynowatch-store`. CPU rather than wall time, because a commit waits for the disk; what the disk itself
 //! costs the kernel is left out with `TMPDIR=/dev/shm`.
 
 #![expect(clippy::unwrap_used, clippy::print_stdout, reason = "a bench reports, and ends when it fails")]
@@ -13,7 +13,7 @@ use dynowatch_domain::signal::Source;
 use dynowatch_domain::window::Counted;
 use dynowatch_domain::{AppId, Timestamp};
 use dynowatch_store::apps::AppOrigin;
-use dynowatch_store::{Changes, EvaluateRequest, Store, StoreOptions, TrackChange};
+use dynowatch_store::{Changes, EvaluateRequest, Saved, Store, StoreOptions, TrackChange};
 use uuid::Uuid;
 
 const CALLS: i64 = 3_000;
@@ -26,12 +26,12 @@ fn cpu_us() -> i64 {
     ticks * 10_000
 }
 
-async fn evaluate(store: &Store, keys: &[Key], round: i64) {
+async fn commit(way: &str, store: &Store, keys: &[Key], round: i64) {
     let now = Timestamp::from_micros(1_780_000_000_000_000 + round * 20_000);
     let app = keys.first().map(|key| key.app).unwrap();
     let request = EvaluateRequest {
         now,
-        frames: (0..2).map(|n| (app, format!("0198c0ffee{round:012}{n}"))).collect(),
+        frames: (0..2).map(|n| (app, format!("{way}-{}-{round:06}-{n}", keys.len()))).collect(),
         keys: keys.to_vec(),
         known: keys.iter().map(|key| (key.clone(), round)).collect::<HashMap<_, _>>(),
     };
@@ -48,7 +48,10 @@ async fn evaluate(store: &Store, keys: &[Key], round: i64) {
         consumed_before: None,
     });
     let changes = Changes { tracks: tracks.collect(), ..Changes::default() };
-    store.evaluate(request, |_| (changes, ())).await.unwrap();
+    match way {
+        "append" => assert_eq!(store.save_known(&request, &changes).await.unwrap(), Saved::Yes),
+        _ => store.evaluate(request, |_| (changes, ())).await.unwrap(),
+    }
 }
 
 fn main() {
@@ -56,22 +59,21 @@ fn main() {
     runtime.block_on(async {
         let folder = tempfile::tempdir().unwrap();
         let url = format!("sqlite://{}", folder.path().join("bench.db").display());
-        let store = Store::open(&StoreOptions::new(&url)).await.unwrap();
+        let store = Store::open(&StoreOptions { exclusive: true, ..StoreOptions::new(&url) }).await.unwrap();
         let now = Timestamp::from_seconds(0);
         let app = store.ensure_app(AppId(Uuid::from_u128(1)), "shop", AppOrigin::File, now).await.unwrap().id;
-        for keys_max in [1, 8, 64] {
-            let keys: Vec<Key> = (0..keys_max)
-                .map(|n| Key { app, rule: format!("rule-{keys_max}-{n}"), group: Group::default() })
-                .collect();
+        for (way, keys_max) in ["append", "evaluate"].into_iter().flat_map(|way| [1, 8, 64].map(|max| (way, max))) {
+            let key = |n| Key { app, rule: format!("{way}-{keys_max}-{n}"), group: Group::default() };
+            let keys: Vec<Key> = (0..keys_max).map(key).collect();
             for round in 0..100 {
-                evaluate(&store, &keys, round).await;
+                commit("evaluate", &store, &keys, round).await;
             }
             let (cpu, wall) = (cpu_us(), tokio::time::Instant::now());
             for round in 100..100 + CALLS {
-                evaluate(&store, &keys, round).await;
+                commit(way, &store, &keys, round).await;
             }
             let (cpu, wall) = (cpu_us() - cpu, wall.elapsed());
-            println!("evaluate, {keys_max:2} keys: {:4} us CPU, {:4} us wall", cpu / CALLS, wall.as_micros() / 3_000);
+            println!("{way}, {keys_max:2} keys: {:4} us CPU, {:4} us wall", cpu / CALLS, wall.as_micros() / 3_000);
         }
     });
 }

@@ -53,7 +53,8 @@ impl Store {
     /// Writes the whole store to a file for its owner alone, which appears under its name when it is complete.
     ///
     /// # Errors
-    /// When the store is away or the file cannot be written.
+    /// When the store is away or the file cannot be written. On SQLite also when the disk of the store is full and a server
+    /// that was killed has left something in its journal, half a megabyte at most, which goes into the tables first.
     pub async fn backup(&self, path: &Path) -> Result<Moved> {
         let mut partial = path.as_os_str().to_owned();
         partial.push(".partial");

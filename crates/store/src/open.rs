@@ -101,6 +101,8 @@ impl Store {
             // The server will ask for them at its first commit, which has less time.
             let mut held = w.hold().await?;
             held.frames().await?;
+            // Nobody holds keys in memory yet.
+            let _nobody_to_tell = held.tell_others_wrote();
             held.keep();
         }
         let room = Room::new(options.metrics_bytes_max, Some((folder, options.disk_reserve_bytes)));

@@ -1,4 +1,4 @@
-//! The counted events of one commit as bytes: one row instead of one per line. Written as differences in variable-length
+//! The counted events of a row of matches as bytes: one row instead of one per line. Written as differences in variable-length
 //! integers, so that a line of a storm costs three to six bytes.
 //!
 //! Layout: a version byte, then per event the stamp less the stamp before it and the arrival less the stamp, each as a

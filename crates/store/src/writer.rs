@@ -31,6 +31,8 @@ pub(crate) struct Writer {
     exclusive: bool,
     /// Whether the journal may hold something that the tables do not say.
     unfolded: Arc<AtomicBool>,
+    /// Whether keys may have changed that this process holds in memory, and nobody has told those who hold them.
+    others_wrote: Arc<AtomicBool>,
 }
 
 #[derive(Debug)]
@@ -62,6 +64,7 @@ pub(crate) struct LiteTx {
     newest_match: Arc<AtomicI64>,
     exclusive: bool,
     unfolded: Arc<AtomicBool>,
+    others_wrote: Arc<AtomicBool>,
     place: OwnedMutexGuard<Place>,
 }
 
@@ -74,6 +77,7 @@ impl Writer {
             newest_match: Arc::default(),
             exclusive,
             unfolded: Arc::new(AtomicBool::new(true)),
+            others_wrote: Arc::default(),
         })
     }
 
@@ -87,7 +91,11 @@ impl Writer {
         };
         let (conn, memory) = match std::mem::replace(&mut *place, Place::Empty) {
             Place::Ready(conn, memory) => (conn, memory),
-            Place::Empty => (self.options.connect().await?, Memory::default()),
+            Place::Empty => {
+                // Nobody saw how the last transaction ended, nor what others did since.
+                self.others_wrote.store(true, Relaxed);
+                (self.options.connect().await?, Memory::default())
+            }
             Place::Closed => {
                 *place = Place::Closed;
                 return Err(sqlx::Error::PoolClosed);
@@ -103,6 +111,7 @@ impl Writer {
             newest_match: Arc::clone(&self.newest_match),
             exclusive: self.exclusive,
             unfolded: Arc::clone(&self.unfolded),
+            others_wrote: Arc::clone(&self.others_wrote),
             place,
         })
     }
@@ -147,7 +156,7 @@ impl LiteTx {
 
     /// Puts the connection back. Only for one that is outside of a transaction; what it took is committed.
     pub(crate) fn keep(self) {
-        let Self { conn, mut memory, taken, next_journal, newest_match: _, exclusive, unfolded, mut place } = self;
+        let Self { conn, mut memory, taken, next_journal, exclusive, unfolded, mut place, .. } = self;
         if let Some(frames) = &mut memory.frames {
             taken.into_iter().for_each(|(hash, at)| frames.insert(hash, at));
         }
@@ -166,9 +175,19 @@ impl LiteTx {
         self.next_journal = Some(journal);
     }
 
-    /// Forgets how it stands: somebody else has written.
-    pub(crate) fn forget_journal(&mut self) {
-        self.memory.journal = None;
+    /// Notes that others have changed keys since this process looked.
+    pub(crate) fn saw_others_write(&self) {
+        self.others_wrote.store(true, Relaxed);
+    }
+
+    /// Whether others have, or may have; told once, to the one who then forgets the keys.
+    pub(crate) fn tell_others_wrote(&self) -> bool {
+        self.others_wrote.swap(false, Relaxed)
+    }
+
+    /// Forgets all that is known without looking: somebody else has written. To be told to those who hold keys.
+    pub(crate) fn forget(&mut self) {
+        self.memory = Memory::default();
     }
 
     /// Notes the greatest id of a match, as [`Writer::saw_match`].
@@ -183,7 +202,8 @@ impl LiteTx {
             None => {
                 // With the write lock: a transaction that was given up half-way may still be committing.
                 self.begin().await?;
-                journal::fold(self).await?;
+                // Whatever is known of the journal: the frames in it must not be missed.
+                journal::fold_rows(self).await?;
                 let frames = Frames::load(&mut self.conn).await?;
                 let _done = sqlx::query("COMMIT").execute(&mut self.conn).await?;
                 self.committed();
@@ -202,7 +222,7 @@ impl LiteTx {
 
     /// Forgets frames, whose rows the caller deletes. Right also when the transaction comes to nothing: what is forgotten
     /// too early is as new.
-    pub(crate) fn forget(&mut self, frame: &Frame) {
+    pub(crate) fn forget_frame(&mut self, frame: &Frame) {
         if let Some(known) = &mut self.memory.frames {
             known.remove(frame);
         }
@@ -210,7 +230,7 @@ impl LiteTx {
 
     /// Takes note that a transaction has ended well, when another one follows.
     fn committed(&mut self) {
-        self.memory.journal = self.next_journal.take().or(self.memory.journal);
+        self.memory.journal = self.next_journal.take().or(self.memory.journal).filter(|_| self.exclusive);
     }
 
     pub(crate) async fn commit(mut self) -> sqlx::Result<()> {

@@ -7,7 +7,7 @@
 //! for a key that moves is not appended. A crash leaves rows that the next process folds.
 //!
 //! The newest row's id is the number of evaluations there were. Each one, of any process, counts it up, so that the server
-//! sees in passing that another process has been at the keys it holds in memory.
+//! sees in passing, or when it folds, that another process has been at the keys it holds in memory.
 
 use std::collections::BTreeMap;
 
@@ -101,9 +101,10 @@ pub(super) async fn append(
     let body = json(&Body { frames, tracks: entries.collect() })?;
     let next =
         Journal { newest: journal.newest + 1, rows: journal.rows + 1, bytes: journal.bytes + body.as_str().len() };
-    // No time, which the column refuses, if another evaluation was the last.
-    let append = "INSERT INTO evaluations (id, at, body) \
-                  SELECT $1, (SELECT $2 WHERE (SELECT MAX(id) FROM evaluations) = $1 - 1), $3";
+    // No time, which the column refuses, if another evaluation was the last. With the lock from the start, and committed
+    // apart: sqlx breaks a string off when nobody waits for it any more, and a row that came later would not be expected.
+    let append = "BEGIN IMMEDIATE; INSERT INTO evaluations (id, at, body) \
+                  SELECT $1, (SELECT $2 WHERE (SELECT MAX(id) FROM evaluations) = $1 - 1), $3; COMMIT";
     match sqlx::query(append).bind(next.newest).bind(now.as_micros()).bind(body).execute(&mut lite.conn).await {
         Ok(_done) => {
             lite.take(frames, now);
@@ -116,8 +117,8 @@ pub(super) async fn append(
             if !error.is_constraint() {
                 return Err(error);
             }
-            lite.forget_journal();
-            lite.keep();
+            lite.forget();
+            lite.rollback().await?;
             Ok(Saved::OthersWrote)
         }
     }
@@ -141,10 +142,15 @@ pub(crate) async fn fold(tx: &mut LiteTx) -> Result<()> {
     Box::pin(fold_rows(tx)).await
 }
 
-async fn fold_rows(tx: &mut LiteTx) -> Result<()> {
+/// The same whatever is known of it.
+pub(crate) async fn fold_rows(tx: &mut LiteTx) -> Result<()> {
     let rows: Vec<(i64, i64, Option<String>)> =
         sqlx::query_as("SELECT id, at, body FROM evaluations ORDER BY id").fetch_all(&mut tx.conn).await?;
     let newest = rows.last().map(|(id, ..)| *id).ok_or_else(|| StoreError::corrupt("evaluations: its last row"))?;
+    if tx.journal().is_some_and(|known| known.newest != newest) {
+        // From here on memory agrees with the table, and no append would notice.
+        tx.saw_others_write();
+    }
     let mut folded = Folded::default();
     for (id, at, body) in &rows {
         if let Some(body) = body {

@@ -97,7 +97,7 @@ impl Store {
                         let forget = "DELETE FROM frames WHERE rowid = (SELECT rowid FROM frames WHERE app_id = $1 AND frame_id = $2 \
                                       ORDER BY rowid DESC LIMIT 1)";
                         let _done = sqlx::query(forget).bind(frame.0).bind(&frame.1).execute(&mut tx.conn).await?;
-                        tx.forget(&frame);
+                        tx.forget_frame(&frame);
                     }
                     Tx::Pg(tx) => {
                         let forget = "DELETE FROM frames WHERE app_id = $1 AND frame_id = $2";

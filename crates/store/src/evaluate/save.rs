@@ -67,7 +67,12 @@ pub(super) async fn commit_known(w: &Writer, request: &EvaluateRequest, changes:
     }
     let mut lite = w.hold().await?;
     let known = lite.frames().await?;
-    if frames.iter().any(|frame| known.contains(frame)) {
+    let counted_before = frames.iter().any(|frame| known.contains(frame));
+    if lite.tell_others_wrote() {
+        lite.keep();
+        return Ok(Saved::OthersWrote);
+    }
+    if counted_before {
         lite.keep();
         return Ok(Saved::Not);
     }

@@ -94,6 +94,8 @@ pub(crate) async fn what_is_known_is_saved_at_once(bed: &Bed) {
     let (second, _) = bed.fire(&key(app, "r14"), t(9), &[]).await;
     let with_decision = Changes { decisions: vec![(second, t(9), Effect::PendingDropped { at: t(9) })], ..both(4) };
     let last = other(&["b", "c", "d", "e", "f", "g"], &[(&h12, 3), (&h13, 3)]);
+    // Nobody saw how the one before ended.
+    assert_eq!(bed.store.save_known(&last, &with_decision).await.unwrap(), Saved::OthersWrote);
     assert_eq!(bed.store.save_known(&last, &with_decision).await.unwrap(), Saved::Yes);
     let loaded = bed.load(t(10), &[h12.clone(), h13.clone()]).await;
     for key in [&h12, &h13] {

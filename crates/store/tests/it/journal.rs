@@ -1,5 +1,9 @@
 //! SQLite's journal of evaluations: nobody can tell it from the tables.
 
+use std::future::{Future, poll_fn};
+use std::pin::pin;
+use std::task::Poll;
+
 use dynowatch_domain::alert::Track;
 use dynowatch_domain::key::Key;
 use dynowatch_domain::{AppId, Timestamp};
@@ -49,18 +53,29 @@ impl Server {
         self.keys.iter().map(step).collect()
     }
 
-    async fn save(&mut self, change: impl FnOnce(&mut Changes)) -> Saved {
+    /// The next version: what is asked, and what changes.
+    fn next(&mut self) -> (EvaluateRequest, Changes) {
         self.version += 1;
         let now = t(self.version);
-        let mut changes = Changes { tracks: self.step(now), ..Changes::default() };
-        change(&mut changes);
         let request = EvaluateRequest {
             now,
             frames: vec![(self.app, format!("frame-{}", self.version))],
             keys: self.keys.to_vec(),
             known: self.keys.iter().map(|key| (key.clone(), self.version - 1)).collect(),
         };
+        (request, Changes { tracks: self.step(now), ..Changes::default() })
+    }
+
+    async fn save(&mut self, change: impl FnOnce(&mut Changes)) -> Saved {
+        let (request, mut changes) = self.next();
+        change(&mut changes);
         self.store.save_known(&request, &changes).await.unwrap()
+    }
+
+    /// Nothing of the next version is taken: what is held in memory may be out of date.
+    async fn is_told(&mut self) {
+        assert_eq!(self.save(|_| ()).await, Saved::OthersWrote);
+        self.version -= 1;
     }
 
     async fn append(&mut self) {
@@ -105,8 +120,7 @@ async fn what_waits_is_seen_by_a_command_and_by_the_next_server() {
     assert_eq!(number(&bed, WAITING).await, 0, "who looks, folds");
 
     // The command has counted as an evaluation: what the server holds may be out of date, until it has looked.
-    assert_eq!(server.save(|_| ()).await, Saved::OthersWrote);
-    server.version -= 1;
+    server.is_told().await;
     server.assert_whole(&server.store).await;
     for _ in 0..3 {
         server.append().await;
@@ -124,6 +138,64 @@ async fn what_waits_is_seen_by_a_command_and_by_the_next_server() {
     let ask = EvaluateRequest { now: t(20), frames, ..EvaluateRequest::default() };
     let new = next.store.evaluate(ask, |loaded| (Changes::default(), loaded.new_frames)).await.unwrap();
     assert_eq!(new, [false, false, true]);
+}
+
+/// Between what a command did and the server's next commit something of the server's own may fold, or evaluate other keys.
+#[tokio::test]
+async fn a_command_is_seen_whatever_comes_in_between() {
+    let bed = Bed::sqlite().await;
+    let mut server = Server::start(&bed).await;
+    for between in 0..4 {
+        server.append().await;
+        server.assert_whole(&bed.again().await).await;
+        let other = key(server.app, "h14");
+        match between {
+            0 => drop(server.store.alerts(&AlertFilter { limit: 5, ..AlertFilter::default() }).await.unwrap()),
+            1 => drop(server.store.due_keys(t(900), 5).await.unwrap()),
+            2 => server.store.evaluate(request(t(900), &[other]), |_| (Changes::default(), ())).await.unwrap(),
+            _ => server.store.forget_frames(&[]).await.unwrap(),
+        }
+        server.is_told().await;
+        server.assert_whole(&server.store).await;
+    }
+    // Nor is it certain after a transaction whose end nobody saw.
+    let store = server.store.clone();
+    let panics =
+        async move { store.evaluate(request(t(900), &[]), |_| -> (Changes, ()) { panic!("on purpose") }).await };
+    assert!(tokio::spawn(panics).await.unwrap_err().is_panic());
+    server.is_told().await;
+    server.append().await;
+    server.assert_whole(&server.store).await;
+}
+
+/// Nobody waits for an append any more: it is done, or it never will be.
+#[tokio::test]
+async fn an_append_given_up_leaves_all_or_nothing() {
+    let bed = Bed::sqlite().await;
+    let mut server = Server::start(&bed).await;
+    let mut kept = 0;
+    for polls in 0..40 {
+        let before = server.version;
+        let (mut ask, changes) = server.next();
+        ask.frames = vec![(server.app, format!("given-up-{polls}"))];
+        {
+            let mut future = pin!(server.store.save_known(&ask, &changes));
+            for _ in 0..polls {
+                if poll_fn(|cx| Poll::Ready(future.as_mut().poll(cx).is_ready())).await {
+                    break;
+                }
+                tokio::task::yield_now().await;
+            }
+        }
+        let again = EvaluateRequest { known: [].into(), ..ask };
+        let loaded = server.store.evaluate(again, |loaded| (Changes::default(), loaded)).await.unwrap();
+        let version = loaded.tracks[&server.keys[0]].version;
+        assert_eq!(loaded.new_frames, [version == before], "after {polls} polls");
+        server.version = version;
+        server.assert_whole(&server.store).await;
+        kept += usize::from(version > before);
+    }
+    assert!(kept < 40);
 }
 
 #[tokio::test]
