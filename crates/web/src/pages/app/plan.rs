@@ -248,7 +248,11 @@ pub(crate) fn process_types(known: &[MetricOfApp]) -> Vec<String> {
 /// The charts of an app or a dyno over a span, in the order of the page.
 pub(crate) fn charts(span: Span, scope: &Scope, known: &[MetricOfApp]) -> Vec<Plan> {
     let builder = Builder { span, dyno: scope.dyno.clone() };
-    let mut plans: Vec<Plan> = builder.requests().into();
+    let mut plans = Vec::new();
+    // Heroku's router speaks to dynos of the type `web` alone: another one's charts of requests would always be empty.
+    if scope.dyno.is_empty() || scope.dyno.starts_with("web.") {
+        plans.extend(builder.requests());
+    }
     plans.push(builder.memory(&scope.process));
     plans.extend(builder.dynos());
     if scope.dyno.is_empty() {

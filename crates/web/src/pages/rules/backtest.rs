@@ -111,7 +111,12 @@ fn results(view: &View, tried: &Backtest) -> Markup {
                                     th scope="row" { (view.moment(fired.at)) @if fired.what == "fired_silently" { " " span.quiet { "(in the cool-down)" } } }
                                     td { (visible(fired.key.split_once('/').map_or(fired.key.as_str(), |(_, on)| on))) }
                                     td { (fired.measured.as_deref().map(visible).unwrap_or_default()) }
-                                    td.wide { @match over(fired) { Some(at) => (view.moment(at)), None => span.quiet { "–" } } }
+                                    td.wide {
+                                        @match over(fired).filter(|over| *over <= view.now) {
+                                            Some(over) => (view.moment(over)),
+                                            None => span.quiet { "not yet" },
+                                        }
+                                    }
                                 }
                             }
                         }
