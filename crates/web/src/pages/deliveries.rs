@@ -49,6 +49,9 @@ impl Asked {
     }
 }
 
+/// Attempts of a message that stand open, the newest.
+const ATTEMPTS_SHOWN: usize = 2;
+
 /// A message with its attempts.
 pub(super) struct Message {
     delivery: Delivery,
@@ -154,8 +157,15 @@ pub(super) fn message_card(view: &View, one: &Message, links: bool) -> Markup {
 }
 
 fn attempts(view: &View, one: &Message) -> Markup {
+    // A receiver that is away for an hour has many, each with the same answer.
+    let shown = if one.attempts.len() > ATTEMPTS_SHOWN + 1 { ATTEMPTS_SHOWN } else { one.attempts.len() };
+    let (earlier, newest) = one.attempts.split_at(one.attempts.len() - shown);
+    let list =
+        |attempts: &[Attempt]| html! { ol.attempts { @for attempt in attempts { (attempt_row(view, attempt)) } } };
     html! {
-        @if one.attempts.is_empty() { p.quiet { "Not attempted yet." } } @else { ol.attempts { @for attempt in &one.attempts { (attempt_row(view, attempt)) } } }
+        @if one.attempts.is_empty() { p.quiet { "Not attempted yet." } }
+        @if !earlier.is_empty() { details { summary { (earlier.len()) " earlier attempts" } (list(earlier)) } }
+        @if !newest.is_empty() { (list(newest)) }
     }
 }
 

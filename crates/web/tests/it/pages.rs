@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use dynowatch_domain::Clock as _;
 use dynowatch_domain::account::audit::Actor;
+use dynowatch_domain::delivery::{Next, Outcome};
 use dynowatch_store::objects::ObjectKind;
 use http::StatusCode;
 
@@ -160,6 +161,24 @@ async fn older_messages_are_a_link_away() {
     let next = first.split("rel=\"next\" href=\"").nth(1).unwrap().split('"').next().unwrap().replace("&amp;", "&");
     let second = site.local(&next).await.text;
     assert_eq!([first, second].map(|page| page.matches("<article").count()), [20, 5]);
+}
+
+/// A receiver that is away for long has the same answer for each attempt: the newest two stand open.
+#[tokio::test]
+async fn earlier_attempts_are_folded() {
+    let site = Site::open().await;
+    site.post("shop", request("2026-05-07T08:06:12Z", "/p", "", 500).as_bytes()).await;
+    let store = site.engine.store();
+    let attempts = async || site.local("/deliveries").await.text.matches(">Attempt ").count();
+    for n in 1..=5 {
+        let now = site.clock.now();
+        let claimed = store.claim_deliveries(now, "worker", 1, &[]).await.unwrap();
+        let refused = Outcome::Retry { detail: "connection refused".to_owned(), retry_after: None };
+        store.finish_attempt(claimed[0].outgoing.id, n, &refused, &Next::At(now), now).await.unwrap();
+        let folded = site.local("/deliveries").await.text.contains("earlier attempts</summary>");
+        assert_eq!((attempts().await, folded), (n as usize, n > 3));
+    }
+    assert!(site.local("/deliveries").await.text.contains(">3 earlier attempts</summary>"));
 }
 
 #[tokio::test]
