@@ -9,9 +9,11 @@
 //! life of its alert in [`alert`], shares and silences over ten-second buckets in [`rollup`], limits of metrics in
 //! [`threshold`], the message in [`notice`], series and their slots in [`metric`], what may not leave the house in
 //! [`mask`], attempts and retries in [`delivery`], people in [`account`], what somebody who reads the log wants to see in
-//! [`line_filter`], checks of web, data services and certificates in [`check`].
+//! [`line_filter`], checks of web, data services and certificates in [`check`], addresses that nothing is sent to in
+//! [`address`].
 
 pub mod account;
+pub mod address;
 pub mod alert;
 pub mod app_event;
 pub mod app_name;

@@ -1,15 +1,18 @@
-//! What Slack and webhooks share: one client, how failures are classed (contract C22), `Retry-After`, and answers of
-//! bounded size.
+//! What Slack and webhooks share: one client, where it never goes, how failures are classed (contract C22), `Retry-After`,
+//! and answers of bounded size.
 
 use std::error::Error;
 use std::fmt::Write as _;
 use std::io;
+use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
 
 use dynowatch_domain::Timestamp;
+use dynowatch_domain::address::forbidden;
 use dynowatch_domain::delivery::Outcome;
+use reqwest::dns::{Addrs, Name, Resolve, Resolving};
 use reqwest::header::{HeaderMap, RETRY_AFTER};
-use reqwest::{Client, Response, redirect};
+use reqwest::{Client, RequestBuilder, Response, Url, redirect};
 
 use crate::inert::{cut, inert};
 
@@ -24,15 +27,67 @@ pub(crate) fn client() -> reqwest::Result<Client> {
     Client::builder()
         .redirect(redirect::Policy::none())
         .no_proxy()
+        .dns_resolver(Lookup)
         .user_agent(concat!("dynowatch/", env!("CARGO_PKG_VERSION")))
         .build()
+}
+
+/// An address that nothing is sent to: whoever may write a receiver could else read, in the answer that is shown, what the
+/// metadata service of our machine says.
+#[derive(Debug, thiserror::Error)]
+#[error("{0} is {1}; nothing is ever sent there")]
+struct Refused(IpAddr, &'static str);
+
+impl Refused {
+    fn of(address: IpAddr) -> Option<Self> {
+        forbidden(address).map(|what| Self(address, what))
+    }
+}
+
+/// Looks names up as the machine does, and judges what comes before it is dialled. A name of which one address is refused is
+/// refused as a whole: which one comes first is in the hands of whoever answers.
+struct Lookup;
+
+impl Resolve for Lookup {
+    fn resolve(&self, name: Name) -> Resolving {
+        Box::pin(look_up(name))
+    }
+}
+
+async fn look_up(name: Name) -> Result<Addrs, Box<dyn Error + Send + Sync>> {
+    let found: Vec<SocketAddr> = tokio::net::lookup_host((name.as_str(), 0)).await?.collect();
+    match found.iter().find_map(|address| Refused::of(address.ip())) {
+        Some(refused) => Err(refused.into()),
+        None => Ok(Box::new(found.into_iter())),
+    }
+}
+
+/// Why nothing is sent to this URL, if an address stands in it and that is so. Names are judged when they are looked up.
+#[must_use]
+pub fn refused(url: &str) -> Option<String> {
+    Url::parse(url).ok().and_then(|url| refused_of(&url))
+}
+
+fn refused_of(url: &Url) -> Option<String> {
+    let address = url.host_str()?.trim_matches(['[', ']']).parse().ok()?;
+    Refused::of(address).map(|refused| refused.to_string())
+}
+
+/// Sends a request, unless it leads where nothing is ever sent.
+pub(crate) async fn send(request: RequestBuilder) -> Result<Response, Outcome> {
+    let (client, request) = request.build_split();
+    let request = request.map_err(failure)?;
+    if let Some(detail) = refused_of(request.url()) {
+        return Err(Outcome::Misconfigured { detail });
+    }
+    client.execute(request).await.map_err(failure)
 }
 
 /// What a request without an answer stands for. The URL is left out: tokens live in URLs.
 pub(crate) fn failure(error: reqwest::Error) -> Outcome {
     let error = error.without_url();
     let detail = with_causes(&error);
-    if is_tls(&error) || error.is_builder() {
+    if is_tls(&error) || is_refused(&error) || error.is_builder() {
         Outcome::Misconfigured { detail }
     } else if error.is_connect() {
         Outcome::Retry { detail, retry_after: None }
@@ -55,6 +110,10 @@ fn with_causes(error: &dyn Error) -> String {
         next = cause.source();
     }
     cut(&inert(&text), EXCERPT_BYTES_MAX).into_owned()
+}
+
+fn is_refused(error: &(dyn Error + 'static)) -> bool {
+    std::iter::successors(Some(error), |error| (*error).source()).any(|cause| cause.is::<Refused>())
 }
 
 /// Whether TLS refused. It travels inside of an `io::Error`, which does not show its content as a source.
@@ -136,6 +195,25 @@ mod tests {
             assert_eq!(retry_after(&headers, now), want.map(Duration::from_secs), "{value}");
         }
         assert_eq!(retry_after(&HeaderMap::new(), now), None);
+    }
+
+    /// A name whose look-up was answered with an address inside.
+    struct Inside;
+
+    impl Resolve for Inside {
+        fn resolve(&self, _name: Name) -> Resolving {
+            Box::pin(look_up("169.254.169.254".parse().unwrap()))
+        }
+    }
+
+    #[tokio::test]
+    async fn a_name_is_judged_by_what_it_stands_for() {
+        _ = rustls::crypto::ring::default_provider().install_default();
+        let client = Client::builder().no_proxy().dns_resolver(Inside).build().unwrap();
+        let outcome = send(client.post("http://hooks.example/")).await.unwrap_err();
+        let Outcome::Misconfigured { detail } = &outcome else { panic!("{outcome:?}") };
+        assert!(detail.contains("169.254.169.254 is link-local"), "{detail}");
+        assert!(look_up("localhost".parse().unwrap()).await.unwrap().next().is_some());
     }
 
     #[test]

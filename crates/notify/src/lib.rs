@@ -24,6 +24,7 @@ mod spec;
 mod webhook;
 
 pub use channel::{Attempt, Channel};
+pub use http::refused;
 pub use inert::inert;
 pub use receivers::{BuildError, Problem, Receiver, Receivers};
 pub use spec::{ReceiverKind, ReceiverSpec, SLACK_API_URL};

@@ -242,9 +242,9 @@ impl RemoteWriteTarget {
             Credentials::Basic { username, password } => request.basic_auth(username, Some(password.expose_secret())),
             Credentials::Bearer(token) => request.bearer_auth(token.expose_secret()),
         };
-        let mut response = match request.body(body).send().await {
+        let mut response = match http::send(request.body(body)).await {
             Ok(response) => response,
-            Err(error) => return http::failure(error),
+            Err(outcome) => return outcome,
         };
         let retry_after = http::retry_after(response.headers(), now);
         let status = response.status().as_u16();

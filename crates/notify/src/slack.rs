@@ -78,9 +78,9 @@ impl Slack {
             .header(CONTENT_TYPE, "application/json; charset=utf-8")
             .header("Idempotency-Key", outgoing.id.to_string())
             .body(message.to_string());
-        let mut response = match request.send().await {
+        let mut response = match http::send(request).await {
             Ok(response) => response,
-            Err(error) => return Ok(http::failure(error)),
+            Err(outcome) => return Ok(outcome),
         };
         let retry_after = http::retry_after(response.headers(), now);
         match http::read_capped(&mut response).await {

@@ -57,9 +57,9 @@ impl Webhook {
         if let Some(secret) = &self.secret {
             request = request.header(SIGNATURE_HEADER, signature(secret, body.as_bytes()));
         }
-        let mut response = match request.body(body).send().await {
+        let mut response = match http::send(request.body(body)).await {
             Ok(response) => response,
-            Err(error) => return http::failure(error),
+            Err(outcome) => return outcome,
         };
         let retry_after = http::retry_after(response.headers(), now);
         let status = response.status();

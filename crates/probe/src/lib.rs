@@ -6,7 +6,6 @@
 //! nothing. What a check is and what its outcomes mean is `domain`'s; when it runs, what is stored and who is told is
 //! `engine`'s. Heartbeats and Heroku-native checks dial nobody and are `engine`'s, too.
 
-pub mod address;
 pub mod certificate;
 mod connection;
 mod der;
@@ -26,6 +25,7 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 
 use dynowatch_domain::Timestamp;
+pub use dynowatch_domain::address;
 use dynowatch_domain::check::target::{Target, UrlKind};
 use dynowatch_domain::check::{Check, CheckKind, Memory, Observation, Reason, Secret, Source};
 use tokio::time::timeout_at;

@@ -86,7 +86,9 @@ impl From<sqlx::Error> for StoreError {
         let text = error.to_string();
         match &error {
             E::Database(database) if database.is_foreign_key_violation() => {
-                Self::NotFound(format!("what a new row refers to ({text})"))
+                // The database's words name tables; whoever asked is told that it is not there.
+                tracing::debug!(error = text, "a new row refers to nothing");
+                Self::NotFound("what this refers to".to_owned())
             }
             E::Database(database) => match class(database.as_ref()) {
                 Class::Away => Self::Unavailable(text),

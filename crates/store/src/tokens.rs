@@ -1,5 +1,7 @@
 //! Tokens of the API. Only a hash is stored, made by the caller: who reads the database learns no token.
 
+use std::time::Duration;
+
 use dynowatch_domain::Timestamp;
 use dynowatch_domain::account::Scopes;
 use dynowatch_domain::account::audit::Act;
@@ -14,6 +16,35 @@ use crate::text::{clean, time};
 
 /// The use of a token is noted at most this often, in microseconds: reading the API must not mean writing.
 const TOUCH_EVERY_US: i64 = 60_000_000;
+
+/// A token that ends within this time is said to end soon: long enough to make another and put it in its place.
+const SOON: Duration = Duration::from_secs(7 * 86_400);
+
+/// How a token stands.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum TokenState {
+    /// It opens what it may.
+    Good,
+    /// It still does, for a week at most.
+    EndsSoon,
+    /// Its time is over.
+    Over,
+    /// Somebody took it out of use.
+    Revoked,
+}
+
+impl TokenState {
+    /// The words of the pages and the CLI.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Good => "good",
+            Self::EndsSoon => "ends soon",
+            Self::Over => "over",
+            Self::Revoked => "revoked",
+        }
+    }
+}
 
 /// A token of the API, without its secret.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -37,10 +68,21 @@ pub struct ApiToken {
 }
 
 impl ApiToken {
+    /// How it stands.
+    #[must_use]
+    pub fn state(&self, now: Timestamp) -> TokenState {
+        match self.expires_at {
+            _ if self.revoked_at.is_some() => TokenState::Revoked,
+            Some(until) if until <= now => TokenState::Over,
+            Some(until) if until.since(now) <= SOON => TokenState::EndsSoon,
+            _ => TokenState::Good,
+        }
+    }
+
     /// Whether it opens anything.
     #[must_use]
     pub fn is_good(&self, now: Timestamp) -> bool {
-        self.revoked_at.is_none() && self.expires_at.is_none_or(|until| now < until)
+        matches!(self.state(now), TokenState::Good | TokenState::EndsSoon)
     }
 }
 
@@ -173,5 +215,38 @@ impl Store {
             Ok(true)
         })
         .await
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_token_ends_soon_in_its_last_week() {
+        let now = Timestamp::from_seconds(1_000_000);
+        let in_s = |seconds: u64| Some(now + Duration::from_secs(seconds));
+        for (expires_at, revoked_at, want) in [
+            (None, None, TokenState::Good),
+            (in_s(7 * 86_400 + 1), None, TokenState::Good),
+            (in_s(7 * 86_400), None, TokenState::EndsSoon),
+            (in_s(1), None, TokenState::EndsSoon),
+            (in_s(0), None, TokenState::Over),
+            (in_s(1), Some(now), TokenState::Revoked),
+            (in_s(0), Some(now), TokenState::Revoked),
+        ] {
+            let token = ApiToken {
+                id: Uuid::from_u128(1),
+                name: "ci".into(),
+                created_at: now,
+                last_used_at: None,
+                revoked_at,
+                scopes: Scopes::all(),
+                expires_at,
+                user: None,
+            };
+            let opens = matches!(want, TokenState::Good | TokenState::EndsSoon);
+            assert_eq!((token.state(now), token.is_good(now)), (want, opens), "{expires_at:?} {revoked_at:?}");
+        }
     }
 }

@@ -44,6 +44,8 @@ pub enum Lie {
     Changed,
     /// There is none.
     Missing,
+    /// Nobody says anything: the issuer answers 503, whatever it is asked.
+    Away,
 }
 
 /// Who the issuer says somebody is.
@@ -184,6 +186,7 @@ async fn answer(
     let body = request.into_body().collect().await.map(|body| body.to_bytes()).unwrap_or_default();
     let mut state = locked(&state);
     let (status, json) = match path.as_str() {
+        _ if state.lie == Lie::Away => (StatusCode::SERVICE_UNAVAILABLE, json!({ "error": "away <b>for now</b>" })),
         "/.well-known/openid-configuration" => (StatusCode::OK, description(&state.url)),
         "/jwks" => (StatusCode::OK, json!({ "keys": [public(&state.key)] })),
         "/token" => match exchange(&mut state, &String::from_utf8_lossy(&body)) {

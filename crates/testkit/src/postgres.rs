@@ -117,6 +117,15 @@ impl TestDatabase {
         execute(&self.direct_url(), &[statement]).await.expect("room in the database");
     }
 
+    /// Takes a table away: from now on every statement on it is a fault.
+    ///
+    /// # Panics
+    /// When it is not there.
+    pub async fn drop_table(&self, table: &str) {
+        let statement = format!("DROP TABLE {table} CASCADE");
+        execute(&self.direct_url(), &[statement]).await.expect("a table that goes");
+    }
+
     /// Locks tables against everyone, as work on them that hangs would, until what is returned is dropped.
     ///
     /// # Panics

@@ -104,7 +104,8 @@ async fn list(ctx: &mut Context) -> Result<(), Failure> {
             .iter()
             .map(|token| {
                 json!({
-                    "id": token.id, "name": token.name, "created_at": token.created_at.to_string(),
+                    "id": token.id, "name": token.name, "state": token.state(now).as_str(),
+                    "created_at": token.created_at.to_string(),
                     "last_used_at": token.last_used_at.map(|at| at.to_string()),
                     "revoked_at": token.revoked_at.map(|at| at.to_string()),
                     "expires_at": token.expires_at.map(|at| at.to_string()),
@@ -120,11 +121,7 @@ async fn list(ctx: &mut Context) -> Result<(), Failure> {
     let rows: Vec<_> = tokens
         .iter()
         .map(|token| {
-            let state = match (token.revoked_at, token.is_good(now)) {
-                (Some(_), _) => "revoked",
-                (None, true) => "good",
-                (None, false) => "over",
-            };
+            let state = token.state(now).as_str();
             let until = token.expires_at.map_or_else(|| "never".to_owned(), when);
             let may = token.scopes.to_string();
             vec![state.to_owned(), until, when(token.created_at), when_any(token.last_used_at), may, token.name.clone()]

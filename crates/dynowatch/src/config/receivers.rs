@@ -121,7 +121,7 @@ pub(super) fn read_url(
         (Some(_), Some(by_name)) => by_name.fail("`url` stands here already: keep one of the two"),
         (Some(node), None) => {
             let text = node.text(wanted)?;
-            match urls::http_problem(text) {
+            match urls::http_problem(text).or_else(|| dynowatch_notify::refused(text)) {
                 None => Some(text.to_owned()),
                 Some(problem) => node.fail(problem),
             }
@@ -135,6 +135,9 @@ pub(super) fn read_url(
 fn read_url_by_name(node: &Node<'_>, variables: &Variables<'_>) -> Option<String> {
     let name = variable_name(node)?;
     match variables.secret_url(name) {
+        Some(url) if dynowatch_notify::refused(&url).is_some() => node.fail(format!(
+            "the environment variable {name} leads to a link-local address or a metadata service; nothing is ever sent there"
+        )),
         Some(url) if urls::is_http(&url) => Some(url),
         Some(_) => node.fail(format!("the environment variable {name} does not hold an http:// or https:// URL")),
         None => variables.missing(name, &|problem| node.fail(problem), "the URL to post to").map(|()| String::new()),

@@ -79,6 +79,27 @@ async fn a_date_may_say_when_to_come_back() {
     }
 }
 
+/// (ASVS 13.2.4) Whoever may write a receiver reads the answers to its messages; those of metadata services are nobody's.
+#[tokio::test]
+async fn no_receiver_leads_to_a_metadata_service() {
+    for host in ["169.254.169.254", "2852039166", "0xa9.0xfe.0xa9.0xfe", "[::ffff:169.254.169.254]", "[fe80::1]"] {
+        let url = format!("http://{host}/latest/meta-data");
+        check(&deliver(webhook(&url)).await, "misconfigured", "link-local");
+        check(&deliver(slack(&url)).await, "misconfigured", "nothing is ever sent there");
+        assert!(dynowatch_notify::refused(&url).is_some(), "{host}");
+    }
+    check(&deliver(webhook("http://[fd00:ec2::254]/")).await, "misconfigured", "a cloud's metadata service");
+    // A name is judged by what it stands for; `localhost` shows that names still lead somewhere.
+    let sink = WebhookSink::start().await;
+    let by_name = sink.url().replace("127.0.0.1", "localhost");
+    assert_ne!(by_name, sink.url());
+    check(&deliver(webhook(by_name)).await, "accepted", "");
+    for url in ["https://hooks.example.com/x", "http://10.0.0.1/", "http://127.0.0.1/", "no url"] {
+        assert_eq!(dynowatch_notify::refused(url), None, "{url}");
+    }
+}
+
+/// (ASVS 13.2.4) Nobody who is spoken to sends us elsewhere.
 #[tokio::test]
 async fn redirects_are_refused() {
     let (slack_api, sink) = (FakeSlack::start().await, WebhookSink::start().await);

@@ -1,4 +1,4 @@
-//! Where checks may not go: A22.
+//! Where checks may not go: A22 (ASVS 13.2.4).
 
 use std::net::IpAddr;
 use std::sync::Arc;

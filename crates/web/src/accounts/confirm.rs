@@ -154,18 +154,28 @@ pub(crate) async fn proved(
     if !web.accounts.limits.take(&guess, web.engine.now()) {
         return Err(PageError::too_many());
     }
+    let factor = judged(web, person, proof, recovery_counts).await?;
+    if factor.is_some() {
+        web.accounts.limits.undo(&guess);
+    }
+    Ok(factor)
+}
+
+/// The same for who counts the guesses.
+pub(crate) async fn judged(
+    web: &Web,
+    person: &User,
+    proof: &str,
+    recovery_counts: bool,
+) -> Result<Option<Factor>, PageError> {
     let known = web.engine.store().authenticator(person.id).await?.filter(|known| known.confirmed_at.is_some());
-    let factor = match known {
+    Ok(match known {
         Some(known) => factor::typed(web, person.id, &known, proof, recovery_counts).await?,
         None => {
             let fits = web.accounts.passwords.fits(proof, person.password_hash.as_deref()).await?;
             fits.then_some(Factor::None)
         }
-    };
-    if factor.is_some() {
-        web.accounts.limits.undo(&guess);
-    }
-    Ok(factor)
+    })
 }
 
 /// A page that says what was done.

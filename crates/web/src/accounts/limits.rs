@@ -22,7 +22,13 @@ pub(crate) enum Guess {
     /// Passwords for one name, from everywhere. Whoever signed in from an address before is let in there all the same, so
     /// that strangers cannot lock someone out.
     Name(String),
-    /// Codes and passwords of somebody who is asked for one in between.
+    /// Codes of somebody at their sign-ins, from everywhere. From an address that they signed in from before they go on, so
+    /// that whoever has learned their password cannot lock them out.
+    Code(uuid::Uuid),
+    /// The same from one address.
+    CodeFrom(uuid::Uuid, String),
+    /// Codes and passwords of somebody who is in, and is asked for one in between. Apart from those of sign-ins: an open
+    /// browser in the wrong hands locks nobody out, and guessing at the door hinders nobody inside.
     Proof(uuid::Uuid),
     /// Entries of the audit log about failures of strangers.
     Audit,
@@ -33,7 +39,7 @@ pub(crate) enum Guess {
 impl Guess {
     fn most(&self) -> u32 {
         match self {
-            Self::Pair(..) | Self::Proof(_) => 10,
+            Self::Pair(..) | Self::Code(_) | Self::CodeFrom(..) | Self::Proof(_) => 10,
             Self::Address(_) => 50,
             Self::Name(_) | Self::Denied(_) => 100,
             Self::Audit => 1_000,

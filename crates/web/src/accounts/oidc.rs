@@ -138,7 +138,9 @@ async fn fetch(http: &reqwest::Client, request: HttpRequest) -> Result<HttpRespo
 
 impl Oidc {
     pub(crate) fn new(options: OidcOptions) -> Self {
-        let http = reqwest::Client::builder().redirect(reqwest::redirect::Policy::none()).timeout(ANSWER_TIME_MAX);
+        // Proxies of the environment are not used: only the binary reads the environment.
+        let http = reqwest::Client::builder().no_proxy().redirect(reqwest::redirect::Policy::none());
+        let http = http.timeout(ANSWER_TIME_MAX);
         Self { options, http: http.build().map_err(|error| error.to_string()), asking: Semaphore::new(ASKING_MAX) }
     }
 

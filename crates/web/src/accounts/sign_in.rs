@@ -14,7 +14,7 @@ use secrecy::ExposeSecret as _;
 use serde::Deserialize;
 
 use super::client::Client;
-use super::confirm::{proof_field, proved, wrong};
+use super::confirm::{judged, proof_field, proved, wrong};
 use super::current::begin;
 use super::form::{Field, Fields, escaped, own_path, page_with, see_other, see_other_with};
 use super::limits::{Guess, address_key};
@@ -228,11 +228,18 @@ pub(crate) async fn code(
             StatusCode::UNAUTHORIZED,
         ));
     };
-    let Some(factor) = proved(&web, &user, fields.text("code"), true).await? else {
+    let guesses = [Guess::CodeFrom(user.id, address_key(&client.address)), Guess::Code(user.id)];
+    let [from, everywhere] = guesses.each_ref().map(|guess| web.accounts.limits.take(guess, now));
+    if !(from && (everywhere || knows(&web, Some(&user), &client).await?)) {
+        failed(&web, &client, &user.name, "too many codes").await?;
+        return Err(PageError::too_many());
+    }
+    let Some(factor) = judged(&web, &user, fields.text("code"), true).await? else {
         store.fail_challenge(&hash).await?;
         failed(&web, &client, &user.name, "code").await?;
         return Ok(code_form(token, Some(wrong(&user)), StatusCode::UNAUTHORIZED));
     };
+    forget(&web, &guesses);
     // Whoever comes second with the same answer finds nothing.
     if store.take_challenge(&hash, "sign_in", now).await?.is_none() {
         return Ok(form(

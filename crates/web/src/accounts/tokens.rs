@@ -7,11 +7,11 @@ use axum::extract::State;
 use axum::http::StatusCode;
 use axum::response::Response;
 use data_encoding::HEXLOWER;
-use dynowatch_domain::NewId as _;
 use dynowatch_domain::account::{Scope, Scopes};
 use dynowatch_domain::rule::NAME_BYTES_MAX;
+use dynowatch_domain::{NewId as _, Timestamp};
 use dynowatch_engine::random::{self, RandomIds};
-use dynowatch_store::tokens::{ApiToken, NewApiToken};
+use dynowatch_store::tokens::{ApiToken, NewApiToken, TokenState};
 use maud::{Markup, html};
 
 use super::client::Client;
@@ -50,10 +50,11 @@ pub(crate) async fn show(
     let (tokens, now) = (web.engine.store().api_tokens().await?, web.engine.now());
     let content = html! {
         (places(true))
+        (endings(&tokens, now))
         @if tokens.is_empty() { p { "No tokens yet." } } @else {
             table {
                 thead { tr { th scope="col" { "Name" } th scope="col" { "May" } th scope="col" { "State" } th scope="col" { "Made" } th scope="col" { "Last used" } th scope="col" { "Good until" } th scope="col" { "" } } }
-                tbody { @for token in &tokens { (row(&viewer, &look.zone, token, token.is_good(now))) } }
+                tbody { @for token in &tokens { (row(&viewer, &look.zone, token, token.state(now))) } }
             }
         }
         h2 { "Make a token" }
@@ -74,17 +75,27 @@ pub(crate) async fn show(
     Ok(page("Tokens", &content))
 }
 
-fn row(viewer: &Viewer, zone: &Zone, token: &ApiToken, is_good: bool) -> Markup {
-    let state = match (token.revoked_at, is_good) {
-        (Some(_), _) => "revoked",
-        (None, true) => "good",
-        (None, false) => "over",
+/// Names what is to be made anew, before what uses it stands still.
+fn endings(tokens: &[ApiToken], now: Timestamp) -> Markup {
+    let names = |state: TokenState| {
+        let of = tokens.iter().filter(|token| token.state(now) == state);
+        of.map(|token| visible(&token.name)).collect::<Vec<_>>().join(", ")
     };
+    let (soon, over) = (names(TokenState::EndsSoon), names(TokenState::Over));
+    html! {
+        @if !soon.is_empty() {
+            p { strong { "Ending within 7 days: " (soon) "." } " Make another in time, put it in its place, then revoke the old one." }
+        }
+        @if !over.is_empty() { p { "Ended: " (over) ". What still uses them is refused." } }
+    }
+}
+
+fn row(viewer: &Viewer, zone: &Zone, token: &ApiToken, state: TokenState) -> Markup {
     html! {
         tr {
             td data-of="Name" { strong { (visible(&token.name)) } }
             td data-of="May" { (visible(&token.scopes.to_string())) }
-            td data-of="State" { (state) }
+            td data-of="State" { @if state == TokenState::EndsSoon { strong { (state.as_str()) } } @else { (state.as_str()) } }
             td data-of="Made" { (moment(zone, token.created_at)) }
             td data-of="Last used" { @if let Some(at) = token.last_used_at { (moment(zone, at)) } @else { "never" } }
             td data-of="Good until" { @if let Some(at) = token.expires_at { (moment(zone, at)) } @else { "for ever" } }

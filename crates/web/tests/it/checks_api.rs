@@ -302,6 +302,7 @@ fn reaching(ranges: &[&str]) -> Arc<Prober> {
     })))
 }
 
+/// (ASVS 13.2.4) Whoever may write a check makes the program speak to public and allow-listed addresses alone.
 #[tokio::test]
 async fn a_draft_goes_nowhere_a_check_could_not() {
     let site = Site::open().await;

@@ -6,8 +6,9 @@ use dynowatch_testkit::issuer::{CLIENT_ID, FakeIssuer, Lie, Person};
 use dynowatch_web::{AccountOptions, OidcOptions};
 use http::StatusCode;
 use tempfile::TempDir;
+use tokio::net::TcpListener;
 
-use crate::browser::{Browser, code, field};
+use crate::browser::{Browser, PASSWORD, code, field};
 use crate::site::{Site, account_options, rules};
 
 const SEE_OTHER: StatusCode = StatusCode::SEE_OTHER;
@@ -18,9 +19,13 @@ async fn site(issuer: &FakeIssuer) -> Site {
 }
 
 async fn site_in(folder: TempDir, issuer: &FakeIssuer) -> Site {
+    site_of(folder, issuer.url()).await
+}
+
+async fn site_of(folder: TempDir, issuer: String) -> Site {
     let url = format!("sqlite://{}", folder.path().join("store.db").display());
     let oidc = OidcOptions {
-        issuer: issuer.url(),
+        issuer,
         client_id: CLIENT_ID.into(),
         client_secret: Some("client-secret".into()),
         name: "Team SSO".into(),
@@ -155,6 +160,61 @@ async fn the_way_back_is_for_the_browser_that_left_and_for_once() {
     let late = there(&mut bob, &issuer, &who).await;
     site.clock.advance(std::time::Duration::from_secs(300));
     assert_eq!(bob.get(&late).await.status, UNAUTHORIZED);
+}
+
+/// (ASVS 16.5.2) Nobody gets in by an issuer that is away, all others do as ever.
+#[tokio::test]
+async fn an_issuer_that_is_away_hinders_nobody_else() {
+    let gone = TcpListener::bind("127.0.0.1:0").await.unwrap().local_addr().unwrap();
+    let site = site_of(tempfile::tempdir().unwrap(), format!("http://{gone}")).await;
+    let mut ada = Browser::elsewhere(&site, "203.0.113.1");
+    ada.set_up("ada").await;
+    let mut bob = Browser::elsewhere(&site, "203.0.113.2");
+    let refused = bob.get("/sign-in/oidc?next=/alerts").await;
+    assert_eq!((refused.status, bob.jar.is_empty(), refused.header("location")), (UNAUTHORIZED, true, ""));
+    for part in ["Signing in with Team SSO did not work", "Begin again", "href=\"/sign-in\""] {
+        assert!(refused.text.contains(part), "{part}: {}", refused.text);
+    }
+    assert!(!refused.text.contains(&gone.to_string()), "{}", refused.text);
+    assert!(why(&site).await.starts_with("oidc: its description cannot be read"), "{}", why(&site).await);
+    assert_eq!(bob.get("/sign-in").await.status, StatusCode::OK);
+    assert_eq!(bob.sign_in("ada", PASSWORD).await.status, SEE_OTHER);
+    assert_eq!((bob.get("/").await.status, ada.get("/").await.status), (StatusCode::OK, StatusCode::OK));
+}
+
+/// (ASVS 16.5.2) One that takes the question and never answers holds up those alone who asked it.
+#[tokio::test]
+async fn an_issuer_that_is_silent_hinders_nobody_else() {
+    let silent = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let site = site_of(tempfile::tempdir().unwrap(), format!("http://{}", silent.local_addr().unwrap())).await;
+    Browser::elsewhere(&site, "203.0.113.1").set_up("ada").await;
+    let asking = futures_util::future::join_all(
+        (0..12).map(|_| async { Browser::elsewhere(&site, "203.0.113.2").get("/sign-in/oidc").await.status }),
+    );
+    let mut ada = Browser::elsewhere(&site, "203.0.113.3");
+    tokio::select! {
+        answers = asking => panic!("the issuer is silent: {answers:?}"),
+        answer = ada.sign_in("ada", PASSWORD) => assert_eq!(answer.status, SEE_OTHER),
+    }
+}
+
+/// (ASVS 16.5.2) One that goes away when somebody is with it lets nobody in, and costs them a new beginning, no more.
+#[tokio::test]
+async fn an_issuer_that_goes_away_midway_lets_nobody_in() {
+    let issuer = FakeIssuer::start().await;
+    let site = site(&issuer).await;
+    let who = person("sub-1", "bob", &["platform"]);
+    let mut bob = Browser::elsewhere(&site, "203.0.113.2");
+    let back = there(&mut bob, &issuer, &who).await;
+    issuer.lie(Lie::Away);
+    let refused = bob.get(&back).await;
+    assert_eq!((refused.status, bob.jar.contains_key("__Host-dynowatch")), (UNAUTHORIZED, false));
+    assert!(refused.text.contains("Begin again") && !refused.text.contains("for now"), "{}", refused.text);
+    assert_eq!(site.engine.store().users().await.unwrap(), []);
+    issuer.lie(Lie::None);
+    assert_eq!(bob.get(&back).await.status, UNAUTHORIZED, "the state is spent");
+    let back = there(&mut bob, &issuer, &who).await;
+    assert_eq!(bob.get(&back).await.status, SEE_OTHER);
 }
 
 /// (ASVS 6.3.4) The issuer's word stands for the password, not for the code.

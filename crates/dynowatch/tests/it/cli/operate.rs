@@ -159,6 +159,11 @@ async fn a_token_opens_the_api_until_it_is_revoked() {
     assert_eq!((status(&token).await.as_u16(), status("dw_wrong").await.as_u16()), (200, 401));
     let list = run(&folder, &["token", "list"]).await;
     assert!(list.contains("good") && !list.contains(&token), "{list}");
+    run(&folder, &["token", "create", "short", "--expires", "7d"]).await;
+    let list = run(&folder, &["token", "list"]).await;
+    assert!(list.lines().any(|line| line.starts_with("ends soon") && line.ends_with("short")), "{list}");
+    let list: serde_json::Value = serde_json::from_str(&run(&folder, &["--json", "token", "list"]).await).unwrap();
+    assert_eq!((&list[0]["state"], &list[1]["state"]), (&"good".into(), &"ends soon".into()), "{list}");
     let twice = program_in(folder.path()).args(["token", "create", "ci"]).run().await;
     assert_eq!(twice.code(), 1);
     assert_eq!(run(&folder, &["token", "revoke", "ci"]).await, "ci is revoked\n");

@@ -1,8 +1,10 @@
 //! Signing in and who may what, as a browser meets it.
 
 mod factor;
+mod faults;
 mod first;
 mod guards;
+mod guesses;
 mod own;
 mod passwords;
 mod people;

@@ -12,7 +12,7 @@ use http::StatusCode;
 use tokio::time::Instant;
 
 use super::{FORBIDDEN, OK, SEE_OTHER, UNAUTHORIZED};
-use crate::browser::{Browser, PASSWORD, code, field, setup_link};
+use crate::browser::{Browser, PASSWORD, between, code, field, setup_link};
 use crate::site::Site;
 
 /// (6.2.8, 6.2.9) Every character counts: nothing is cut off, trimmed or folded.
@@ -113,6 +113,81 @@ async fn nobody_takes_as_long_as_somebody() {
     };
     let (known, unknown) = (fastest("ada").await, fastest("eve").await);
     assert!(unknown * 3 > known, "{unknown:?} for nobody, {known:?} for somebody");
+}
+
+/// (6.2.10) A password is good until it is changed: nothing asks for another one after some time.
+#[tokio::test]
+async fn a_password_does_not_grow_old() {
+    let site = Site::open().await;
+    let mut ada = Browser::new(&site);
+    ada.set_up("ada").await;
+    for years in 1..=7 {
+        site.clock.advance(Duration::from_secs(366 * 86_400));
+        assert_eq!(ada.get("/").await.header("location"), "/sign-in", "the sign-in is over after {years} years");
+        let answer = ada.sign_in("ada", PASSWORD).await;
+        assert_eq!((answer.status, answer.header("location")), (SEE_OTHER, "/"), "{years}: {}", answer.text);
+        // In, and let do everything.
+        assert_eq!(ada.get("/").await.status, OK);
+        ada.get("/settings/users").await;
+        let name = format!("person-{years}");
+        let made = ada.confirm("/settings/users", &[("name", &name), ("role", "viewer")], PASSWORD).await;
+        assert!(made.text.contains("/setup/"), "{}", made.text);
+    }
+    let account = ada.get("/settings/security").await.text.to_lowercase();
+    for word in ["password expires", "password is old", "too old", "change your password", "rotate"] {
+        assert!(!account.contains(word), "{word}: {account}");
+    }
+}
+
+/// (6.4.2) No form on the way in asks for a hint or for the answer to a question of old, and none shows one: each has the
+/// fields that it needs and no other.
+#[tokio::test]
+async fn there_are_no_hints_and_no_secret_questions() {
+    let site = Site::open().await;
+    let mut ada = Browser::new(&site);
+    let link = setup_link(&site).await;
+    let mut pages = vec![("set-up", ada.get(&format!("/setup/{link}")).await.text)];
+    ada.set_up("ada").await;
+    ada.get("/settings/users").await;
+    let made = ada.confirm("/settings/users", &[("name", "bob"), ("role", "viewer")], PASSWORD).await;
+    let mut bob = Browser::new(&site);
+    let link = format!("/setup/{}", between(&made.text, "/setup/", "<").trim());
+    pages.push(("invitation", bob.get(&link).await.text));
+    let first = "four words of bobs";
+    bob.post(&link, &[("password", first), ("again", first)]).await;
+    let id = site.engine.store().user_by_name("bob").await.unwrap().unwrap().id;
+    ada.get("/settings/users").await;
+    pages.push(("asking for a reset", ada.post(&format!("/settings/users/{id}/reset"), &[]).await.text));
+    let made = ada.confirm(&format!("/settings/users/{id}/reset"), &[], PASSWORD).await;
+    let link = format!("/setup/{}", between(&made.text, "/setup/", "<").trim());
+    pages.push(("reset", bob.get(&link).await.text));
+    let own = "other words of bobs";
+    bob.post(&link, &[("password", own), ("again", own)]).await;
+    pages.push(("sign-in", bob.get("/sign-in").await.text));
+    pages.push(("wrong password", bob.sign_in("bob", "not the password").await.text));
+    bob.sign_in("bob", own).await;
+    pages.push(("step-up", bob.get("/step-up").await.text));
+    bob.enrol(own).await;
+    pages.push(("code", Browser::new(&site).sign_in("bob", own).await.text));
+    let needed = ["csrf", "next", "name", "username", "password", "again", "challenge", "proof", "code"];
+    for (place, page) in pages {
+        let page = page.split_once("<main").map_or(page.as_str(), |(_, rest)| rest.split("</main>").next().unwrap());
+        let mut fields = 0;
+        for tag in ["<input", "<select", "<textarea"] {
+            for field in page.split(tag).skip(1) {
+                let inside = field.split('>').next().unwrap();
+                let name = between(inside, "name=\"", "\"");
+                fields += 1;
+                assert!(needed.contains(&name), "{place}: {tag}{inside}>");
+            }
+        }
+        assert!(fields > 0, "{place}: {page}");
+        let said = page.to_lowercase();
+        for word in ["hint", "secret question", "security question", "maiden", "your first pet", "remind"] {
+            assert!(!said.contains(word), "{place} says {word}: {page}");
+        }
+        assert!(!page.contains(PASSWORD) && !page.contains("words of bobs"), "{place} shows a password");
+    }
 }
 
 /// (7.5.1) An open screen is not enough to bind somebody's account to another phone.

@@ -1,4 +1,5 @@
-//! Signing in and what it lasts: cookies, proxies, limits, forms that come from our own pages alone.
+//! Signing in and what it lasts: cookies, proxies, limits, forms that come from our own pages alone. Numbers in brackets
+//! are those of ASVS 5.0.
 
 use std::time::Duration;
 
@@ -173,6 +174,7 @@ async fn forms_come_from_our_own_pages_alone() {
     assert_eq!(ada.get("/sign-out").await.status, StatusCode::METHOD_NOT_ALLOWED);
 }
 
+/// (6.1.1) Strangers who guess are slowed down; nobody is locked out by them.
 #[tokio::test]
 async fn guessing_is_slowed_and_locks_nobody_out() {
     let site = published().await;

@@ -1,10 +1,10 @@
-//! Tokens of the API, the audit log, and what the store keeps of secrets.
+//! Tokens of the API, the audit log, and what the store keeps of secrets. Numbers in brackets are those of ASVS 5.0.
 
 use std::time::Duration;
 
 use http::Method;
 
-use super::{FORBIDDEN, OK, UNAUTHORIZED, audited};
+use super::{FORBIDDEN, OK, SEE_OTHER, UNAUTHORIZED, audited};
 use crate::browser::{Browser, PASSWORD, between};
 use crate::site::{Site, TOKEN};
 
@@ -54,6 +54,44 @@ async fn tokens_have_scopes_apps_and_an_end() {
     site.clock.advance(Duration::from_secs(90 * 86_400));
     assert_eq!(site.api_as(reader, get, "/api/v1/apps", "").await.status, UNAUTHORIZED, "over");
     assert_eq!(site.api_as(TOKEN, Method::GET, "/api/v1/apps", "").await.status, OK, "that of the environment is not");
+}
+
+/// (6.4.5) What ends is announced a week before, where it is made anew; so is what has ended.
+#[tokio::test]
+async fn a_token_that_ends_is_announced() {
+    let site = Site::open().await;
+    let mut ada = Browser::new(&site);
+    ada.set_up("ada").await;
+    for (name, days) in [("weekly", "8"), ("quarterly", "90")] {
+        ada.get("/settings/tokens").await;
+        ada.confirm("/settings/tokens", &[("name", name), ("read", "yes"), ("days", days)], PASSWORD).await;
+    }
+    site.token("for-ever", "stored-token-1").await;
+    let told = async |ada: &mut Browser<'_>| {
+        let page = ada.get("/settings/tokens").await.text;
+        let of = |name: &str| {
+            let row = between(&page, &format!("<strong>{name}</strong>"), "</tr>");
+            let state = between(row, "data-of=\"State\">", "</td>");
+            state.trim_start_matches("<strong>").trim_end_matches("</strong>").to_owned()
+        };
+        let states = ["weekly", "quarterly", "for-ever"].map(of);
+        let notice = |begin: &str| page.contains(begin).then(|| between(&page, begin, ".").to_owned());
+        (states, notice("Ending within 7 days: "), notice("Ended: "))
+    };
+    let states = |weekly: &str, quarterly: &str| [weekly, quarterly, "good"].map(str::to_owned);
+    let named = |name: &str| Some(name.to_owned());
+    assert_eq!(told(&mut ada).await, (states("good", "good"), None, None));
+    site.clock.advance(Duration::from_secs(86_400));
+    assert_eq!(told(&mut ada).await, (states("ends soon", "good"), named("weekly"), None));
+    site.clock.advance(Duration::from_secs(7 * 86_400));
+    assert_eq!(told(&mut ada).await, (states("over", "good"), None, named("weekly")));
+    // One that was replaced and revoked needs no word any more.
+    assert_eq!(ada.sign_in("ada", PASSWORD).await.status, SEE_OTHER);
+    ada.get("/settings/tokens").await;
+    ada.post("/settings/tokens/revoke", &[("name", "weekly")]).await;
+    site.clock.advance(Duration::from_secs(75 * 86_400));
+    ada.sign_in("ada", PASSWORD).await;
+    assert_eq!(told(&mut ada).await, (states("revoked", "ends soon"), named("quarterly"), None));
 }
 
 #[tokio::test]

@@ -1,14 +1,14 @@
-//! Which addresses checks may reach. Whoever may write a check could else read the metadata service of the machine that runs
-//! them, or knock on doors of the network it stands in.
+//! Which addresses checks and receivers may reach. Whoever may write one could else read the metadata service of the machine
+//! that runs them, or knock on doors of the network it stands in.
 //!
-//! Metadata and link-local addresses are refused always; loopback, private and other special ones unless their range is
-//! allow-listed. An IPv4 address inside of an IPv6 one is judged as what it is.
+//! Metadata and link-local addresses are refused always ([`forbidden`]); to checks also loopback, private and other special
+//! ones unless their range is allow-listed ([`AddressPolicy`]). An IPv4 address inside of an IPv6 one is judged as what it is.
 
 use std::fmt;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::str::FromStr;
 
-use dynowatch_domain::parse::Invalid;
+use crate::parse::Invalid;
 
 /// A range of addresses: `10.0.0.0/8`, `::1`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -105,7 +105,18 @@ const SPECIAL: &[(Network, &str)] = &[
 
 const LOOPBACK_V6: Network = Network { address: IpAddr::V6(Ipv6Addr::LOCALHOST), prefix_bits: 128 };
 
-/// Which addresses may be reached.
+/// What an address is, if it is one that nothing is ever sent to, whatever is allow-listed.
+#[must_use]
+pub fn forbidden(address: IpAddr) -> Option<&'static str> {
+    within(ALWAYS, address)
+}
+
+fn within(list: &[(Network, &'static str)], address: IpAddr) -> Option<&'static str> {
+    let real = embedded_v4(address).map_or(address, IpAddr::V4);
+    list.iter().find(|(network, _)| network.contains(real) || network.contains(address)).map(|(_, what)| *what)
+}
+
+/// Which addresses checks may reach.
 #[derive(Debug, Clone, Default)]
 pub struct AddressPolicy {
     allowed: Vec<Network>,
@@ -123,14 +134,11 @@ impl AddressPolicy {
     /// # Errors
     /// Why it may not.
     pub fn judge(&self, address: IpAddr) -> Result<(), String> {
-        let real = embedded_v4(address).map_or(address, IpAddr::V4);
-        let within = |list: &'static [(Network, &'static str)]| {
-            list.iter().find(|(network, _)| network.contains(real) || network.contains(address)).map(|(_, what)| *what)
-        };
-        if let Some(what) = within(ALWAYS) {
+        if let Some(what) = forbidden(address) {
             return Err(format!("{address} is {what}; checks never go there"));
         }
-        match within(SPECIAL) {
+        let real = embedded_v4(address).map_or(address, IpAddr::V4);
+        match within(SPECIAL, address) {
             Some(_) if self.allowed.iter().any(|network| network.contains(real) || network.contains(address)) => Ok(()),
             Some(what) => Err(format!("{address} is {what}; checks go there only if its range is allow-listed")),
             None => Ok(()),
