@@ -6,6 +6,7 @@ use dynowatch_domain::check::kind::{Family, RedisCheck, Source, TlsMode};
 use dynowatch_domain::check::{Check, CheckKind, Memory, Note, Outcome, Reason};
 use dynowatch_testkit::redis::Redis;
 use dynowatch_testkit::stub_server::{Step, StubServer};
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpStream;
 
 use crate::common::*;
@@ -158,10 +159,23 @@ async fn databases_are_numbered() {
     }
 }
 
+/// A connection that the server has let in: it may not yet have noticed that whoever asked whether it is up has gone.
+async fn the_only_place(port: u16) -> TcpStream {
+    for _ in 0..1_000 {
+        let mut connection = TcpStream::connect(("127.0.0.1", port)).await.unwrap();
+        connection.write_all(b"PING\r\n").await.unwrap();
+        let mut answer = [0; 5];
+        if connection.read_exact(&mut answer).await.is_ok() && answer == *b"+PONG" {
+            return connection;
+        }
+    }
+    panic!("the server lets nobody in");
+}
+
 #[tokio::test]
 async fn a_full_house_is_told_apart() {
     let server = Redis::start(&["--maxclients", "1"]).await;
-    let held = TcpStream::connect(("127.0.0.1", server.port())).await.unwrap();
+    let held = the_only_place(server.port()).await;
     let full = run(&prober(&[]), &redis(&at(&server), None, &[])).await;
     assert_reason(&full, Reason::MaxClients, "max number of clients reached");
     assert_eq!(full.observation.outcome, Outcome::Down);
