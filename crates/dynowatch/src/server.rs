@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use anyhow::{Context as _, bail};
 use dynowatch_domain::Clock;
+use dynowatch_domain::address::AddressPolicy;
 use dynowatch_domain::mask::Masker;
 use dynowatch_engine::checks::Prober;
 use dynowatch_engine::remote_write::{RemoteWrite, RemoteWriteOptions};
@@ -15,7 +16,6 @@ use dynowatch_engine::{Engine, EngineOptions, Loops, Settings};
 use dynowatch_notify::Receivers;
 use dynowatch_notify::remote_write::RemoteWriteTarget;
 use dynowatch_probe::Surroundings;
-use dynowatch_probe::address::AddressPolicy;
 use dynowatch_probe::certificate::Roots;
 use dynowatch_store::{Store, StoreOptions};
 use dynowatch_web::drain::{Drain, DrainSettings};

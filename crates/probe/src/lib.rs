@@ -25,12 +25,11 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 
 use dynowatch_domain::Timestamp;
-pub use dynowatch_domain::address;
+use dynowatch_domain::address::AddressPolicy;
 use dynowatch_domain::check::target::{Target, UrlKind};
 use dynowatch_domain::check::{Check, CheckKind, Memory, Observation, Reason, Secret, Source};
 use tokio::time::timeout_at;
 
-use address::AddressPolicy;
 use certificate::Roots;
 use connection::Tls;
 pub use dns::nameserver_of;

@@ -1,5 +1,5 @@
 //! The way to a server: look up the name, judge every answer, dial one address. Owns the look-up, the dialling and what
-//! their errors mean; which addresses may be reached is [`crate::address`]'s, what is said over the connection is the
+//! their errors mean; which addresses may be reached is [`dynowatch_domain::address`]'s, what is said over the connection is the
 //! kinds' business.
 //!
 //! A name is looked up once per connection and the very address that was judged is dialled, so that a DNS answer which
@@ -11,13 +11,13 @@ use std::net::{IpAddr, SocketAddr, ToSocketAddrs};
 use std::pin::Pin;
 use std::sync::Arc;
 
+use dynowatch_domain::address::AddressPolicy;
 use dynowatch_domain::check::kind::Family;
 use dynowatch_domain::check::observation::Peer;
 use dynowatch_domain::check::{Phase, Reason};
 use tokio::net::TcpStream;
 use tokio::sync::Semaphore;
 
-use crate::address::AddressPolicy;
 use crate::trace::{Failure, Trace};
 
 /// The most look-ups at one time: each holds a thread for as long as the machine's resolver takes. A run that finds none

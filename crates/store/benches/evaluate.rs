@@ -1,6 +1,6 @@
 //! What one commit costs the server's CPU on SQLite: keys known to the caller, each with one new match, two frames; appended
-//! to the journal with its share of folding, and loaded and written. `cargo bench -p dynowatch-store`. CPU rather than wall time, because a commit waits for the disk; what the disk itself
-//! costs the kernel is left out with `TMPDIR=/dev/shm`.
+//! to the journal with its share of folding, and loaded and written. `cargo bench -p dynowatch-store`. CPU rather than wall
+//! time, because a commit waits for the disk; what the disk itself costs the kernel is left out with `TMPDIR=/dev/shm`.
 
 #![expect(clippy::unwrap_used, clippy::print_stdout, reason = "a bench reports, and ends when it fails")]
 

@@ -69,7 +69,11 @@ impl Store {
                         .read_only(true)
                         .create_if_missing(false);
                     let mut conn = options.connect().await?;
-                    self.begin_folded(&mut conn, path == &files.state).await?;
+                    if path == &files.state {
+                        self.begin_folded(&mut conn).await?;
+                    } else {
+                        sqlx::query("BEGIN").execute(&mut conn).await?;
+                    }
                     for table in tables {
                         dump_lite(&mut conn, table, &mut out).await?;
                     }
@@ -86,16 +90,12 @@ impl Store {
         Ok(Moved { rows })
     }
 
-    /// Begins to read; the state at a moment at which the tables say everything: the journal is no part of a backup.
-    async fn begin_folded(&self, conn: &mut SqliteConnection, state: bool) -> Result<()> {
+    /// Begins to read the state at a moment at which the tables say everything: the journal is no part of a backup.
+    async fn begin_folded(&self, conn: &mut SqliteConnection) -> Result<()> {
         for _ in 0..FOLDS_MAX {
             sqlx::query("BEGIN").execute(&mut *conn).await?;
-            let waiting: i64 = if state {
-                let waiting = "SELECT COUNT(*) FROM evaluations WHERE body IS NOT NULL";
-                sqlx::query_scalar(waiting).fetch_one(&mut *conn).await?
-            } else {
-                0
-            };
+            let waiting = "SELECT COUNT(*) FROM evaluations WHERE body IS NOT NULL";
+            let waiting: i64 = sqlx::query_scalar(waiting).fetch_one(&mut *conn).await?;
             if waiting == 0 {
                 return Ok(());
             }

@@ -282,21 +282,14 @@ pub enum Saved {
 impl Store {
     /// Saves what follows from a batch without loading anything first, if the frames of the request are new and every key
     /// of it is stored in the version the caller knows. One trip to SQLite's thread instead of two, and one row instead of
-    /// many where nothing changes but keys (`evaluate/journal.rs`), which is most of what a small commit costs. On Postgres it saves
-    /// nothing.
+    /// many where nothing changes but keys (`evaluate/journal.rs`), which is most of what a small commit costs. On Postgres
+    /// it saves nothing.
     ///
     /// # Errors
     /// As those of [`Store::evaluate`].
     pub async fn save_known(&self, request: &EvaluateRequest, changes: &Changes) -> Result<Saved> {
         let Db::Lite { w, .. } = &self.state else { return Ok(Saved::Not) };
         within(EVALUATE_MAX, save::commit_known(w, request, changes)).await
-    }
-
-    /// The same before reading. A store that takes no writes is read all the same; what it says of keys may be a second old.
-    pub(crate) async fn fold_to_read(&self) {
-        if let Err(error) = self.fold_journal().await {
-            tracing::debug!(%error, "the journal of evaluations could not be folded");
-        }
     }
 
     /// Brings the tables of keys and what they counted up to what was committed, on SQLite: there, what commits of a storm
@@ -320,6 +313,13 @@ impl Store {
             Ok(tx.commit().await?)
         })
         .await
+    }
+
+    /// The same before reading. A store that takes no writes is read all the same; what it says of keys may be a second old.
+    pub(crate) async fn fold_to_read(&self) {
+        if let Err(error) = self.fold_journal().await {
+            tracing::debug!(%error, "the journal of evaluations could not be folded");
+        }
     }
 
     /// Loads what a batch concerns, hands it to `step`, and saves what `step` returns, in one transaction.

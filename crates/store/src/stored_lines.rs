@@ -19,8 +19,8 @@ pub const STORED_LINES_PAGE_MAX: u32 = 200;
 pub type LinesPage<C> = (Vec<(AppId, Vec<EvidenceLine>)>, Option<C>);
 
 impl Store {
-    /// Lines that rules took, of at most `limit` rows. Of each key and commit the newest ten are kept (a row may be of several commits, with ten lines together), and of the newest
-    /// 50,000 rows in all.
+    /// Lines that rules took, of at most `limit` rows. Of each key and commit the newest ten are kept (a row may be of several
+    /// commits, with ten lines together), and of the newest 50,000 rows in all.
     ///
     /// # Errors
     /// When the store is away.

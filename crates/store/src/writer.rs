@@ -25,14 +25,20 @@ use crate::frames::{Frame, Frames};
 pub(crate) struct Writer {
     options: Box<SqliteConnectOptions>,
     place: Arc<Mutex<Place>>,
-    /// The greatest id of a match as far as this process knows; 0 before it has looked.
-    newest_match: Arc<AtomicI64>,
+    seen: Arc<Seen>,
+}
+
+/// What this process has seen, whatever became of the connection it saw it by.
+#[derive(Debug)]
+struct Seen {
+    /// The greatest id of a match; 0 before it has looked.
+    newest_match: AtomicI64,
     /// Whether this is the server: what it alone may write, it need not read back.
     exclusive: bool,
     /// Whether the journal may hold something that the tables do not say.
-    unfolded: Arc<AtomicBool>,
+    unfolded: AtomicBool,
     /// Whether keys may have changed that this process holds in memory, and nobody has told those who hold them.
-    others_wrote: Arc<AtomicBool>,
+    others_wrote: AtomicBool,
 }
 
 #[derive(Debug)]
@@ -61,10 +67,7 @@ pub(crate) struct LiteTx {
     taken: Vec<(u64, Timestamp)>,
     /// How the journal stands once this is committed.
     next_journal: Option<Journal>,
-    newest_match: Arc<AtomicI64>,
-    exclusive: bool,
-    unfolded: Arc<AtomicBool>,
-    others_wrote: Arc<AtomicBool>,
+    seen: Arc<Seen>,
     place: OwnedMutexGuard<Place>,
 }
 
@@ -74,10 +77,12 @@ impl Writer {
         Ok(Self {
             options: Box::new(options),
             place: Arc::new(Mutex::new(Place::Ready(conn, Memory::default()))),
-            newest_match: Arc::default(),
-            exclusive,
-            unfolded: Arc::new(AtomicBool::new(true)),
-            others_wrote: Arc::default(),
+            seen: Arc::new(Seen {
+                newest_match: AtomicI64::new(0),
+                exclusive,
+                unfolded: AtomicBool::new(true),
+                others_wrote: AtomicBool::new(false),
+            }),
         })
     }
 
@@ -93,7 +98,7 @@ impl Writer {
             Place::Ready(conn, memory) => (conn, memory),
             Place::Empty => {
                 // Nobody saw how the last transaction ended, nor what others did since.
-                self.others_wrote.store(true, Relaxed);
+                self.seen.others_wrote.store(true, Relaxed);
                 (self.options.connect().await?, Memory::default())
             }
             Place::Closed => {
@@ -102,33 +107,23 @@ impl Writer {
             }
         };
         // Until it is back, and known to be otherwise.
-        self.unfolded.store(true, Relaxed);
-        Ok(LiteTx {
-            conn,
-            memory,
-            taken: Vec::new(),
-            next_journal: None,
-            newest_match: Arc::clone(&self.newest_match),
-            exclusive: self.exclusive,
-            unfolded: Arc::clone(&self.unfolded),
-            others_wrote: Arc::clone(&self.others_wrote),
-            place,
-        })
+        self.seen.unfolded.store(true, Relaxed);
+        Ok(LiteTx { conn, memory, taken: Vec::new(), next_journal: None, seen: Arc::clone(&self.seen), place })
     }
 
     /// Whether the journal may hold something that the tables do not say. Other processes never know.
     pub(crate) fn may_be_unfolded(&self) -> bool {
-        !self.exclusive || self.unfolded.load(Relaxed)
+        !self.seen.exclusive || self.seen.unfolded.load(Relaxed)
     }
 
     /// The greatest id of a match that this process has seen, in a transaction that may have come to nothing.
     pub(crate) fn newest_match(&self) -> i64 {
-        self.newest_match.load(Relaxed)
+        self.seen.newest_match.load(Relaxed)
     }
 
     /// Notes the greatest id of a match. Ids only grow.
     pub(crate) fn saw_match(&self, id: i64) {
-        self.newest_match.fetch_max(id, Relaxed);
+        self.seen.newest_match.fetch_max(id, Relaxed);
     }
 
     /// Begins a transaction that has the write lock from its start: one taken later fails without waiting when another
@@ -156,12 +151,12 @@ impl LiteTx {
 
     /// Puts the connection back. Only for one that is outside of a transaction; what it took is committed.
     pub(crate) fn keep(self) {
-        let Self { conn, mut memory, taken, next_journal, exclusive, unfolded, mut place, .. } = self;
+        let Self { conn, mut memory, taken, next_journal, seen, mut place } = self;
         if let Some(frames) = &mut memory.frames {
             taken.into_iter().for_each(|(hash, at)| frames.insert(hash, at));
         }
-        memory.journal = next_journal.or(memory.journal).filter(|_| exclusive);
-        unfolded.store(memory.journal.is_none_or(|journal| journal.rows > 0), Relaxed);
+        memory.journal = next_journal.or(memory.journal).filter(|_| seen.exclusive);
+        seen.unfolded.store(memory.journal.is_none_or(|journal| journal.rows > 0), Relaxed);
         *place = Place::Ready(conn, memory);
     }
 
@@ -177,12 +172,12 @@ impl LiteTx {
 
     /// Notes that others have changed keys since this process looked.
     pub(crate) fn saw_others_write(&self) {
-        self.others_wrote.store(true, Relaxed);
+        self.seen.others_wrote.store(true, Relaxed);
     }
 
     /// Whether others have, or may have; told once, to the one who then forgets the keys.
     pub(crate) fn tell_others_wrote(&self) -> bool {
-        self.others_wrote.swap(false, Relaxed)
+        self.seen.others_wrote.swap(false, Relaxed)
     }
 
     /// Forgets all that is known without looking: somebody else has written. To be told to those who hold keys.
@@ -192,7 +187,7 @@ impl LiteTx {
 
     /// Notes the greatest id of a match, as [`Writer::saw_match`].
     pub(crate) fn saw_match(&self, id: i64) {
-        self.newest_match.fetch_max(id, Relaxed);
+        self.seen.newest_match.fetch_max(id, Relaxed);
     }
 
     /// The frames that are known, without those of this transaction. To be asked for before it begins.
@@ -230,7 +225,7 @@ impl LiteTx {
 
     /// Takes note that a transaction has ended well, when another one follows.
     fn committed(&mut self) {
-        self.memory.journal = self.next_journal.take().or(self.memory.journal).filter(|_| self.exclusive);
+        self.memory.journal = self.next_journal.take().or(self.memory.journal).filter(|_| self.seen.exclusive);
     }
 
     pub(crate) async fn commit(mut self) -> sqlx::Result<()> {

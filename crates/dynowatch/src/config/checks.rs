@@ -6,6 +6,7 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
+use dynowatch_domain::address::Network;
 use dynowatch_domain::check::kind::{Family, TcpCheck};
 use dynowatch_domain::check::maintenance::MaintenanceWindow;
 use dynowatch_domain::check::state::FLAP_TRANSITIONS_MAX;
@@ -13,7 +14,6 @@ use dynowatch_domain::check::{Assertion, CHECKS_MAX, Check, CheckKind, Flapping,
 use dynowatch_domain::mask::mask;
 use dynowatch_domain::parse::show_duration;
 use dynowatch_engine::checks::ChecksConfig;
-use dynowatch_probe::address::Network;
 
 use super::check_kind::{self, Surroundings};
 use super::keys;

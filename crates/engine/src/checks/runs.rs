@@ -11,7 +11,7 @@ use dynowatch_domain::check::observation::{Memory, Observation};
 use dynowatch_domain::check::outcome::{Outcome, Reason};
 use dynowatch_domain::check::{Check, CheckKind, Secret, Source};
 
-use dynowatch_probe::address::{AddressPolicy, Network};
+use dynowatch_domain::address::{AddressPolicy, Network};
 use dynowatch_probe::certificate::Roots;
 use dynowatch_probe::transcript::Transcript;
 use dynowatch_probe::{Explanation, Request, Surroundings};

@@ -350,7 +350,7 @@ impl Stage {
     pub(crate) async fn another_engine(&self) -> Engine {
         let options = EngineOptions {
             clock: self.clock.clone(),
-            store: self.store_of_the_server().await,
+            store: self.another_store().await,
             settings: self.settings(),
             limits: self.config.limits,
             commits: tokio::runtime::Handle::current(),

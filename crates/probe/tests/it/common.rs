@@ -5,9 +5,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use dynowatch_domain::Timestamp;
+use dynowatch_domain::address::AddressPolicy;
 use dynowatch_domain::check::kind::WebCheck;
 use dynowatch_domain::check::{Check, CheckKind, Memory, Outcome, Reason, Secret};
-use dynowatch_probe::address::AddressPolicy;
 use dynowatch_probe::certificate::Roots;
 use dynowatch_probe::{Explanation, Lookup, Prober, Request, Run, Surroundings};
 use dynowatch_testkit::certificates::Authority;

@@ -2,9 +2,9 @@
 
 use std::time::Duration;
 
+use dynowatch_domain::address::AddressPolicy;
 use dynowatch_domain::check::kind::{DnsCheck, RecordType};
 use dynowatch_domain::check::{Check, CheckKind, Outcome, Reason};
-use dynowatch_probe::address::AddressPolicy;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, UdpSocket};
 

@@ -4,9 +4,9 @@ use std::net::IpAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
+use dynowatch_domain::address::AddressPolicy;
 use dynowatch_domain::check::kind::{Family, Redirects, Source, TcpCheck, WebCheck};
 use dynowatch_domain::check::{Check, CheckKind, Memory, Outcome, Phase, Reason};
-use dynowatch_probe::address::AddressPolicy;
 use dynowatch_probe::{Lookup, Request};
 use dynowatch_testkit::stub_server::{Step, StubServer};
 

@@ -6,7 +6,7 @@
 //! behind only for who reads them without asking (`Store::fold_journal`), by a second at most and never in what is open,
 //! for a key that moves is not appended. A crash leaves rows that the next process folds.
 //!
-//! The newest row's id is the number of evaluations there were. Each one, of any process, counts it up, so that the server
+//! The newest row's id counts evaluations, and folds. Each one, of any process, counts it up, so that the server
 //! sees in passing, or when it folds, that another process has been at the keys it holds in memory.
 
 use std::collections::BTreeMap;

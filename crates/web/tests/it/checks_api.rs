@@ -2,9 +2,10 @@
 
 use std::sync::Arc;
 
+use dynowatch_domain::address::AddressPolicy;
 use dynowatch_domain::check::outcome::Reason;
 use dynowatch_engine::checks::Prober;
-use dynowatch_probe::{Prober as ProberOf, Surroundings, address::AddressPolicy, certificate::Roots};
+use dynowatch_probe::{Prober as ProberOf, Surroundings, certificate::Roots};
 use dynowatch_store::audit::AuditFilter;
 use dynowatch_testkit::stub_server::{Step, StubServer};
 use http::{Method, StatusCode};

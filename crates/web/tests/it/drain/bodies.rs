@@ -95,6 +95,14 @@ async fn nothing_is_unpacked() {
     assert_eq!(served.lines("shop"), 3);
 }
 
+/// A delivery of which nothing is sent yet but its head, which says no length.
+async fn chunked(served: &Served) -> Raw {
+    let mut raw = Raw::connect(served.address).await;
+    let head = format!("POST {} HTTP/1.1\r\nHost: x\r\nLogplex-Drain-Token: {DRAIN_TOKEN}\r\n", target());
+    raw.send(format!("{head}Transfer-Encoding: chunked\r\n\r\n").as_bytes()).await;
+    raw
+}
+
 #[tokio::test]
 async fn too_long_a_body() {
     let served = Served::open().await;
@@ -102,15 +110,7 @@ async fn too_long_a_body() {
     assert_eq!(served.deliver("", &vec![b'x'; 1_001]).await, 413);
     assert_eq!(served.deliver("", &vec![b'x'; 1_000]).await, 204);
     // Without a length: the limit is met while reading.
-    let mut raw = Raw::connect(served.address).await;
-    raw.send(
-        format!(
-            "POST {} HTTP/1.1\r\nHost: x\r\nLogplex-Drain-Token: {DRAIN_TOKEN}\r\nTransfer-Encoding: chunked\r\n\r\n",
-            target()
-        )
-        .as_bytes(),
-    )
-    .await;
+    let mut raw = chunked(&served).await;
     for _ in 0..3 {
         raw.send(format!("190\r\n{}\r\n", "x".repeat(0x190)).as_bytes()).await;
     }
@@ -183,15 +183,7 @@ async fn bytes_in_any_pieces() {
         assert_eq!((raw.answer().await.status, served.lines("shop")), (204, want), "cut at {cut}");
     }
     // In chunks, as a proxy may send it on.
-    let mut raw = Raw::connect(served.address).await;
-    raw.send(
-        format!(
-            "POST {} HTTP/1.1\r\nHost: x\r\nLogplex-Drain-Token: {DRAIN_TOKEN}\r\nTransfer-Encoding: chunked\r\n\r\n",
-            target()
-        )
-        .as_bytes(),
-    )
-    .await;
+    let mut raw = chunked(&served).await;
     for piece in batch().as_bytes().chunks(5) {
         raw.send(format!("{:x}\r\n", piece.len()).as_bytes()).await;
         raw.send(&[piece, b"\r\n"].concat()).await;
