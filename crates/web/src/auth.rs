@@ -283,8 +283,10 @@ pub(crate) async fn reader_required(State(web): State<Arc<Web>>, request: Reques
     let (mut parts, body) = request.into_parts();
     match current::viewer(&web, &parts).await {
         Ok(Some(viewer)) => {
-            parts.extensions.insert(viewer);
-            next.run(Request::from_parts(parts, body)).await
+            parts.extensions.insert(viewer.clone());
+            let mut response = next.run(Request::from_parts(parts, body)).await;
+            pages::error::keep_viewer(&mut response, viewer);
+            response
         }
         // What a script asks for in the background is no place to come back to.
         Ok(None) if is_unsafe(&parts.method) || matches!(parts.uri.path(), "/events" | "/palette") => {

@@ -31,7 +31,7 @@ use crate::pages::app::board::{Boards, boards};
 use crate::pages::checks::{Pasts, pasts};
 use crate::pages::plain::surrounded;
 use crate::pages::standing::Standing;
-use crate::viewer::{forms_guarded, own_forms, uploads_guarded};
+use crate::viewer::{forms_guarded, is_unsafe, own_forms, uploads_guarded};
 use crate::{badge, events, health, metrics, pages, ping};
 
 /// The longest body of a request to the API.
@@ -321,14 +321,12 @@ pub fn router(options: WebOptions) -> Router {
         .merge(
             table(page_routes())
                 .route_layer(from_fn_with_state(Arc::clone(&web), forms_guarded))
-                .route_layer(from_fn(pages::error::dressed))
                 .route_layer(from_fn_with_state(Arc::clone(&web), surrounded))
                 .route_layer(from_fn_with_state(Arc::clone(&web), reader_required)),
         )
         .merge(
             table(upload_routes())
                 .route_layer(from_fn_with_state(Arc::clone(&web), uploads_guarded))
-                .route_layer(from_fn(pages::error::dressed))
                 .route_layer(from_fn_with_state(Arc::clone(&web), surrounded))
                 .route_layer(from_fn_with_state(Arc::clone(&web), reader_required)),
         )
@@ -336,13 +334,13 @@ pub fn router(options: WebOptions) -> Router {
         .merge(
             table(door_routes())
                 .route_layer(from_fn_with_state(Arc::clone(&web), own_forms))
-                .route_layer(from_fn(pages::error::dressed))
                 .route_layer(from_fn_with_state(Arc::clone(&web), surrounded)),
         )
         .merge(table(open_routes()))
         .fallback(nowhere)
         .method_not_allowed_fallback(not_that_way)
         .layer(DefaultBodyLimit::max(BODY_BYTES_MAX))
+        .layer(from_fn_with_state(Arc::clone(&web), pages::error::dressed))
         .layer(from_fn_with_state(Arc::clone(&web), address_limited))
         .layer(map_response(guarded))
         .layer(from_fn(compressed))
@@ -363,7 +361,12 @@ async fn not_that_way(request: Request) -> Response {
         let message = format!("{} is not possible here; GET /api/v1/openapi.json lists what is", request.method());
         return ApiError::new(StatusCode::METHOD_NOT_ALLOWED, "method_not_allowed", &message).into_response();
     }
-    pages::error::PageError::new(StatusCode::METHOD_NOT_ALLOWED, "This page can only be read.").into_response()
+    let what = if is_unsafe(request.method()) {
+        "This page can only be read."
+    } else {
+        "This is the address of a form: there is nothing to read."
+    };
+    pages::error::PageError::new(StatusCode::METHOD_NOT_ALLOWED, what).into_response()
 }
 
 /// Headers of every answer. Nothing is loaded from elsewhere, no inline script or style runs, nobody frames us, and

@@ -164,8 +164,7 @@ async fn at_least(parts: &mut Parts, web: &Arc<Web>, role: Role) -> Result<Viewe
         let act = client.actor(viewer.actor_name()).did("request.denied", parts.uri.path());
         let act = act.with(format!("{} needs {}", parts.method, role.as_str()));
         web.accounts.denied(web.engine.store(), &viewer.actor_name(), &act, web.engine.now()).await?;
-        let what = format!("This needs the role {}; you have the role {}.", role.as_str(), viewer.role.as_str());
-        return Err(PageError::new(StatusCode::FORBIDDEN, &what));
+        return Err(PageError::needs(role, &viewer, ""));
     }
     fresh(parts, viewer)
 }
@@ -214,7 +213,7 @@ pub(crate) async fn uploads_guarded(State(web): State<Arc<Web>>, request: Reques
     }
     let Ok(place) = Arc::clone(&web.uploads).try_acquire_owned() else {
         let what = "Others are trying rules on logs: go back and try again in a few seconds.";
-        return PageError::new(StatusCode::SERVICE_UNAVAILABLE, what).into_response();
+        return PageError::not_now(what).into_response();
     };
     let Ok(read) = tokio::time::timeout(UPLOAD_WAIT_MAX, Limited::new(body, UPLOAD_BYTES_MAX).collect()).await else {
         let what = "This log did not arrive in time: pack it with gzip, or try it with `dynowatch replay`.";

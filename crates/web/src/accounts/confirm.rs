@@ -63,7 +63,7 @@ pub(crate) async fn confirmed(
     if person.authenticator_at.is_none() && person.password_hash.is_none() {
         let what =
             "You sign in elsewhere. To change who may what, set up an authenticator first: Settings, Your account.";
-        return Err(PageError::new(StatusCode::FORBIDDEN, what));
+        return Err(PageError::new(StatusCode::FORBIDDEN, what).leading("/settings/security", "Your account"));
     }
     let (Some(token), Some(proof)) = (fields.given("challenge"), fields.given("proof")) else {
         return Ok(Err(ask(web, viewer, &person, change).await?));

@@ -148,6 +148,11 @@ impl Oidc {
         &self.options.name
     }
 
+    /// Whether groups there stand for roles here.
+    pub(crate) fn gives_roles(&self) -> bool {
+        !self.options.roles.is_empty()
+    }
+
     fn secret(&self) -> Option<ClientSecret> {
         self.options.client_secret.as_ref().map(|secret| ClientSecret::new(secret.expose_secret().to_owned()))
     }

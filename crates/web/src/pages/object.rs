@@ -42,7 +42,7 @@ pub(super) fn may_edit(view: &View) -> Result<(), PageError> {
     if view.viewer.may(Role::Operator) {
         return Ok(());
     }
-    Err(PageError::new(StatusCode::FORBIDDEN, "Rules, checks and receivers are changed by operators."))
+    Err(PageError::needs(Role::Operator, &view.viewer, "Rules, checks and receivers are changed by operators."))
 }
 
 /// The object of that name of the console, if there is one.

@@ -254,9 +254,9 @@ pub(crate) fn stale(what: &Markup) -> Markup {
     html! { div.stale role="status" { (glyph(State::Unknown)) p { (what) } } }
 }
 
-/// Something is there, but not for whoever looks.
-pub(crate) fn no_permission(what: &str) -> Markup {
-    html! { div.nothing.forbidden { p.title { (what) } p { "Ask someone with that role; Settings shows who you are." } } }
+/// Something is there, but not for whoever looks: what it needs, and who can give them that.
+pub(crate) fn no_permission(what: &str, who_gives: &Markup) -> Markup {
+    html! { div.forbidden { p.title { (what) } (who_gives) } }
 }
 
 /// Rows that are still to come. Shown only after 200 ms, so that what is quick does not flicker.

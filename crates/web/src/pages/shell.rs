@@ -15,9 +15,9 @@ use crate::health::VERSION;
 use crate::show::visible;
 
 /// A place of the navigation: its path, its name, the keys that lead there.
-struct Place {
-    path: &'static str,
-    name: &'static str,
+pub(super) struct Place {
+    pub(super) path: &'static str,
+    pub(super) name: &'static str,
     keys: &'static str,
 }
 
@@ -26,7 +26,7 @@ const fn place(path: &'static str, name: &'static str, keys: &'static str) -> Pl
 }
 
 /// Where the navigation leads. Only what exists: a link to a page that is not there yet is a lie.
-const PLACES: [Place; 9] = [
+static PLACES: [Place; 9] = [
     place("/", "Now", "g n"),
     place("/apps", "Apps", "g p"),
     place("/live", "Live", "g l"),
@@ -37,6 +37,18 @@ const PLACES: [Place; 9] = [
     place("/deliveries", "Deliveries", "g d"),
     place("/settings", "Settings", "g s"),
 ];
+
+/// Addresses that stand elsewhere than below their place.
+const ELSEWHERE: [(&str, &str); 4] =
+    [("/lines", "/live"), ("/connect", "/apps"), ("/heroku", "/apps"), ("/step-up", "/settings")];
+
+/// The place that an address belongs to.
+pub(super) fn place_of(path: &str) -> Option<&'static Place> {
+    let is_below =
+        |path: &str, top: &str| path.strip_prefix(top).is_some_and(|rest| rest.is_empty() || rest.starts_with('/'));
+    let path = ELSEWHERE.iter().find(|(top, _)| is_below(path, top)).map_or(path, |(_, place)| *place);
+    PLACES.iter().find(|place| is_below(path, place.path))
+}
 
 /// How htmx behaves here. Attributes are not inherited, history is the browser's, no style is injected, and a stream that
 /// broke is tried again after half a second to five.
@@ -112,7 +124,7 @@ pub(super) fn page(view: &View, head: &Head<'_>, content: &Markup) -> Html<Strin
     )
 }
 
-/// A page about what went wrong, where nothing is known of who looks.
+/// A page where nothing is known of who looks.
 pub(super) fn bare_page(look: &Look, title: &str, content: &Markup) -> Html<String> {
     document(
         look,
@@ -230,7 +242,7 @@ pub(super) fn theme_form(view: &View) -> Markup {
 fn foot(view: &View) -> Markup {
     html! {
         footer {
-            p { "As of " (view.moment(view.now)) ". " a href="" { "Load again" } }
+            p { "As of " (view.moment(view.now)) ". " a href=(view.here) { "Load again" } }
             nav aria-label="For machines" { a href="/readyz" { "Readiness" } a href="/metrics" { "Metrics" } a href="/api/v1/openapi.json" { "API" } }
             p { "dynowatch " (VERSION) " · " button.link type="button" data-help hidden { "Keys" } }
         }

@@ -14,6 +14,7 @@ mod composer;
 mod console_app;
 mod documented;
 mod drain;
+mod errors;
 mod flood;
 mod heroku;
 mod hostile;
