@@ -141,6 +141,7 @@ pub fn main() -> ExitCode {
     let command = command.unwrap_or_else(|| Command::Serve(serve::Args::default()));
     let mut ctx = Context::new(config, json);
     logging::init(&ctx, log_format, command.logs_by_default());
+    crate::panics::log_masked();
     let done = run(&mut ctx, command).and_then(|()| Ok(ctx.out.flush()?));
     match done {
         Ok(()) => ExitCode::SUCCESS,

@@ -6,5 +6,6 @@ mod compose;
 pub mod config;
 mod heroku;
 pub mod key_file;
+mod panics;
 pub mod server;
 pub mod traffic;

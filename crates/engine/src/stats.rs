@@ -95,6 +95,12 @@ counters! {
     batches_incomplete,
     /// 1 while the store refuses what must be kept because its disk or database is full, now.
     store_full,
+    /// Batches answered 500: a fault of ours.
+    batches_faulty,
+    /// Requests of pages answered 500 because of a panic.
+    faults_page,
+    /// Requests of programs, the API's above all, answered 500 because of a panic.
+    faults_api,
     /// Batches answered 401.
     batches_unauthorized,
     /// Batches answered 413.

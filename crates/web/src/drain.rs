@@ -8,7 +8,7 @@ use std::borrow::Cow;
 use std::future::poll_fn;
 use std::pin::pin;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::task::Poll;
 
 use arc_swap::ArcSwap;
@@ -22,7 +22,7 @@ use dynowatch_engine::{App, Engine, MARK_BYTES_MAX, MARK_PARAM, Refused, Taken};
 use dynowatch_store::StoreError;
 use hashbrown::HashMap;
 use hmac::{Hmac, KeyInit, Mac};
-use http::{HeaderMap, Method, Request, Response, StatusCode, header};
+use http::{HeaderMap, HeaderValue, Method, Request, Response, StatusCode, header};
 use http_body_util::BodyExt;
 use hyper::body::{Body, Incoming};
 use secrecy::{ExposeSecret, SecretString};
@@ -31,6 +31,8 @@ use subtle::{Choice, ConstantTimeEq};
 use tokio::sync::{Semaphore, SemaphorePermit};
 use tokio::time::Instant;
 
+use crate::faults::{Panicked, caught};
+use crate::show::visible;
 use crate::sparing::Sparing;
 
 /// The longest drain token that is read.
@@ -64,6 +66,7 @@ pub struct Drain {
     rejected: Sparing,
     /// Deliveries whose credential was good and that were answered 503 or 413 all the same.
     turned_away: Sparing,
+    faults: Sparing,
     own_app: ArcSwap<Option<Arc<App>>>,
     lines: AtomicU64,
     deliveries: AtomicU64,
@@ -171,6 +174,7 @@ impl Drain {
             settings: ArcSwap::from_pointee(Keys::new(settings)),
             rejected: Sparing::default(),
             turned_away: Sparing::default(),
+            faults: Sparing::default(),
             own_app: ArcSwap::default(),
             lines: AtomicU64::new(0),
             deliveries: AtomicU64::new(0),
@@ -203,18 +207,43 @@ impl Drain {
     pub async fn handle(&self, request: Request<Incoming>) -> StatusCode {
         let stats = self.engine.stats();
         let _in_progress = InProgress::new(&stats.batches_in_progress);
-        let status = self.answer(request).await;
+        let (known, frame) = (OnceLock::new(), request.headers().get("logplex-frame-id").cloned());
+        let status = match caught(self.answer(request, &known)).await {
+            Ok(status) => status,
+            Err(panicked) => self.broke(known.get(), frame.as_ref(), &panicked),
+        };
         match status {
             StatusCode::NO_CONTENT => stats.batches_accepted.up(),
             StatusCode::UNAUTHORIZED => stats.batches_unauthorized.up(),
             StatusCode::PAYLOAD_TOO_LARGE => stats.batches_too_large.up(),
             StatusCode::NOT_IMPLEMENTED => stats.batches_disabled.up(),
+            StatusCode::INTERNAL_SERVER_ERROR => stats.batches_faulty.up(),
             _ => {}
         }
         status
     }
 
-    async fn answer(&self, request: Request<Incoming>) -> StatusCode {
+    /// A delivery that ended in a panic was not taken, whatever of it was counted: Logplex sends it twice more, and if all
+    /// of them break, what it held is missing.
+    fn broke(&self, app: Option<&Arc<App>>, frame: Option<&HeaderValue>, panicked: &Panicked) -> StatusCode {
+        if let Some(app) = app {
+            self.engine.refuse(app);
+        }
+        if let Some(count) = self.faults.note(self.engine.now()) {
+            let frame = frame.and_then(|frame| frame.to_str().ok()).filter(|id| id.len() <= FRAME_ID_BYTES_MAX);
+            tracing::error!(
+                app = app.map(|app| app.name.as_str()),
+                frame = frame.map(visible),
+                panic = panicked.words(&self.engine),
+                count,
+                "deliveries ended in a fault and were answered 500"
+            );
+        }
+        StatusCode::INTERNAL_SERVER_ERROR
+    }
+
+    /// The answer; `known` takes the app as soon as it is known.
+    async fn answer(&self, request: Request<Incoming>, known: &OnceLock<Arc<App>>) -> StatusCode {
         // One deadline for all of it: Logplex hangs up after five seconds.
         let begun = Instant::now();
         let keys = self.settings.load_full();
@@ -252,28 +281,29 @@ impl Drain {
                 return StatusCode::SERVICE_UNAVAILABLE;
             }
         };
-        let Some(share) = self.share(&app, token, mark, begun).await else {
-            self.engine.refuse(&app);
+        let app = known.get_or_init(|| app);
+        let Some(share) = self.share(app, token, mark, begun).await else {
+            self.engine.refuse(app);
             self.engine.stats().batches_store_away.up();
             return StatusCode::SERVICE_UNAVAILABLE;
         };
         let Some(_place) = keys.place(begun + COMMIT_WAIT_MAX).await else {
-            self.engine.refuse(&app);
+            self.engine.refuse(app);
             self.engine.stats().batches_overloaded.up();
-            self.turned_away(&app, "too many deliveries are worked on at once (limits.drain_requests)");
+            self.turned_away(app, "too many deliveries are worked on at once (limits.drain_requests)");
             return StatusCode::SERVICE_UNAVAILABLE;
         };
         match read_body(body, keys.settings.body_bytes_max, begun + COMMIT_WAIT_MAX).await {
             Ok(body) => {
-                let status = self.take(&app, share, &keys, &head.headers, &body, begun).await;
+                let status = self.take(app, share, &keys, &head.headers, &body, begun).await;
                 if status == StatusCode::NO_CONTENT {
                     self.engine.delivered(app.id, token, mark);
                 }
                 status
             }
             Err(unread) => {
-                self.engine.refuse(&app);
-                self.turned_away(&app, unread.as_str());
+                self.engine.refuse(app);
+                self.turned_away(app, unread.as_str());
                 if unread == Unread::Incomplete {
                     self.engine.stats().batches_incomplete.up();
                 }

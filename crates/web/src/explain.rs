@@ -12,6 +12,8 @@ use dynowatch_engine::checks::Explanation;
 use dynowatch_store::StoreError;
 use tokio::sync::Semaphore;
 
+use crate::faults::joined;
+
 /// Runs at one time.
 const AT_ONCE: usize = 4;
 /// The longest: Heroku's router waits 30 s for an answer.
@@ -64,9 +66,6 @@ impl Explains {
             let _place = place;
             tokio::time::timeout(LONGEST, engine.explain_check(check)).await
         });
-        match run.await {
-            Ok(Ok(explanation)) => Ok(explanation),
-            Ok(Err(_)) | Err(_) => Err(NotExplained::TooLong),
-        }
+        joined(run.await).and_then(Result::ok).ok_or(NotExplained::TooLong)
     }
 }

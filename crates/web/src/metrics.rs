@@ -64,7 +64,7 @@ struct Snapshot {
     apps: Vec<AppSnapshot>,
     all: Counts,
     /// Batches by answer.
-    batches: [(&'static str, u64); 7],
+    batches: [(&'static str, u64); 8],
     duplicates: u64,
     deliveries: Vec<(String, &'static str, u64)>,
     queues: [(&'static str, u64); 3],
@@ -76,6 +76,7 @@ struct Snapshot {
     checks: Checks,
     overflows: [(&'static str, u64); 11],
     limited: [(&'static str, u64); 2],
+    faults: [(&'static str, u64); 3],
     streams_refused: [(&'static str, u64); 2],
     store_failures: Vec<(&'static str, u64)>,
     flush_failures: u64,
@@ -174,6 +175,7 @@ impl Snapshot {
                 ("overloaded", stats.batches_overloaded.get()),
                 ("store_away", stats.batches_store_away.get()),
                 ("incomplete", stats.batches_incomplete.get()),
+                ("fault", stats.batches_faulty.get()),
             ],
             duplicates: stats.batches_duplicate.get(),
             deliveries: engine.delivery_results(),
@@ -195,6 +197,11 @@ impl Snapshot {
             checks: Checks::of(web),
             overflows: engine.overflows(),
             limited: [("token", stats.api_limited_token.get()), ("address", stats.api_limited_address.get())],
+            faults: [
+                ("drain", stats.batches_faulty.get()),
+                ("api", stats.faults_api.get()),
+                ("page", stats.faults_page.get()),
+            ],
             streams_refused: [("all", streams.refused as u64), ("one", streams.refused_to_one as u64)],
             store_failures: engine.store_failures(),
             flush_failures: stats.level_flush_failures.get(),
@@ -383,6 +390,11 @@ impl Snapshot {
             "dynowatch_api_limited",
             "Requests to the API answered 429, by what asked too often",
             self.limited.iter().map(|(by, n)| ([("by", *by)], *n)),
+        )?;
+        out.counters(
+            "dynowatch_faults",
+            "Requests that ended in a panic and were answered 500, by what was asked",
+            self.faults.iter().map(|(of, n)| ([("of", *of)], *n)),
         )?;
         out.counters(
             "dynowatch_streams_refused",

@@ -32,7 +32,7 @@ use crate::pages::checks::{Pasts, pasts};
 use crate::pages::plain::surrounded;
 use crate::pages::standing::Standing;
 use crate::viewer::{forms_guarded, is_unsafe, own_forms, uploads_guarded};
-use crate::{badge, events, health, metrics, pages, ping};
+use crate::{badge, events, faults, health, metrics, pages, ping};
 
 /// The longest body of a request to the API.
 const BODY_BYTES_MAX: usize = 64 * 1024;
@@ -340,8 +340,11 @@ pub fn router(options: WebOptions) -> Router {
         .fallback(nowhere)
         .method_not_allowed_fallback(not_that_way)
         .layer(DefaultBodyLimit::max(BODY_BYTES_MAX))
+        .layer(from_fn_with_state(Arc::clone(&web), faults::answered))
         .layer(from_fn_with_state(Arc::clone(&web), pages::error::dressed))
         .layer(from_fn_with_state(Arc::clone(&web), address_limited))
+        // Once more, for those two.
+        .layer(from_fn_with_state(Arc::clone(&web), faults::answered))
         .layer(map_response(guarded))
         .layer(from_fn(compressed))
         .layer(from_fn_with_state(Arc::clone(&web), client_known))

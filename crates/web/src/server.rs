@@ -147,8 +147,9 @@ async fn page(request: Request<Incoming>, peer: SocketAddr, router: Router, gene
     request.extensions_mut().insert(Peer(peer));
     match general.spawn(router.oneshot(request)).await {
         Ok(Ok(response)) => response.map(Either::Right),
+        // A panic before the router's own answer to one, or the end of the runtime. Its words are not ours to log here.
         Err(error) => {
-            tracing::error!(%error, "a request handler ended without an answer");
+            tracing::error!(panicked = error.is_panic(), "a request handler ended without an answer");
             plain::<Empty<Bytes>>(StatusCode::INTERNAL_SERVER_ERROR).map(Either::Left)
         }
     }

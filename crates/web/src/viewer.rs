@@ -21,6 +21,7 @@ use subtle::ConstantTimeEq;
 use uuid::Uuid;
 
 use crate::accounts::client::Client;
+use crate::faults::joined;
 use crate::multipart::Multipart;
 use crate::pages::error::PageError;
 use crate::router::{UPLOAD_BYTES_MAX, UPLOAD_WAIT_MAX, Web};
@@ -239,9 +240,7 @@ pub(crate) async fn uploads_guarded(State(web): State<Arc<Web>>, request: Reques
         let _place = place;
         next.run(Request::from_parts(parts, Body::empty())).await
     });
-    answer.await.unwrap_or_else(|_panicked| {
-        PageError::new(StatusCode::INTERNAL_SERVER_ERROR, "The trial ended unexpectedly: try it again.").into_response()
-    })
+    joined(answer.await).unwrap_or_else(|| PageError::not_now("The trial did not end: try it again.").into_response())
 }
 
 /// The same for the forms that one signs in with: nobody has a token yet, so the browser's word must do.

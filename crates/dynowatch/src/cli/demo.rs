@@ -81,6 +81,7 @@ async fn play(
     checks::remember(&store, &config.checks.checks, ctx.clock().now()).await?;
     store.close().await;
     let mut server = Server::start(&config, ctx.clock()).await?;
+    crate::panics::know(&server.engine);
     let port = server.address.port();
     let url = format!("http://127.0.0.1:{port}");
     say(ctx, &url, folder, token)?;

@@ -104,6 +104,7 @@ async fn until_signal(ctx: &mut Context, args: &Args, config: Config) -> Result<
     let mut signals = Signals::new()?;
     let new_store = missing_sqlite(&config).is_some();
     let mut server = Server::start(&config, ctx.clock()).await?;
+    crate::panics::know(&server.engine);
     greet(ctx, &config, server.address, new_store)?;
     let base = config.public_url.clone().unwrap_or_else(|| format!("http://localhost:{}", server.address.port()));
     accounts::offer_setup(ctx, server.engine.store(), &base).await?;

@@ -62,6 +62,8 @@ pub(crate) struct Batches {
     store_away: u64,
     /// 503: the body broke off, or was not there in time.
     incomplete: u64,
+    /// 500: a fault in dynowatch.
+    fault: u64,
 }
 
 /// A time when not everything was seen.
@@ -98,6 +100,7 @@ pub(crate) async fn show(State(web): State<Arc<Web>>) -> Result<Json<DrainInfo>,
             overloaded: stats.batches_overloaded.get(),
             store_away: stats.batches_store_away.get(),
             incomplete: stats.batches_incomplete.get(),
+            fault: stats.batches_faulty.get(),
         },
         lines: counts.lines(),
         lines_ahead: counts.ahead,

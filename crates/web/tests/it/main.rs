@@ -15,6 +15,7 @@ mod console_app;
 mod documented;
 mod drain;
 mod errors;
+mod faults;
 mod flood;
 mod heroku;
 mod hostile;

@@ -3,6 +3,7 @@
 
 use std::net::SocketAddr;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
 use axum::Router;
@@ -11,7 +12,7 @@ use dynowatch_domain::account::Scopes;
 use dynowatch_domain::account::audit::Actor;
 use dynowatch_domain::mask::Masker;
 use dynowatch_domain::rule::{Condition, GroupBy, MatchSpec, Rule};
-use dynowatch_domain::{Clock as _, rule_pack};
+use dynowatch_domain::{Clock, Timestamp, rule_pack};
 use dynowatch_engine::checks::ChecksConfig;
 use dynowatch_engine::heroku::HerokuAccount;
 use dynowatch_engine::{Engine, EngineOptions, Limits, Loops, Settings, Taken};
@@ -44,11 +45,38 @@ pub(crate) struct Site {
     pub(crate) drain: Arc<Drain>,
     pub(crate) router: Router,
     pub(crate) clock: Arc<TestClock>,
+    pub(crate) fuse: Arc<Fuse>,
     pub(crate) reloads: mpsc::Receiver<ReloadRequest>,
     pub(crate) folder: TempDir,
     /// Ends what never ends by itself.
     pub(crate) stop: watch::Sender<bool>,
     _loops: Loops,
+}
+
+/// The clock of a site, which can be made to break: what asks for the time then panics, and says a secret.
+pub(crate) struct Fuse {
+    clock: Arc<TestClock>,
+    left: AtomicU32,
+}
+
+impl Fuse {
+    /// Lets the `n`th question from now on panic, and no other.
+    pub(crate) fn break_at(&self, n: u32) {
+        self.left.store(n, Ordering::SeqCst);
+    }
+
+    /// Whether that has happened, or was never asked for.
+    pub(crate) fn is_out(&self) -> bool {
+        self.left.load(Ordering::SeqCst) == 0
+    }
+}
+
+impl Clock for Fuse {
+    fn now(&self) -> Timestamp {
+        let left = self.left.fetch_update(Ordering::SeqCst, Ordering::SeqCst, |left| left.checked_sub(1));
+        assert_ne!(left, Ok(1), "forty-two of SELECT in src/secret.rs: {KNOWN_SECRET}");
+        self.clock.now()
+    }
 }
 
 /// A whole answer.
@@ -167,10 +195,11 @@ impl Site {
     ) -> Self {
         _ = rustls::crypto::ring::default_provider().install_default();
         let clock = Arc::new(TestClock::at(BEGIN));
+        let fuse = Arc::new(Fuse { clock: clock.clone(), left: AtomicU32::new(0) });
         let store = Store::open(&StoreOptions::new(url)).await.unwrap();
         let settings = settings(&folder, &rules, public_url, ChecksConfig::default());
         let (engine, loops) =
-            Engine::start(EngineOptions { clock: clock.clone(), store, settings, limits: engine_limits, commits })
+            Engine::start(EngineOptions { clock: fuse.clone(), store, settings, limits: engine_limits, commits })
                 .await
                 .unwrap();
         let settings = DrainSettings {
@@ -194,7 +223,7 @@ impl Site {
             read_ahead: false,
             accounts: options,
         });
-        Self { stop, engine, drain, router, clock, reloads, folder, _loops: loops }
+        Self { stop, engine, drain, router, clock, fuse, reloads, folder, _loops: loops }
     }
 
     /// A Heroku account, and the engine connected to it.

@@ -22,10 +22,10 @@ const AWAY: StatusCode = StatusCode::SERVICE_UNAVAILABLE;
 
 /// Our own log, of this thread.
 #[derive(Clone, Default)]
-struct Log(Arc<Mutex<Vec<String>>>);
+pub(crate) struct Log(Arc<Mutex<Vec<String>>>);
 
 impl Log {
-    fn take(&self) -> String {
+    pub(crate) fn take(&self) -> String {
         std::mem::take(&mut *self.0.lock().unwrap()).join("\n")
     }
 }
@@ -64,7 +64,7 @@ impl Subscriber for Log {
 
 /// What no answer may hold: words of the database, of the program's text, of its machine.
 #[track_caller]
-fn tells_nothing(place: &str, answer: &str) {
+pub(crate) fn tells_nothing(place: &str, answer: &str) {
     for word in [
         "relation",
         "sqlx",
@@ -153,6 +153,7 @@ async fn a_store_that_was_closed_is_told_in_general_words() {
     assert!(said.contains("WARN") && said.contains("pool"), "the log has the particulars: {said}");
 }
 
+/// What even the router's own answer to a panic does not reach.
 async fn broken() -> String {
     let read = "forty-two".parse::<u16>();
     read.unwrap_or_else(|error| panic!("forty-two of SELECT in src/secret.rs: {error}")).to_string()

@@ -1,7 +1,7 @@
 //! Signing in and who may what, as a browser meets it.
 
 mod factor;
-mod faults;
+pub(crate) mod faults;
 mod first;
 mod guards;
 mod guesses;
