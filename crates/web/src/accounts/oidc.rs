@@ -17,10 +17,13 @@ use dynowatch_domain::account::{Role, user_name};
 use dynowatch_engine::random::RandomIds;
 use dynowatch_store::accounts::{NewChallenge, NewUser, User};
 use maud::html;
-use openidconnect::core::{CoreAuthenticationFlow, CoreClient, CoreJwsSigningAlgorithm, CoreProviderMetadata};
+use openidconnect::core::{
+    CoreAuthenticationFlow, CoreClient, CoreIdTokenVerifier, CoreJwsSigningAlgorithm, CoreProviderMetadata,
+    CoreTokenResponse,
+};
 use openidconnect::{
     AsyncHttpClient, AuthorizationCode, ClientId, ClientSecret, CsrfToken, HttpRequest, HttpResponse, IssuerUrl, Nonce,
-    PkceCodeChallenge, PkceCodeVerifier, RedirectUrl, Scope, TokenResponse as _,
+    PkceCodeChallenge, PkceCodeVerifier, RedirectUrl, RequestTokenError, Scope, TokenResponse as _,
 };
 use secrecy::{ExposeSecret as _, SecretString};
 use serde::{Deserialize, Serialize};
@@ -40,6 +43,8 @@ pub(crate) const CALLBACK: &str = "/sign-in/oidc/callback";
 const ANSWER_TIME_MAX: Duration = Duration::from_secs(10);
 /// People whose issuer is being asked at a time: strangers can make us ask.
 const ASKING_MAX: usize = 8;
+/// When to try again after the issuer was away.
+const RETRY_AFTER: Duration = Duration::from_secs(30);
 /// The longest answer.
 const ANSWER_BYTES_MAX: usize = 1 << 20;
 /// Signatures that anyone can check; nothing that a shared secret could sign.
@@ -98,10 +103,20 @@ struct Claims {
     groups: Vec<String>,
 }
 
+/// Why nobody came in. The words are for the log and the audit log: they may be an attacker's.
+enum NotIn {
+    /// The issuer did not answer, or not as one that works does: it said nothing of the person.
+    Away(String),
+    /// It said no, or what it said is not good.
+    Refused(String),
+}
+
 #[derive(Debug, thiserror::Error)]
 enum FetchError {
     #[error("{0}")]
     Http(String),
+    #[error("it answers {0}")]
+    Broken(http::StatusCode),
     #[error("an answer of more than {ANSWER_BYTES_MAX} bytes")]
     TooLong,
 }
@@ -122,6 +137,10 @@ async fn fetch(http: &reqwest::Client, request: HttpRequest) -> Result<HttpRespo
     let failed = |error: reqwest::Error| FetchError::Http(error.without_url().to_string());
     let request = reqwest::Request::try_from(request).map_err(failed)?;
     let mut answer = http.execute(request).await.map_err(failed)?;
+    // Whatever stands in such an answer, it is no word on anybody.
+    if answer.status().is_server_error() || answer.status() == http::StatusCode::TOO_MANY_REQUESTS {
+        return Err(FetchError::Broken(answer.status()));
+    }
     let mut response = http::Response::builder().status(answer.status());
     for (name, value) in answer.headers() {
         response = response.header(name, value);
@@ -197,24 +216,39 @@ impl Oidc {
     }
 
     /// What the issuer says of the person whose code this is.
-    async fn exchange(&self, web: &Web, base: &str, code: &str, flow: Flow) -> Result<Claims, String> {
-        let _place = self.place().await?;
-        let http = self.fetcher()?;
+    async fn exchange(&self, web: &Web, base: &str, code: &str, flow: Flow) -> Result<Claims, NotIn> {
+        let _place = self.place().await.map_err(NotIn::Away)?;
+        let http = self.fetcher().map_err(NotIn::Away)?;
         let client = CoreClient::from_provider_metadata(
-            self.metadata(&http).await?,
+            self.metadata(&http).await.map_err(NotIn::Away)?,
             ClientId::new(self.options.client_id.clone()),
             self.secret(),
         );
-        let client = client.set_redirect_uri(redirect(base)?);
-        let request =
-            client.exchange_code(AuthorizationCode::new(code.to_owned())).map_err(|error| error.to_string())?;
+        let client = client.set_redirect_uri(redirect(base).map_err(NotIn::Away)?);
+        let request = client
+            .exchange_code(AuthorizationCode::new(code.to_owned()))
+            .map_err(|error| NotIn::Away(error.to_string()))?;
         let request = request.set_pkce_verifier(PkceCodeVerifier::new(flow.verifier));
         let answer = request.request_async(&http).await;
-        let answer = answer.map_err(|error| format!("the code was not taken: {error}"))?;
+        let answer = answer.map_err(|error| match error {
+            RequestTokenError::Request(error) => NotIn::Away(format!("it did not take the code: {error}")),
+            error => NotIn::Refused(format!("the code was not taken: {error}")),
+        })?;
+        self.claims(web, client.id_token_verifier(), &answer, flow.nonce).map_err(NotIn::Refused)
+    }
+
+    /// What its answer says of the person, after every check.
+    fn claims(
+        &self,
+        web: &Web,
+        verifier: CoreIdTokenVerifier<'_>,
+        answer: &CoreTokenResponse,
+        nonce: String,
+    ) -> Result<Claims, String> {
         let token = answer.id_token().ok_or("its answer holds no token about the person")?;
         let now = chrono::DateTime::from_timestamp_micros(web.engine.now().as_micros()).unwrap_or_default();
-        let verifier = client.id_token_verifier().set_allowed_algs(ALGORITHMS).set_time_fn(move || now);
-        let claims = token.claims(&verifier, &Nonce::new(flow.nonce));
+        let verifier = verifier.set_allowed_algs(ALGORITHMS).set_time_fn(move || now);
+        let claims = token.claims(&verifier, &Nonce::new(nonce));
         let claims = claims.map_err(|error| format!("its token about the person is not good: {error}"))?;
         // Only what was just checked is read once more, for the claims that the library does not know.
         let more = payload(&token.to_string());
@@ -299,7 +333,7 @@ pub(crate) async fn leave(
     let (state, browser) = (new_secret(), new_secret());
     let url = match oidc.authorize(&base, state.expose_secret(), &flow).await {
         Ok(url) => url,
-        Err(why) => return refused(&web, &client, oidc, &why).await,
+        Err(why) => return away(&web, &client, oidc, &why).await,
     };
     let now = web.engine.now();
     let new = NewChallenge {
@@ -345,7 +379,8 @@ pub(crate) async fn come_back(
     let next = flow.next.clone();
     let claims = match oidc.exchange(&web, &base, &back.code, flow).await {
         Ok(claims) => claims,
-        Err(why) => return refused(&web, &client, oidc, &why).await,
+        Err(NotIn::Away(why)) => return away(&web, &client, oidc, &why).await,
+        Err(NotIn::Refused(why)) => return refused(&web, &client, oidc, &why).await,
     };
     match person(&web, &client, oidc, &claims).await? {
         Some(user) => {
@@ -383,6 +418,16 @@ async fn person(web: &Web, client: &Client, oidc: &Oidc, claims: &Claims) -> Res
     let new = NewUser { id, name, role, password_hash: None };
     let _name = store.add_identity(issuer, &claims.subject, &new, &act, now).await?;
     Ok(store.user(id).await?)
+}
+
+/// Nobody refused the person: there was nobody to ask.
+async fn away(web: &Web, client: &Client, oidc: &Oidc, why: &str) -> Result<Response, PageError> {
+    failed(web, client, "", &format!("oidc: {why}")).await?;
+    let what = format!(
+        "{} does not answer, or not as it should, so nobody can sign in with it now. Begin again in a minute. Whoever has a password here can sign in with that meanwhile; the audit log and the log of dynowatch say more.",
+        oidc.name()
+    );
+    Err(PageError::not_now(&what).after(RETRY_AFTER).leading("/sign-in", "Sign in"))
 }
 
 async fn refused(web: &Web, client: &Client, oidc: &Oidc, why: &str) -> Result<Response, PageError> {

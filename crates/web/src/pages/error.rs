@@ -59,6 +59,11 @@ impl PageError {
         Self { retry_after: Some(RETRY_SOON), ..Self::new(StatusCode::SERVICE_UNAVAILABLE, what) }
     }
 
+    /// When to ask again.
+    pub(crate) fn after(self, wait: Duration) -> Self {
+        Self { retry_after: Some(wait), ..self }
+    }
+
     /// Leads to that page first: its address and what that is called.
     pub(crate) fn leading(self, path: &'static str, name: &'static str) -> Self {
         Self { lead: Some((path, name)), ..self }
@@ -269,7 +274,7 @@ fn content(error: &PageError, way: &Way<'_>, more: &Markup) -> Markup {
             @if let Some(right) = error.right(way) { p { (right) } }
             p.ways {
                 @if let Some((path, name)) = error.lead { a.button href=(path) { (name) } }
-                @if let Some(again) = way.again.filter(|_| may_pass) { a.button href=(again) { "Load it again" } }
+                @if let Some(again) = way.again.filter(|_| may_pass && error.lead.is_none()) { a.button href=(again) { "Load it again" } }
                 @if let Some(place) = way.place.filter(|place| place.path != "/") { a.button href=(place.path) { (place.name) } }
                 a.button href="/" { "See what is wrong now" }
             }

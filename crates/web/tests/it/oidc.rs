@@ -13,6 +13,7 @@ use crate::site::{Site, account_options, rules};
 
 const SEE_OTHER: StatusCode = StatusCode::SEE_OTHER;
 const UNAUTHORIZED: StatusCode = StatusCode::UNAUTHORIZED;
+const AWAY: StatusCode = StatusCode::SERVICE_UNAVAILABLE;
 
 async fn site(issuer: &FakeIssuer) -> Site {
     site_in(tempfile::tempdir().unwrap(), issuer).await
@@ -171,8 +172,9 @@ async fn an_issuer_that_is_away_hinders_nobody_else() {
     ada.set_up("ada").await;
     let mut bob = Browser::elsewhere(&site, "203.0.113.2");
     let refused = bob.get("/sign-in/oidc?next=/alerts").await;
-    assert_eq!((refused.status, bob.jar.is_empty(), refused.header("location")), (UNAUTHORIZED, true, ""));
-    for part in ["Signing in with Team SSO did not work", "Begin again", "href=\"/sign-in\""] {
+    assert_eq!((refused.status, bob.jar.is_empty(), refused.header("location")), (AWAY, true, ""));
+    assert_eq!(refused.header("retry-after"), "30");
+    for part in ["Team SSO does not answer", "Begin again", "has a password here", "href=\"/sign-in\""] {
         assert!(refused.text.contains(part), "{part}: {}", refused.text);
     }
     assert!(!refused.text.contains(&gone.to_string()), "{}", refused.text);
@@ -208,8 +210,10 @@ async fn an_issuer_that_goes_away_midway_lets_nobody_in() {
     let back = there(&mut bob, &issuer, &who).await;
     issuer.lie(Lie::Away);
     let refused = bob.get(&back).await;
-    assert_eq!((refused.status, bob.jar.contains_key("__Host-dynowatch")), (UNAUTHORIZED, false));
+    assert_eq!((refused.status, bob.jar.contains_key("__Host-dynowatch")), (AWAY, false));
+    assert_eq!(refused.header("retry-after"), "30");
     assert!(refused.text.contains("Begin again") && !refused.text.contains("for now"), "{}", refused.text);
+    assert!(!refused.text.contains("Load it again"), "the state is spent: {}", refused.text);
     assert_eq!(site.engine.store().users().await.unwrap(), []);
     issuer.lie(Lie::None);
     assert_eq!(bob.get(&back).await.status, UNAUTHORIZED, "the state is spent");
