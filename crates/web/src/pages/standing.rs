@@ -293,16 +293,14 @@ impl Day {
     }
 }
 
-/// How an app stood, cell by cell: the worst alert that was open, else whether anything was seen. Of a cell that began after
-/// the day was read, the newest line tells.
+/// How an app stood, cell by cell: the worst alert that was open, else whether anything was seen. The newest line tells of its
+/// cell, too: that may have begun, or have been empty still, when the day was read.
 fn strip(day: &Day, newest: Timestamp, alerts: &[AlertRow], from: Timestamp, now: Timestamp) -> Vec<State> {
     let state = |i: u32| {
         let (begin, end) = (from + CELL * i, from + CELL * (i + 1));
         let was_open = |row: &&AlertRow| row.since < end && row.resolved_at.unwrap_or(now) >= begin;
-        let was_seen = match day.at(from, i) {
-            Some(cell) => day.seen.get(cell).copied().unwrap_or(false),
-            None => newest >= begin && newest < end,
-        };
+        let was_read = day.at(from, i).and_then(|cell| day.seen.get(cell).copied()).unwrap_or(false);
+        let was_seen = was_read || (newest >= begin && newest < end);
         match alerts.iter().filter(was_open).filter_map(|row| row.severity).max() {
             Some(Severity::Critical) => State::Down,
             Some(Severity::Warning) => State::Degraded,
@@ -385,6 +383,20 @@ mod tests {
         assert_eq!((silent[46], silent[47]), (State::Up, State::Unknown));
         assert_eq!([read.at(from, 0), read.at(from, 47), read.at(from + CELL, 47)], [Some(0), Some(47), None]);
         assert_eq!(read.at(from - CELL, 0), None);
+    }
+
+    /// A day is good for a minute. An app whose first line comes right after its day was read is not unknown for so long.
+    #[test]
+    fn a_day_that_was_read_before_the_first_line() {
+        let from = Timestamp::from_seconds(1_800_000);
+        let now = from + DAY - CELL / 2;
+        let read = day(from, now, &[false; 48]);
+        let line = |at: Timestamp| strip(&read, at, &[], from, now);
+        assert_eq!(line(Timestamp::default()), [State::Unknown; 48], "nothing came");
+        let first = line(now);
+        assert_eq!((&first[..47], first[47]), (&[State::Unknown; 47][..], State::Up));
+        let late = line(now - CELL);
+        assert_eq!((late[46], late[47]), (State::Up, State::Unknown), "its own cell and no other");
     }
 
     #[test]
