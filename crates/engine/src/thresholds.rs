@@ -197,10 +197,19 @@ impl State {
             let chunks = shared.store.chunks_since(since).await?;
             let full = chunks.len() >= RECENT_MAX as usize;
             let last = chunks.last().map(|chunk| chunk.at);
-            for chunk in chunks {
-                if self.read.insert(chunk.id, chunk.at).is_none() {
-                    self.take(shared, &chunk, now).await?;
+            let unread: Vec<RecentChunk> =
+                chunks.into_iter().filter(|chunk| !self.read.contains_key(&chunk.id)).collect();
+            let mut unread = unread.as_slice();
+            while !unread.is_empty() {
+                let bodies = shared.store.chunk_bodies(unread).await?;
+                let (first, rest) = unread.split_at(bodies.len().clamp(1, unread.len()));
+                for (chunk, body) in first.iter().zip(bodies) {
+                    if let Some(body) = body {
+                        self.take(shared, chunk.app, &body, now).await?;
+                    }
+                    self.read.insert(chunk.id, chunk.at);
                 }
+                unread = rest;
             }
             match last.filter(|last| full && *last > since) {
                 Some(last) => since = last,
@@ -216,12 +225,12 @@ impl State {
         Ok(())
     }
 
-    async fn take(&mut self, shared: &Shared, read: &RecentChunk, now: Timestamp) -> Result<(), StoreError> {
-        let of_app = self.apps.entry(read.app).or_default();
+    async fn take(&mut self, shared: &Shared, app: AppId, body: &[u8], now: Timestamp) -> Result<(), StoreError> {
+        let of_app = self.apps.entry(app).or_default();
         let mut unknown = false;
         let look = |unknown: &mut bool, of_app: &OfApp| {
             chunk::unpack(
-                &read.body,
+                body,
                 |series| {
                     *unknown |= !of_app.series.contains_key(&series);
                     false
@@ -231,7 +240,7 @@ impl State {
         };
         look(&mut unknown, of_app).ok_or_else(corrupt)?;
         if unknown {
-            for (id, key) in shared.store.series_of(read.app, now - NOTED_EVERY).await? {
+            for (id, key) in shared.store.series_of(app, now - NOTED_EVERY).await? {
                 let wanted = self.asked.metrics.contains(&*key.metric);
                 of_app.series.insert(id, wanted.then_some(key));
             }
@@ -239,7 +248,7 @@ impl State {
         let OfApp { recent, series } = of_app;
         let mut values = Vec::new();
         chunk::unpack(
-            &read.body,
+            body,
             |id| series.get(&id).is_some_and(Option::is_some),
             |id, at, value| values.push((id, at, value)),
         )

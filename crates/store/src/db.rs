@@ -26,6 +26,11 @@ const PG_CONNECTIONS_MAX: u32 = 8;
 /// Statements differ by their number of rows (see [`crate::rows`]), so there are more of them than usual.
 const STATEMENTS_CACHED: usize = 256;
 
+/// Pages that a connection keeps, in KiB (negative is SQLite's way to say so). The writer comes back to the same ones with
+/// every commit; readers mostly read a page once, and the system's cache has it anyway.
+const WRITER_CACHE: &str = "-1024";
+const READER_CACHE: &str = "-256";
+
 /// Which database a store rests on.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Engine {
@@ -253,7 +258,7 @@ pub(crate) fn sqlite_options(path: &Path, synchronous: SqliteSynchronous) -> Sql
         .foreign_keys(true)
         .busy_timeout(Duration::from_millis(STATEMENT_MAX_MS))
         .statement_cache_capacity(STATEMENTS_CACHED)
-        .pragma("cache_size", "-1024")
+        .pragma("cache_size", WRITER_CACHE)
         .pragma("temp_store", "MEMORY")
         .pragma("journal_size_limit", "16777216")
         // As long as that limit: a page that many commits change goes into the file once.
@@ -269,7 +274,7 @@ pub(crate) async fn open_sqlite(options: SqliteConnectOptions, readers: u32, exc
         .idle_timeout(Duration::from_secs(60))
         .test_before_acquire(false)
         .acquire_timeout(ACQUIRE_MAX)
-        .connect_lazy_with(options.read_only(true).create_if_missing(false));
+        .connect_lazy_with(options.read_only(true).create_if_missing(false).pragma("cache_size", READER_CACHE));
     Ok(Db::Lite { w: writer, r: readers })
 }
 

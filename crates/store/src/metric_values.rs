@@ -3,14 +3,15 @@
 
 use dynowatch_domain::metric::{SeriesKey, Step};
 use dynowatch_domain::{AppId, Timestamp};
+use futures_util::TryStreamExt as _;
 use sqlx::QueryBuilder;
 use uuid::Uuid;
 
 use crate::db::{CALL_MAX, Db, within};
 use crate::error::Result;
-use crate::metrics::{ROWS, number, series};
+use crate::metrics::{CHUNK_BYTES_AT_ONCE, ChunkSize, ROWS, chunk_bytes, number, series};
 use crate::open::Store;
-use crate::rows::pieces_of;
+use crate::rows::{pieces_of, pieces_within};
 use crate::text::time;
 
 /// What of some apps' values is wanted.
@@ -54,19 +55,22 @@ pub struct Packed {
     pub body: Vec<u8>,
 }
 
-/// Values of one moment.
-#[derive(Debug, Clone, Default)]
-pub struct Values {
-    /// Packed rows, in the order of the steps asked for.
-    pub packed: Vec<Packed>,
-    /// Chunks, packed by `dynowatch_domain::metric::chunk`, those of one app oldest first.
-    pub chunks: Vec<Vec<u8>>,
+/// One row of what is wanted.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Found {
+    /// A packed row. They come first, in the order of the steps asked for.
+    Packed(Packed),
+    /// A chunk, packed by `dynowatch_domain::metric::chunk`. Those of one app come oldest first.
+    Chunk(Vec<u8>),
 }
 
 macro_rules! read_values {
     ($name:ident, $driver:ty, $conn:ty) => {
-        async fn $name(conn: &mut $conn, wanted: &Wanted<'_>) -> Result<Values> {
-            let mut packed = Vec::new();
+        async fn $name(
+            conn: &mut $conn,
+            wanted: &Wanted<'_>,
+            take: &mut (dyn FnMut(Found) -> Result<()> + Send),
+        ) -> Result<()> {
             for &(step, pending_only) in wanted.steps {
                 let row = std::time::Duration::from_secs(step.row_seconds().unsigned_abs());
                 let after = (wanted.from - row).as_micros();
@@ -82,30 +86,44 @@ macro_rules! read_values {
                         list.push_bind(number(*series));
                     }
                     query.push(") ORDER BY series, from_at");
-                    let rows: Vec<(i64, i64, i64, Vec<u8>)> = query.build_query_as().fetch_all(&mut *conn).await?;
-                    packed.extend(rows.into_iter().map(|(series, from, roll, body)| Packed {
-                        series: u64::try_from(series).unwrap_or(0),
-                        step,
-                        from: time(from),
-                        pending: roll > 0,
-                        body,
-                    }));
+                    let mut rows = query.build_query_as::<(i64, i64, i64, Vec<u8>)>().fetch(&mut *conn);
+                    while let Some((series, from, roll, body)) = rows.try_next().await? {
+                        let series = u64::try_from(series).unwrap_or(0);
+                        take(Found::Packed(Packed { series, step, from: time(from), pending: roll > 0, body }))?;
+                    }
                 }
             }
             let folded_max = i64::from(wanted.chunks == Chunks::All);
-            let mut chunks = Vec::new();
+            let mut sizes: Vec<ChunkSize> = Vec::new();
             for piece in pieces_of(wanted.apps, ROWS) {
-                let mut query = QueryBuilder::<$driver>::new("SELECT body FROM metric_chunks WHERE until_at > ");
+                let mut query = QueryBuilder::<$driver>::new(
+                    "SELECT id, CAST(octet_length(body) AS BIGINT) FROM metric_chunks WHERE until_at > ",
+                );
                 query.push_bind(wanted.from.as_micros()).push(" AND from_at < ").push_bind(wanted.until.as_micros());
                 query.push(" AND folded <= ").push_bind(folded_max).push(" AND app_id IN (");
                 let mut list = query.separated(", ");
                 for app in piece {
                     list.push_bind(app.0);
                 }
-                query.push(") ORDER BY id");
-                chunks.extend(query.build_query_scalar::<Vec<u8>>().fetch_all(&mut *conn).await?);
+                query.push(")");
+                sizes.extend(query.build_query_as::<ChunkSize>().fetch_all(&mut *conn).await?);
             }
-            Ok(Values { packed, chunks })
+            sizes.sort_unstable();
+            for together in pieces_within(&sizes, CHUNK_BYTES_AT_ONCE, chunk_bytes) {
+                for piece in pieces_of(together, ROWS) {
+                    let mut query = QueryBuilder::<$driver>::new("SELECT body FROM metric_chunks WHERE id IN (");
+                    let mut list = query.separated(", ");
+                    for (id, _) in piece {
+                        list.push_bind(*id);
+                    }
+                    query.push(") ORDER BY id");
+                    let mut bodies = query.build_query_scalar::<Vec<u8>>().fetch(&mut *conn);
+                    while let Some(body) = bodies.try_next().await? {
+                        take(Found::Chunk(body))?;
+                    }
+                }
+            }
+            Ok(())
         }
     };
 }
@@ -165,26 +183,29 @@ impl Store {
         named.collect()
     }
 
-    /// Values of one moment.
+    /// Hands over values of one moment, row by row: together they can be many times what is made of them.
     ///
     /// # Errors
-    /// When the store is away.
-    pub async fn metric_values(&self, wanted: &Wanted<'_>) -> Result<Values> {
+    /// When the store is away, and what `take` returns.
+    pub async fn metric_values(
+        &self,
+        wanted: &Wanted<'_>,
+        mut take: impl FnMut(Found) -> Result<()> + Send,
+    ) -> Result<()> {
         within(CALL_MAX, async {
             match &self.metrics {
                 Db::Lite { r, .. } => {
                     let mut tx = r.begin().await?;
-                    let values = read_lite(&mut tx, wanted).await?;
+                    read_lite(&mut tx, wanted, &mut take).await?;
                     tx.rollback().await?;
-                    Ok(values)
                 }
                 Db::Pg(pool) => {
                     let mut tx = pool.begin_with("BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY").await?;
-                    let values = read_pg(&mut tx, wanted).await?;
+                    read_pg(&mut tx, wanted, &mut take).await?;
                     tx.rollback().await?;
-                    Ok(values)
                 }
             }
+            Ok(())
         })
         .await
     }

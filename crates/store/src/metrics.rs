@@ -21,8 +21,18 @@ use crate::text::{time, word};
 const FLUSH_MAX: Duration = Duration::from_secs(30);
 /// Deletes go in slices, so that nothing waits for long.
 const SLICE: i64 = 2_000;
+/// Chunks of an app with much traffic are large, and a question may be about many: those that are in memory at one time hold
+/// so many bytes, or are one.
+pub(crate) const CHUNK_BYTES_AT_ONCE: u64 = 256 << 10;
 /// Rows per statement.
 pub(crate) const ROWS: &[usize] = &[200, 50, 10];
+
+/// A chunk by its id, and the size of its body in bytes.
+pub(crate) type ChunkSize = (i64, i64);
+
+pub(crate) fn chunk_bytes((_, bytes): &ChunkSize) -> u64 {
+    bytes.unsigned_abs()
+}
 
 /// A series and its number.
 pub type SeriesNumbers = HashMap<SeriesKey, u64>;

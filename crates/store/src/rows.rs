@@ -32,6 +32,25 @@ pub(crate) fn pieces_of<'a, T>(mut rows: &'a [T], sizes: &'static [usize]) -> im
     })
 }
 
+/// Cuts rows so that those of a piece hold no more than so many bytes together; a larger one is a piece of its own.
+pub(crate) fn pieces_within<T>(
+    mut rows: &[T],
+    bytes_max: u64,
+    bytes: impl Fn(&T) -> u64,
+) -> impl Iterator<Item = &[T]> {
+    std::iter::from_fn(move || {
+        let mut sum = 0_u64;
+        let fit = rows.iter().take_while(|row| {
+            sum = sum.saturating_add(bytes(row));
+            sum <= bytes_max
+        });
+        let fit = fit.count().max(1).min(rows.len());
+        let (piece, rest) = rows.split_at(fit);
+        rows = rest;
+        (!piece.is_empty()).then_some(piece)
+    })
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -43,6 +62,20 @@ mod tests {
             let sizes: Vec<usize> = padded(&rows).map(Iterator::count).collect();
             assert_eq!(sizes, want);
             assert_eq!(padded(&rows).flatten().flatten().copied().collect::<Vec<_>>(), rows);
+        }
+    }
+
+    #[test]
+    fn large_rows_alone_and_small_ones_together() {
+        for (sizes, want) in [
+            (&[][..], &[][..]),
+            (&[1, 8, 1], &[3]),
+            (&[1, 9, 1], &[2, 1]),
+            (&[30, 1, 10, u64::MAX, 10], &[1, 1, 1, 1, 1]),
+        ] {
+            let pieces: Vec<&[u64]> = pieces_within(sizes, 10, |bytes| *bytes).collect();
+            assert_eq!(pieces.iter().map(|piece| piece.len()).collect::<Vec<_>>(), want, "{sizes:?}");
+            assert_eq!(pieces.concat(), sizes);
         }
     }
 

@@ -9,7 +9,7 @@ use dynowatch_domain::metric::query::{Answer, Merger, Origin, POINTS_MAX, Place,
 use dynowatch_domain::metric::{Kind, SeriesKey, SeriesQuery, Step, Value, catalogue, chunk, pack};
 use dynowatch_domain::{AppId, Timestamp};
 use dynowatch_store::StoreError;
-use dynowatch_store::metric_values::{Chunks, Packed, Values, Wanted};
+use dynowatch_store::metric_values::{Chunks, Found, Packed, Wanted};
 
 use super::recorder::Latest;
 use crate::apps::lock;
@@ -173,11 +173,12 @@ impl Engine {
         let series = answers.packed_series();
         let chunks = if read == Step::TenSeconds { Chunks::All } else { Chunks::Unfolded };
         let wanted = Wanted { apps, from, until, series: &series, steps: steps(read), chunks };
-        let Values { packed, chunks } = store.metric_values(&wanted).await?;
-        add_packed(&mut answers.mergers, &answers.in_packs, packed)?;
-        for body in chunks {
-            answers.add_chunk(&body)?;
-        }
+        let mut spoken_for = SpokenFor::default();
+        let take = |found| match found {
+            Found::Packed(row) => answers.add_packed(&mut spoken_for, &row),
+            Found::Chunk(body) => answers.add_chunk(&body),
+        };
+        store.metric_values(&wanted, take).await?;
         let blinds = store.all_blinds_between(from, until).await?;
         let finish = |(app, mergers): (AppId, Vec<Merger<'_>>)| {
             let blind = blind_of(app, &blinds);
@@ -199,8 +200,9 @@ impl Engine {
         let keys: HashMap<u64, SeriesKey> = store.series_of(app, from - NOTED_EVERY).await?.into_iter().collect();
         let wanted = Wanted { apps: &[app], from, until, series: &[], steps: &[], chunks: Chunks::All };
         let mut window = Window::default();
-        for body in store.metric_values(&wanted).await?.chunks {
-            chunk::unpack(
+        let take = |found| {
+            let Found::Chunk(body) = found else { return Ok(()) };
+            unpack_chunk(
                 &body,
                 |series| keys.contains_key(&series),
                 |series, at, value| {
@@ -209,8 +211,8 @@ impl Engine {
                     }
                 },
             )
-            .ok_or_else(|| StoreError::Corrupt { what: "a chunk of metrics".to_owned() })?;
-        }
+        };
+        store.metric_values(&wanted, take).await?;
         Ok(window)
     }
 
@@ -235,8 +237,9 @@ impl Engine {
         }
         let wanted = Wanted { apps: &[app], from, until, series: &[], steps: &[], chunks: Chunks::All };
         let mut values: Vec<SlotValue> = Vec::new();
-        for body in store.metric_values(&wanted).await?.chunks {
-            chunk::unpack(
+        let take = |found| {
+            let Found::Chunk(body) = found else { return Ok(()) };
+            unpack_chunk(
                 &body,
                 |series| keys.contains_key(&series),
                 |series, at, value| {
@@ -244,8 +247,8 @@ impl Engine {
                     values.extend(key.map(|key| (key.clone(), at, value)));
                 },
             )
-            .ok_or_else(|| StoreError::Corrupt { what: "a chunk of metrics".to_owned() })?;
-        }
+        };
+        store.metric_values(&wanted, take).await?;
         values.sort_by_key(|(_, at, _)| *at);
         Ok(values)
     }
@@ -380,12 +383,37 @@ impl<'q> Answers<'q> {
 
     fn add_chunk(&mut self, body: &[u8]) -> Result<(), StoreError> {
         let Self { mergers, in_chunks, .. } = self;
-        chunk::unpack(
+        unpack_chunk(
             body,
             |series| in_chunks.contains_key(&series),
             |series, at, value| add(mergers, in_chunks.get(&series), at, &value),
         )
-        .ok_or_else(|| StoreError::Corrupt { what: "a chunk of metrics".to_owned() })
+    }
+
+    /// Adds a row; rows of shorter steps come first. Where a shorter step has what a longer one does not know yet, it speaks
+    /// for the whole row.
+    fn add_packed(&mut self, spoken_for: &mut SpokenFor, row: &Packed) -> Result<(), StoreError> {
+        const HOUR: Duration = Step::Hour.length();
+        const DAY: Duration = Duration::from_secs(86_400);
+        let Packed { series, step, from, pending, ref body } = *row;
+        let Some((places, kind)) = self.in_packs.get(&series) else { return Ok(()) };
+        let slots = pack::unpack(*kind, body)
+            .ok_or_else(|| StoreError::Corrupt { what: "a packed row of metrics".to_owned() })?;
+        let SpokenFor { hours, days } = spoken_for;
+        for (at, value) in &slots {
+            let at = step.at(from, *at);
+            let known = step > Step::Minute && hours.contains(&(series, at.floor(HOUR)))
+                || step > Step::TenMinutes && days.contains(&(series, at.floor(DAY)));
+            if !known {
+                add(&mut self.mergers, Some(places), at, value);
+            }
+        }
+        match step {
+            Step::Minute if pending => drop(hours.insert((series, from))),
+            Step::TenMinutes if pending => drop(days.insert((series, from))),
+            _ => {}
+        }
+        Ok(())
     }
 
     /// The answers of each app.
@@ -409,32 +437,17 @@ fn add(mergers: &mut [Merger<'_>], places: Option<&Vec<(usize, Place)>>, at: Tim
 /// Where the values of a series go, and of which kind they are.
 type Destination = (Vec<(usize, Place)>, Kind);
 
-/// Adds rows of several steps: where a shorter step has what a longer one does not know yet, it speaks for the whole row.
-fn add_packed(
-    mergers: &mut [Merger<'_>],
-    in_packs: &HashMap<u64, Destination>,
-    packed: Vec<Packed>,
+/// Hours and days of a series of which rows of a shorter step have told already.
+#[derive(Default)]
+struct SpokenFor {
+    hours: HashSet<(u64, Timestamp)>,
+    days: HashSet<(u64, Timestamp)>,
+}
+
+fn unpack_chunk(
+    body: &[u8],
+    wanted: impl FnMut(u64) -> bool,
+    each: impl FnMut(u64, Timestamp, Value),
 ) -> Result<(), StoreError> {
-    const HOUR: Duration = Step::Hour.length();
-    const DAY: Duration = Duration::from_secs(86_400);
-    let (mut hours, mut days) = (HashSet::new(), HashSet::new());
-    for Packed { series, step, from, pending, body } in packed {
-        let Some((places, kind)) = in_packs.get(&series) else { continue };
-        let slots = pack::unpack(*kind, &body)
-            .ok_or_else(|| StoreError::Corrupt { what: "a packed row of metrics".to_owned() })?;
-        for (at, value) in &slots {
-            let at = step.at(from, *at);
-            let known = step > Step::Minute && hours.contains(&(series, at.floor(HOUR)))
-                || step > Step::TenMinutes && days.contains(&(series, at.floor(DAY)));
-            if !known {
-                add(mergers, Some(places), at, value);
-            }
-        }
-        match step {
-            Step::Minute if pending => drop(hours.insert((series, from))),
-            Step::TenMinutes if pending => drop(days.insert((series, from))),
-            _ => {}
-        }
-    }
-    Ok(())
+    chunk::unpack(body, wanted, each).ok_or_else(|| StoreError::Corrupt { what: "a chunk of metrics".to_owned() })
 }

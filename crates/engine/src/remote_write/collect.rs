@@ -12,7 +12,7 @@ use dynowatch_domain::metric::{SeriesKey, Value, chunk};
 use dynowatch_domain::{AppId, Timestamp};
 use dynowatch_notify::remote_write::{STALE, Series};
 use dynowatch_store::StoreError;
-use dynowatch_store::metric_values::{Chunks, Wanted};
+use dynowatch_store::metric_values::{Chunks, Found, Wanted};
 
 use super::RemoteWrite;
 
@@ -115,12 +115,9 @@ impl RemoteWrite {
     ) -> Result<BTreeMap<SeriesKey, Value>, StoreError> {
         let store = self.engine.store();
         let wanted = Wanted { apps: &[app], from, until, series: &[], steps: &[], chunks: Chunks::All };
-        let chunks = store.metric_values(&wanted).await?.chunks;
-        if chunks.is_empty() {
-            return Ok(BTreeMap::new());
-        }
         let mut by_id: HashMap<u64, Value> = HashMap::new();
-        for body in chunks {
+        let take = |found| {
+            let Found::Chunk(body) = found else { return Ok(()) };
             let add = |id, at: Timestamp, value: Value| {
                 if at < from || at >= until {
                     return;
@@ -132,7 +129,11 @@ impl RemoteWrite {
                 }
             };
             chunk::unpack(&body, |_| true, add)
-                .ok_or_else(|| StoreError::Corrupt { what: "a chunk of metrics".to_owned() })?;
+                .ok_or_else(|| StoreError::Corrupt { what: "a chunk of metrics".to_owned() })
+        };
+        store.metric_values(&wanted, take).await?;
+        if by_id.is_empty() {
+            return Ok(BTreeMap::new());
         }
         let keys = store.series_of(app, until - NOTED_EVERY).await?;
         Ok(keys.into_iter().filter_map(|(id, key)| Some((key, by_id.remove(&id)?))).collect())

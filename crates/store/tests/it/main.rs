@@ -59,7 +59,7 @@ on_both_engines! {
     concurrency: claims_never_double evaluations_of_one_app_take_turns buckets_from_two_sides
         evaluations_of_many_apps_do_not_deadlock;
     metrics: series_have_one_number a_fold_broken_off_counts_once rows_roll_into_longer_steps old_values_are_forgotten
-        paths_add_up events_and_states;
+        large_chunks_come_in_order paths_add_up events_and_states;
     checks: a_check_has_one_number_for_ever state_comes_back_and_is_written_by_its_owner_only a_check_and_its_alert_are_one
         checks_are_shared_out a_check_has_one_owner_in_any_race wishes_wait_until_they_are_fulfilled flips_and_outages
         runs_come_back pings_are_taken_in_once blindness_counts_while_a_process_lives checks_and_windows_of_the_console

@@ -8,7 +8,7 @@ use dynowatch_domain::metric::paths::TopPaths;
 use dynowatch_domain::metric::{Gauge, Kind, SLOT, SeriesKey, Step, Value, pack};
 use dynowatch_domain::{AppId, Timestamp};
 use dynowatch_store::Store;
-use dynowatch_store::metric_values::{Chunks, Wanted};
+use dynowatch_store::metric_values::{Chunks, Found, Wanted};
 use dynowatch_store::metrics::{Chunk, PathsOfHour};
 
 use crate::bed::{Bed, id, t};
@@ -45,10 +45,18 @@ async fn sums(store: &Store, app: AppId, step: Step, source: &str) -> (f64, usiz
         all.iter().filter(|(_, k)| *k == key("dyno.starts", Kind::Counter, source)).map(|(id, _)| *id).collect();
     let wanted =
         Wanted { apps: &[app], from, until, series: &series, steps: &[(step, false)], chunks: Chunks::Unfolded };
-    let values = store.metric_values(&wanted).await.unwrap();
-    let slots = values.packed.iter().flat_map(|row| pack::unpack(Kind::Counter, &row.body).unwrap());
+    let (mut packed, mut chunks) = (Vec::new(), 0);
+    let take = |found| {
+        match found {
+            Found::Packed(row) => packed.push(row),
+            Found::Chunk(_) => chunks += 1,
+        }
+        Ok(())
+    };
+    store.metric_values(&wanted, take).await.unwrap();
+    let slots = packed.iter().flat_map(|row| pack::unpack(Kind::Counter, &row.body).unwrap());
     let sum = slots.map(|(_, value)| if let Value::Counter(n) = value { n } else { panic!("{value:?}") }).sum();
-    (sum, values.chunks.len())
+    (sum, chunks)
 }
 
 pub(crate) async fn series_have_one_number(bed: &Bed) {
@@ -153,6 +161,48 @@ pub(crate) async fn old_values_are_forgotten(bed: &Bed) {
         assert_eq!(bed.store.prune_packs(day(days)).await.unwrap(), gone, "{days}");
     }
     assert_eq!(bed.store.series_of(app, t(-1_000)).await.unwrap(), []);
+}
+
+pub(crate) async fn large_chunks_come_in_order(bed: &Bed) {
+    let app = bed.app("shop").await;
+    // The second fills a reading, the fourth is larger than any; the store does not look into them.
+    let bodies: Vec<Vec<u8>> =
+        (1_u8..).zip([100, 256 << 10, 100, 300 << 10, 100, 100]).map(|(fill, bytes)| vec![fill; bytes]).collect();
+    for (at, body) in (0..).zip(&bodies) {
+        let at = t(10 * at);
+        let chunk = Chunk { app, at, from: at, until: at + SLOT, body: body.clone() };
+        bed.store.add_chunks(id(), &[chunk]).await.unwrap();
+    }
+    let all = Wanted { apps: &[app], from: t(0), until: t(60), series: &[], steps: &[], chunks: Chunks::All };
+    let mut found = Vec::new();
+    let take = |one| {
+        found.push(one);
+        Ok(())
+    };
+    bed.store.metric_values(&all, take).await.unwrap();
+    assert!(found.into_iter().eq(bodies.iter().cloned().map(Found::Chunk)));
+
+    let recent = bed.store.chunks_since(t(10)).await.unwrap();
+    assert_eq!(recent.iter().map(|chunk| chunk.at).collect::<Vec<_>>(), [t(10), t(20), t(30), t(40), t(50)]);
+    let (mut read, mut rest) = (Vec::new(), &recent[..]);
+    while !rest.is_empty() {
+        let some = bed.store.chunk_bodies(rest).await.unwrap();
+        rest = &rest[some.len()..];
+        read.push(some);
+    }
+    assert_eq!(read.iter().map(Vec::len).collect::<Vec<_>>(), [1, 1, 1, 2]);
+    assert!(read.into_iter().flatten().eq(bodies[1..].iter().cloned().map(Some)));
+    assert_eq!(bed.store.chunk_bodies(&[]).await.unwrap(), Vec::<Option<Vec<u8>>>::new());
+
+    // Gone meanwhile: said, not skipped.
+    chunk_at(&bed.store, app, t(100), &["web.1"]).await;
+    let mail = bed.app("mail").await;
+    chunk_at(&bed.store, mail, t(100), &["web.1"]).await;
+    let recent = bed.store.chunks_since(t(100)).await.unwrap();
+    while bed.store.fold(mail, 10, t(120)).await.unwrap() > 0 {}
+    assert_eq!(bed.store.prune_chunks(t(1_000), t(0)).await.unwrap(), 1);
+    let some = bed.store.chunk_bodies(&recent).await.unwrap();
+    assert_eq!(some.iter().map(Option::is_some).collect::<Vec<_>>(), [true, false]);
 }
 
 pub(crate) async fn paths_add_up(bed: &Bed) {

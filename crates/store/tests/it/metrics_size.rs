@@ -7,7 +7,7 @@ use std::time::Duration;
 use dynowatch_domain::Timestamp;
 use dynowatch_domain::metric::chunk::{self, Entry};
 use dynowatch_domain::metric::{Gauge, Kind, SLOT, SeriesKey, Sketch, Step, Value, dyno_type};
-use dynowatch_store::metric_values::{Chunks, Wanted};
+use dynowatch_store::metric_values::{Chunks, Found, Wanted};
 use dynowatch_store::metrics::Chunk;
 
 use crate::bed::{Bed, id, t};
@@ -146,10 +146,13 @@ async fn a_month_of_100_dynos_has_room() {
                 steps: &steps,
                 chunks: Chunks::Unfolded,
             };
-            for row in bed.store.metric_values(&wanted).await.unwrap().packed {
+            let take = |found| {
+                let Found::Packed(row) = found else { return Ok(()) };
                 sum.series.insert(row.series);
                 sum.bytes += row.body.len();
-            }
+                Ok(())
+            };
+            bed.store.metric_values(&wanted, take).await.unwrap();
         }
     }
     // Measured is one hour: an hour's row of minutes, a sixth of 24 rows' worth of ten minutes, one slot of a month.
