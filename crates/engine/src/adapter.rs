@@ -101,9 +101,12 @@ pub(crate) fn release(record: &Record<'_>, at: Timestamp) -> Option<Release> {
     Some(Release { at, version, kind, actor: line.actor.map(|actor| clean(actor, 120)), what, from_api: None })
 }
 
-/// The time in which the log router lost lines, as its own message says.
+/// The time in which the log router lost lines, as its own message says (contract C38).
 pub(crate) fn log_loss(record: &Record<'_>, at: Timestamp) -> Option<Blind> {
     let Record::Loss(loss) = record else { return None };
+    if !loss.lost_lines() {
+        return None;
+    }
     // "since" comes from the line: a loss that claims to be older than a day is taken as a day.
     let from = loss.since_us.map_or(at, Timestamp::from_micros).min(at).max(at - Duration::from_secs(86_400));
     Some(Blind { reason: BlindReason::LogLoss, from, until: at, lines_lost: loss.dropped })
@@ -173,5 +176,25 @@ mod tests {
         assert_eq!(release("2026-05-07T08:06:12Z app[api]: Build succeeded"), None);
         let loss = read("2026-05-07T08:06:12Z heroku[logplex]: Error L10 (output buffer overflow): 7 messages dropped since 2026-05-07T08:06:00+00:00.").loss;
         assert_eq!(loss.unwrap().show(), "blind 08:06:00-08:06:12 UTC (log_loss, 7 lines lost)");
+    }
+
+    /// C38: counts are lower bounds where lines were lost, and only there.
+    #[test]
+    fn which_notes_tell_of_lost_lines() {
+        let cases = [
+            ("L11 (Tail buffer overflow) -> This tail session dropped 12 messages since 2026-05-07T08:06:00Z.", true),
+            ("Error L12: 3 messages dropped since 2026-05-07T08:06:00Z.", true),
+            ("Error L13: 4 messages lost since 2026-05-07T08:06:00Z.", true),
+            (
+                "Error L14 (certificate validation): error=\"bad certificate\" uri=\"syslog+tls://a.example:6514/\"",
+                false,
+            ),
+            ("L15: Error displaying log lines. Please try again.", false),
+            ("Error L20 (Tail sessions forbidden) -> x", false),
+        ];
+        for (text, lost) in cases {
+            let told = read(&format!("2026-05-07T08:06:12Z heroku[logplex]: {text}"));
+            assert_eq!((told.kind, told.loss.is_some()), (Kind::LogLoss, lost), "{text}");
+        }
     }
 }

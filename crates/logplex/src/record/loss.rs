@@ -16,6 +16,11 @@ pub struct LogLoss {
 }
 
 impl LogLoss {
+    /// Whether lines are missing for it (L10 to L13). The others tell of a refusal, and of no line that was to come here.
+    pub fn lost_lines(&self) -> bool {
+        matches!(self.code.number(), 10..=13)
+    }
+
     /// Reads `[Error ]Lnn[ (title)](:| ->) …`; `None` for anything else.
     pub fn parse(text: &[u8]) -> Option<LogLoss> {
         let rest = text.strip_prefix(b"Error ").unwrap_or(text);
