@@ -22,6 +22,8 @@ use crate::{Engine, test_notice};
 pub const OWN_APP: &str = "dynowatch";
 /// Where lines of apps beyond the limit are counted.
 pub const OTHER_APP: &str = "other";
+/// Apps that are no app of the team's.
+const OURS: [&str; 2] = [OWN_APP, OTHER_APP];
 
 /// What an operator asked for and cannot have.
 #[derive(Debug, thiserror::Error)]
@@ -70,7 +72,7 @@ impl Engine {
         }
         let shared = &*self.shared;
         let now = shared.clock.now();
-        if self.apps().len() >= shared.limits.apps {
+        if self.apps_are_full() {
             shared.stats.apps_overflowed.up();
             return self.app_named(OTHER_APP).await;
         }
@@ -95,7 +97,7 @@ impl Engine {
         }
         let shared = &*self.shared;
         let now = shared.clock.now();
-        let name = if self.apps().len() > shared.limits.apps {
+        let name = if !OURS.contains(&name) && self.apps_are_full() {
             shared.stats.apps_overflowed.up();
             if let Some(other) = self.apps().by_name(OTHER_APP) {
                 return Ok(Arc::clone(other));
@@ -108,6 +110,13 @@ impl Engine {
         self.load_apps().await?;
         let directory = self.apps();
         directory.by_id(app.id).cloned().ok_or_else(|| StoreError::NotFound(format!("app {}", app.name)))
+    }
+
+    /// Whether no further app may be made. Those of dynowatch itself take no place of anybody's.
+    fn apps_are_full(&self) -> bool {
+        let apps = self.apps();
+        let ours = OURS.iter().filter(|name| apps.by_name(name).is_some()).count();
+        apps.len().saturating_sub(ours) >= self.shared.limits.apps
     }
 
     /// Gives an app another name. Its alerts, windows and drains stay its own.

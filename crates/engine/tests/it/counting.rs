@@ -105,7 +105,7 @@ pub(crate) async fn s07_a_repeated_frame_counts_once(on: On) {
     for _ in 0..3 {
         stage.post_frame("shop", "again", &two).await.unwrap();
     }
-    // The process that took it is gone, and the hour in which Logplex's repeats count once is nearly over.
+    // The process that took it is gone.
     stage.restart().await;
     stage.post_frame("shop", "again", &two).await.unwrap();
     stage.until("4:50").await;
@@ -117,6 +117,18 @@ pub(crate) async fn s07_a_repeated_frame_counts_once(on: On) {
     stage.post("4:52", "shop", &[h12("4:52")]).await;
     let told = stage.told(&["4:52 operator: [firing] h12 on shop"]);
     assert!(told[0].text.contains("4 events"), "{}", told[0].text);
+    // C3: for an hour at least, and to a process that never saw it as well.
+    stage.config.levels = false;
+    stage.until("59:50").await;
+    stage.restart().await;
+    stage.post_frame("shop", "again", &two).await.unwrap();
+    let lines = async |stage: &Stage| {
+        let shop = stage.engine().app_named("shop").await.unwrap();
+        stage.engine().totals(&shop, |totals| totals.counts.lines())
+    };
+    assert_eq!(lines(&stage).await, 0);
+    stage.post_frame("shop", "another", &two).await.unwrap();
+    assert_eq!(lines(&stage).await, 2);
     stage.end().await;
 }
 
@@ -275,6 +287,29 @@ pub(crate) async fn groups_over_the_limit_share_one(on: On) {
     stage.post("0:31", "shop", &[r14("0:31", "web.2")]).await;
     stage.told(&["0:31 operator: [firing] r14 on shop (web.2)"]);
     assert!(stage.engine().stats().groups_overflowed.get() >= 2, "an operator sees it");
+    stage.end().await;
+}
+
+/// What is over `limits.apps` is counted together, alerts under its own name, and takes no place of the apps there are.
+pub(crate) async fn apps_over_the_limit_share_one(on: On) {
+    // The stage has two of its own.
+    let limits = Limits { apps: 3, ..Limits::default() };
+    let mut stage = Stage::configured(on, Config { limits, ..Config::of(vec![h12_rule()]) }).await;
+    let engine = stage.engine();
+    assert_eq!(engine.app_of_token("d.third").await.unwrap().name, "d.third");
+    assert_eq!(engine.app_named("fourth").await.unwrap().name, "other", "by the drain's URL");
+    assert_eq!(engine.app_of_token("d.fifth").await.unwrap().name, "other", "by the drain's token");
+    assert_eq!(engine.app_named("dynowatch").await.unwrap().name, "dynowatch", "ours is not turned away");
+    assert_eq!(engine.app_of_token("d.third").await.unwrap().name, "d.third");
+    assert_eq!((engine.apps().len(), engine.stats().apps_overflowed.get()), (5, 2), "an operator sees it");
+    drop(engine);
+    // Two apps of which nobody knows, and one that is known: each pair of lines is one app's.
+    for app in ["fourth", "sixth", "mail"] {
+        stage.post("0:10", app, &["0:10"; 2].map(h12)).await;
+    }
+    stage.told(&["0:10 operator: [firing] h12 on other"]);
+    stage.restart().await;
+    assert_eq!(stage.engine().app_named("seventh").await.unwrap().name, "other");
     stage.end().await;
 }
 

@@ -101,6 +101,7 @@ on_both! {
         a_refire_waits_for_the_cooldown
         a_short_refire_is_told_or_not_at_all
         groups_over_the_limit_share_one
+        apps_over_the_limit_share_one
         closing_by_key_touches_no_other
         a_rule_is_switched_off_for_a_while
         an_adopted_app_keeps_its_state_when_renamed
