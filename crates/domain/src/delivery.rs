@@ -222,6 +222,21 @@ mod tests {
         assert_eq!(at(&retry(Some(Duration::from_secs(999_999))), 1), 3_600_000);
     }
 
+    /// C22: those that failed together do not come back together.
+    #[test]
+    fn pauses_are_spread() {
+        let retry = |after| Outcome::Retry { detail: "503".into(), retry_after: after };
+        let unknown = Outcome::Unknown { detail: "no answer".into() };
+        let at = |outcome: &Outcome, jitter| match next(outcome, 1, t(0), t(0), jitter) {
+            Next::At(at) => at.as_micros() / 1_000,
+            other => panic!("{other:?}"),
+        };
+        for outcome in [&retry(None), &unknown] {
+            assert_eq!([0.0, 0.5, 1.0].map(|jitter| at(outcome, jitter)), [375, 500, 625], "{outcome:?}");
+        }
+        assert_eq!(at(&retry(Some(Duration::ZERO)), 0.0), 375, "a receiver that asks for no pause gets one");
+    }
+
     #[test]
     fn it_gives_up_in_the_end_and_says_why() {
         let outcome = Outcome::Retry { detail: "503 from Slack".into(), retry_after: None };

@@ -39,6 +39,20 @@ pub(crate) async fn a_newer_schema_is_refused(bed: &Bed) {
     assert!(error.to_string().contains("999"));
 }
 
+/// Each of the two files has a schema of its own.
+#[tokio::test]
+async fn newer_metrics_are_refused_too() {
+    let bed = Bed::sqlite().await;
+    bed.store.close().await;
+    let url = bed.options.url.replace(".db", ".metrics.db");
+    let mut conn = SqliteConnection::connect(&url).await.unwrap();
+    let newer = "UPDATE _sqlx_migrations SET version = 999 WHERE version = (SELECT MAX(version) FROM _sqlx_migrations)";
+    assert_eq!(sqlx::query(newer).execute(&mut conn).await.unwrap().rows_affected(), 1);
+    conn.close().await.unwrap();
+    let error = Store::open(&bed.options).await.unwrap_err();
+    assert!(matches!(error, StoreError::NewerSchema { found: 999, .. }), "{error}");
+}
+
 #[tokio::test]
 async fn one_server_per_sqlite_file() {
     let bed = Bed::sqlite().await;

@@ -6,7 +6,7 @@ use dynowatch_domain::alert::{Effect, ResolveReason};
 use http::{Method, StatusCode};
 use serde_json::json;
 
-use crate::site::{KNOWN_SECRET, Site, app_line, h12, request};
+use crate::site::{KNOWN_SECRET, Site, app_line, frame, h12, request};
 
 #[tokio::test]
 async fn an_alert_with_its_proof() {
@@ -52,6 +52,19 @@ async fn an_alert_with_its_proof() {
     assert_eq!(delivery["title"], "[firing] h12 on shop");
     assert!(delivery["text"].as_str().unwrap().contains("Condition: 4 events in 5m (threshold > 3)"));
     assert!(first["id"].is_string());
+}
+
+/// C38: where the log router lost lines a count is a lower bound, and the API says so and why.
+#[tokio::test]
+async fn a_lower_bound_and_its_reason() {
+    let site = Site::open().await;
+    let loss = "Error L10 (output buffer overflow): 112 messages dropped since 2026-05-07T08:05:30Z.";
+    site.post("shop", frame("2026-05-07T08:06:00Z", "heroku", "logplex", loss).as_bytes()).await;
+    site.storm().await;
+    let alert = site.get("/api/v1/alerts?rule=h12").await["items"][0].clone();
+    assert_eq!((&alert["lower_bound"], &alert["measured"]), (&json!(true), &json!("at least 4 events")));
+    let alert = site.get(&format!("/api/v1/alerts/{}", alert["id"].as_str().unwrap())).await;
+    assert_eq!(alert["lower_bound_because"], json!(["blind 08:05:30-08:06:00 UTC (log_loss, 112 lines lost)"]));
 }
 
 #[tokio::test]

@@ -66,6 +66,34 @@ fn a_huge_file_is_refused_before_it_is_read() {
     assert_eq!(error.to_string(), "dynowatch.toml:1:1: a configuration has at most 4194304 bytes");
 }
 
+/// The limits that the manual names: as many are good, one more is an error that names both numbers.
+#[test]
+fn one_too_many_is_refused() {
+    let named = |n: usize, list: &str, rest: &str| -> String {
+        (0..n).map(|i| format!("[[{list}]]\nname = \"n{i}\"\n{rest}\n")).collect()
+    };
+    let listed = |n: usize, item: &str| (0..n).map(|i| format!("{item}{i}")).collect::<Vec<_>>();
+    let tokens = |n| format!("[[apps]]\nname = \"a\"\ndrain_tokens = {:?}\n", listed(n, "d."));
+    let receivers = |n| named(n, "receivers", "log = {}");
+    let rules = |n| named(n, "rules", "match = { code = \"H12\" }\ncount = \"> 3\"\nwindow = \"5m\"");
+    let own = 5_000 - dynowatch_domain::rule_pack::rules().len();
+    let cases = [
+        (tokens(50), tokens(51), "51 drain tokens are too many for one app: at most 50".to_owned()),
+        (receivers(1_000), receivers(1_001), "1001 receivers are too many: at most 1000".to_owned()),
+        (rules(own), rules(own + 1), format!("{} rules are too many: at most 5000", own + 1)),
+    ];
+    for (most, more, want) in cases {
+        good(&most);
+        let error = config::parse("dynowatch.toml", &more, &env(&[])).expect_err("one too many").to_string();
+        assert!(error.contains(&want), "{want}: {error}");
+    }
+    let secrets = |n| listed(n, "a-secret-of-some-length-").join(",");
+    good_in("", &[("HEROKU_LOG_DRAIN_HMAC_SECRET", &secrets(10))]);
+    let more = env(&[("HEROKU_LOG_DRAIN_HMAC_SECRET", &secrets(11))]);
+    let error = config::parse("dynowatch.toml", "", &more).expect_err("one too many").to_string();
+    assert_eq!(error, "environment: HEROKU_LOG_DRAIN_HMAC_SECRET: holds 11 secrets: write at most 10");
+}
+
 /// Pieces that get deeper into the readers than arbitrary text does.
 fn piece() -> impl Strategy<Value = String> {
     let keys: Vec<&'static str> = config::known_keys().map(|(_, key)| key).collect();
