@@ -6,7 +6,7 @@
 use std::fmt;
 use std::sync::Arc;
 
-use dynowatch_domain::rule::Origin;
+use dynowatch_domain::rule::{Origin, Rule};
 use dynowatch_engine::objects::{Compose, Composed, Objects, Problem};
 use dynowatch_notify::Receivers;
 use dynowatch_store::objects::{Object, ObjectKind};
@@ -49,17 +49,19 @@ impl Composer {
     /// # Errors
     /// When even the file alone cannot be used.
     pub(crate) fn whole(&self, objects: &Objects) -> Result<Config, String> {
-        let config = self.read(objects).or_else(|_| self.read(&self.one_by_one(objects).0));
-        config.map_err(|errors| errors.to_string())
+        if let Ok(mut config) = self.read(objects) {
+            mark(&mut config.rules, objects);
+            return Ok(config);
+        }
+        let (good, _unusable) = self.one_by_one(objects);
+        let mut config = self.read(&good).map_err(|errors| errors.to_string())?;
+        mark(&mut config.rules, &good);
+        Ok(config)
     }
 
     fn composed(&self, config: Config, objects: &Objects) -> Result<Composed, String> {
         let mut rules = config.rules.clone();
-        for rule in &mut rules {
-            if objects.rules.iter().any(|object| object.name == rule.name) {
-                rule.origin = Origin::Store;
-            }
-        }
+        mark(&mut rules, objects);
         let specs = if self.offline { &[][..] } else { &config.receivers };
         let receivers = Receivers::build(specs, &config.known_secrets).map_err(|error| error.to_string())?;
         let checks = config.checks.for_engine();
@@ -142,6 +144,15 @@ impl Compose for Composer {
 impl fmt::Debug for Composer {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Composer").field("file", &self.source.name).finish_non_exhaustive()
+    }
+}
+
+/// Says of the rules that are objects where they come from.
+fn mark(rules: &mut [Rule], objects: &Objects) {
+    for rule in rules {
+        if objects.rules.iter().any(|object| object.name == rule.name) {
+            rule.origin = Origin::Store;
+        }
     }
 }
 

@@ -113,6 +113,9 @@ pub(crate) async fn offer_setup(ctx: &mut Context, store: &Store, base: &str) ->
     if store.has_users().await? {
         return Ok(());
     }
+    if ctx.json {
+        return ctx.out.json(&json!({ "accounts": 0, "make_the_first_with": "dynowatch setup-link" }));
+    }
     if !std::io::stdout().is_terminal() {
         return ctx.out.line("  accounts  none yet: `dynowatch setup-link` prints a link that makes the first one");
     }

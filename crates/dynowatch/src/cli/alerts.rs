@@ -69,7 +69,7 @@ pub(crate) async fn run(ctx: &mut Context, command: Command) -> Result<(), Failu
             let was_open = engine.close_alert(&key, &ctx.actor()).await?;
             engine.store().close().await;
             match (ctx.json, was_open) {
-                (true, _) => ctx.out.json(&json!({ "key": key, "closed": was_open })),
+                (true, _) => ctx.out.json(&json!({ "key": key, "was_open": was_open })),
                 (false, true) => ctx.out.line(format!("{key} is closed")),
                 (false, false) => ctx.out.line(format!("nothing is open under {key}")),
             }
@@ -276,8 +276,14 @@ fn alert_json(alert: &Alert, masker: &Masker) -> Value {
         .collect();
     let deliveries: Vec<_> =
         alert.deliveries.iter().map(|delivery| super::deliveries::as_json(delivery, masker)).collect();
+    let details = &alert.row.details;
     if let Value::Object(map) = &mut value {
         map.extend([
+            ("takes".to_owned(), details.matches.clone().into()),
+            ("meaning".to_owned(), details.meaning.clone().into()),
+            ("first_command".to_owned(), details.first_command.clone().into()),
+            ("usual_causes".to_owned(), details.usual_causes.clone().into()),
+            ("lower_bound_because".to_owned(), details.lower_bound.clone().into()),
             ("evidence".to_owned(), evidence.into()),
             ("decisions".to_owned(), decisions.into()),
             ("deliveries".to_owned(), deliveries.into()),

@@ -115,6 +115,18 @@ impl Context {
         engine.connect_heroku(Some(HerokuAccount { client, ..account }));
         Ok(engine)
     }
+
+    /// The configuration with what was made in the console beside it, as a server has it. Where there is no store yet,
+    /// nothing was made.
+    pub(crate) async fn whole(&self, config: Config) -> Result<Config, Failure> {
+        if missing_sqlite(&config).is_some() {
+            return Ok(config);
+        }
+        let engine = self.engine(&config).await?;
+        let objects = engine.objects().await?;
+        engine.store().close().await;
+        Composer::new(&config, true).whole(&objects).map_err(Failure::failed)
+    }
 }
 
 /// The path of a SQLite store that is not there yet.

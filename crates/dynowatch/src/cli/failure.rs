@@ -81,7 +81,10 @@ impl From<CheckProblem> for Failure {
 
 impl From<OperateError> for Failure {
     fn from(error: OperateError) -> Self {
-        Self::Failed(error.to_string())
+        match error {
+            OperateError::BadKey(_) | OperateError::BadName(_) => Self::wrong(error.to_string()),
+            error => Self::Failed(error.to_string()),
+        }
     }
 }
 

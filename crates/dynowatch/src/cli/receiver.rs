@@ -14,7 +14,7 @@ use crate::config::Config;
 
 #[derive(Debug, clap::Subcommand)]
 pub(crate) enum Command {
-    /// The receivers of the configuration, and how many rules name each
+    /// The receivers of the configuration and of the console, and how many rules name each
     List,
     /// Send a marked test message now and show the answer; exit code 1 when it is not accepted
     Test {
@@ -26,7 +26,7 @@ pub(crate) enum Command {
 /// Does what the command says.
 pub(crate) async fn run(ctx: &mut Context, command: Command) -> Result<(), Failure> {
     // The secret of the one receiver that is tested must be there; those of the others need not.
-    let config = ctx.load_offline()?;
+    let config = ctx.whole(ctx.load_offline()?).await?;
     match command {
         Command::List => list(ctx, &config),
         Command::Test { name } => test(ctx, &config, &name).await,

@@ -1,5 +1,6 @@
 //! `rules list|show|disable|enable`. Switching off goes to the store alone: a running server sees it within seconds and
-//! closes what is open, knowing its own rules; this command may have been given another file.
+//! closes what is open, knowing its own rules; this command may have been given another file. Rules that were made in the
+//! console stand in the store, and are known here as they are there.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -17,7 +18,7 @@ use crate::config::Config;
 
 #[derive(Debug, clap::Subcommand)]
 pub(crate) enum Command {
-    /// All rules: the built-in ones and those of the file
+    /// All rules: the built-in ones, those of the file and those of the console
     List,
     /// What a rule takes, when it fires, what that means and what to do first
     Show {
@@ -49,7 +50,7 @@ fn parse_duration(text: &str) -> Result<Duration, String> {
 
 /// Does what the command says.
 pub(crate) async fn run(ctx: &mut Context, command: Command) -> Result<(), Failure> {
-    let config = ctx.load_offline()?;
+    let config = ctx.whole(ctx.load_offline()?).await?;
     match command {
         Command::List => list(ctx, &config).await,
         Command::Show { name } => show(ctx, &config, &name).await,
@@ -90,7 +91,9 @@ fn find<'a>(config: &'a Config, name: &str) -> Result<&'a Rule, Failure> {
             .max_by(|a, b| strsim::jaro_winkler(&a.name, name).total_cmp(&strsim::jaro_winkler(&b.name, name)));
         let near = near.map(|rule| format!("; did you mean {:?}?", rule.name)).unwrap_or_default();
         let file = config.file.as_deref().unwrap_or("the built-in rules (no configuration file was read)");
-        Failure::failed(format!("no rule in {file} is named {name:?}{near} `dynowatch rules list` shows all"))
+        Failure::failed(format!(
+            "no rule in {file} or of the console is named {name:?}{near} `dynowatch rules list` shows all"
+        ))
     })
 }
 

@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use dynowatch_web::ReloadRequest;
+use serde_json::json;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
 use super::accounts;
@@ -200,6 +201,15 @@ fn greet(ctx: &mut Context, config: &Config, address: SocketAddr, new_store: boo
         (true, true) => "closed: HEROKU_LOG_DRAIN_HMAC_SECRET is not set, so every delivery is answered 501".to_owned(),
         (true, false) => "open; `dynowatch drain url --app NAME` makes a drain URL".to_owned(),
     };
+    if ctx.json {
+        ctx.out.json(&json!({
+            "version": env!("CARGO_PKG_VERSION"), "listens_on": format!("http://{address}"), "config": config.file,
+            "rules_on": rules, "apps": config.apps.len(), "receivers": config.receivers.len(),
+            "store": config.database_url.to_string(), "store_made": new_store,
+            "drain_on": config.drain.enabled && !config.drain.secrets.is_empty(), "warnings": config.warnings,
+        }))?;
+        return Ok(ctx.out.flush()?);
+    }
     let (apps, receivers) = (plural(config.apps.len(), "app"), plural(config.receivers.len(), "receiver"));
     let out = &mut ctx.out;
     out.line(format!("dynowatch {} listens on http://{address}", env!("CARGO_PKG_VERSION")))?;

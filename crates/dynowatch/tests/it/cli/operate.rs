@@ -1,9 +1,16 @@
 //! What operators do beside a running server: look, close, switch off, rename, back up.
 
+use dynowatch_domain::Timestamp;
+use dynowatch_domain::account::audit::Actor;
+use dynowatch_store::objects::{Object, ObjectKind};
+use dynowatch_store::{Store, StoreOptions};
 use dynowatch_testkit::http_client;
+use dynowatch_testkit::http_fake::Behaviour;
 use dynowatch_testkit::process::Dynowatch;
+use dynowatch_testkit::webhook_sink::WebhookSink;
+use serde_json::json;
 
-use super::{FILE, H12, folder_with, post, program, program_in};
+use super::{FILE, H12, TOKEN, folder_with, post, program, program_in};
 
 /// A server on which the rule has fired.
 async fn firing(folder: &tempfile::TempDir) -> Dynowatch {
@@ -92,9 +99,141 @@ async fn an_alert_is_listed_shown_and_closed() {
     assert_eq!((&shown["state"], &shown["resolve_reason"]["why"]), (&"resolved".into(), &"closed_by_operator".into()));
     // The command came and went without the server noticing a restart.
     assert_eq!(post(&server, H12).await, 204);
-    let none = program_in(folder.path()).args(["alerts", "resolve", "h12"]).run().await;
-    assert_eq!(none.code(), 1);
-    assert!(none.stderr.contains("\"h12\" is not a key"), "{}", none.stderr);
+    for field in ["takes", "meaning", "first_command", "usual_causes", "lower_bound_because"] {
+        assert!(!shown[field].is_null(), "{field}: {shown}");
+    }
+    // What is no key and no name is wrong usage, before anything is done.
+    let wrong: [(&[&str], &str); 2] = [
+        (&["alerts", "resolve", "h12"], "\"h12\" is not a key"),
+        (&["apps", "rename", "shop", "a b"], "\"a b\" is not a name for an app"),
+    ];
+    for (arguments, said) in wrong {
+        let none = program_in(folder.path()).args(arguments).run().await;
+        assert!(none.code() == 2 && none.stderr.contains(said), "{arguments:?}: {} {}", none.code(), none.stderr);
+    }
+}
+
+/// Rules and receivers of the console are as good as those of the file, beside a server and without one.
+#[tokio::test]
+async fn what_was_made_in_the_console_is_known_here() {
+    let folder = folder_with(FILE);
+    let mut server = firing(&folder).await;
+    let url = format!("sqlite://{}", folder.path().join("dynowatch.db").display());
+    let store = Store::open(&StoreOptions::new(&url)).await.unwrap();
+    let at = Timestamp::from_seconds(1_778_140_800);
+    for (kind, name, body) in [
+        (ObjectKind::Receiver, "hook", json!({ "log": { "path": "hook.log" } })),
+        (
+            ObjectKind::Rule,
+            "slow",
+            json!({ "match": { "text": "slow" }, "count": "> 1", "window": "5m", "receivers": ["hook"] }),
+        ),
+    ] {
+        let object = Object { name: name.into(), body, by_whom: "ops".into(), created_at: at, changed_at: at };
+        store.create_object(kind, &object, &Actor::here("ops").did("object.create", name)).await.unwrap();
+    }
+    store.close().await;
+    for running in [true, false] {
+        if !running {
+            assert!(server.sigterm().await.success(), "{}", server.stderr());
+        }
+        assert!(run(&folder, &["rules", "list"]).await.contains("slow"), "{running}");
+        let rule: serde_json::Value =
+            serde_json::from_str(&run(&folder, &["--json", "rules", "show", "slow"]).await).unwrap();
+        assert_eq!((&rule["origin"], &rule["receivers"]), (&"store".into(), &json!(["hook"])), "{running}");
+        assert!(run(&folder, &["rules", "disable", "slow", "--for", "2h"]).await.starts_with("slow is off until 20"));
+        assert_eq!(run(&folder, &["rules", "enable", "slow"]).await, "slow is on again\n");
+        assert!(run(&folder, &["receiver", "list"]).await.contains("hook      1      log hook.log"), "{running}");
+        assert_eq!(run(&folder, &["receiver", "test", "hook"]).await, "hook: accepted: written to hook.log\n");
+    }
+    let none = program_in(folder.path()).args(["rules", "disable", "slwo", "--for", "2h"]).run().await;
+    assert!(none.code() == 1 && none.stderr.contains("did you mean \"slow\"?"), "{}", none.stderr);
+}
+
+/// What nobody got is told where the configuration is looked at.
+#[tokio::test]
+async fn config_check_tells_what_failed_for_good() {
+    let sink = WebhookSink::start().await;
+    sink.otherwise(Behaviour::status(404));
+    let folder = folder_with(
+        &FILE.replace("log = { path = \"alerts.log\" }", &format!("webhook = {{ url = \"{}\" }}", sink.url())),
+    );
+    let server = firing(&folder).await;
+    server.wait_for_stderr("message failed for good").await;
+    let said = run(&folder, &["config", "check"]).await;
+    assert!(
+        said.contains("WARNING: a message to \"file\" failed for good at 20") && said.contains("HTTP 404"),
+        "{said}"
+    );
+    let said: serde_json::Value = serde_json::from_str(&run(&folder, &["--json", "config", "check"]).await).unwrap();
+    assert_eq!(said["store"]["failed_deliveries"][0]["receiver"], "file", "{said}");
+    // And where a scraper looks; `/readyz` may answer what it knew a second ago.
+    let metrics = http_client::get(&format!("{}/metrics", server.url()), &[]).await.unwrap().text();
+    assert!(metrics.contains("dynowatch_outbox_failed{receiver=\"file\"} 1"), "{metrics}");
+    drop(server);
+
+    let nobody = folder_with("");
+    let said = run(&nobody, &["config", "check"]).await;
+    assert!(said.contains("receivers: NONE; alerts are recorded and shown, but sent to nobody"), "{said}");
+}
+
+/// Every command that prints something prints JSON when asked to: one value per line, and nothing else.
+#[tokio::test]
+async fn everything_is_printed_as_json_too() {
+    let folder = folder_with(FILE);
+    std::fs::write(folder.path().join("one.log"), format!("{H12}\n")).unwrap();
+    let launch = program_in(folder.path()).args(["--json", "serve"]).env("DYNOWATCH_API_TOKEN", "dw_0123456789abcdef");
+    let server = launch.start().await;
+    let body: String = (0..4).map(|_| format!("{H12}\n")).collect();
+    assert_eq!(post(&server, &body).await, 204);
+    server.wait_for_stderr("message delivered").await;
+    let deliveries: serde_json::Value = serde_json::from_str(&run(&folder, &["--json", "deliveries"]).await).unwrap();
+    let (delivery, url) = (deliveries[0]["id"].as_str().unwrap(), server.url());
+    let commands: &[&[&str]] = &[
+        &["alerts", "list"],
+        &["alerts", "show", "h12/shop"],
+        &["alerts", "resolve", "h12/shop"],
+        &["apps", "list"],
+        &["apps", "rename", "shop", "store"],
+        &["audit", "verify"],
+        &["audit", "export"],
+        &["backup", "all.backup"],
+        &["checks", "list"],
+        &["config", "check"],
+        &["config", "reload", "--url", &url, "--token", "dw_0123456789abcdef"],
+        &["deliveries", "list"],
+        &["deliveries", "show", delivery],
+        &["drain", "token", TOKEN],
+        &["drain", "url", "--app", "shop", "--public-url", "https://watch.example.com"],
+        &["drain", "verify", "--url", &url],
+        &["maintenance", "list"],
+        &["receiver", "list"],
+        &["receiver", "test", "file"],
+        &["replay", "one.log"],
+        &["rules", "list"],
+        &["rules", "show", "h12"],
+        &["rules", "disable", "h12", "--for", "2h"],
+        &["rules", "enable", "h12"],
+        &["setup-link"],
+        &["token", "create", "ci"],
+        &["token", "list"],
+        &["token", "revoke", "ci"],
+        &["users", "list"],
+    ];
+    let is_json = |text: &str| text.lines().all(|line| serde_json::from_str::<serde_json::Value>(line).is_ok());
+    for arguments in commands {
+        let said = program_in(folder.path()).arg("--json").args(*arguments).run().await.expect_success();
+        assert!(!said.is_empty() && is_json(&said), "{arguments:?}: {said}");
+    }
+    let elsewhere = folder_with(FILE);
+    let backup = folder.path().join("all.backup").display().to_string();
+    let said = run(&elsewhere, &["--json", "restore", &backup]).await;
+    assert!(is_json(&said), "{said}");
+    let said = server.stdout();
+    assert!(is_json(&said), "{said}");
+    let first: serde_json::Value = serde_json::from_str(said.lines().next().unwrap()).unwrap();
+    assert_eq!((&first["rules_on"], &first["drain_on"]), (&1.into(), &true.into()), "{first}");
+    assert_eq!(first["listens_on"], format!("http://0.0.0.0:{}", server.port()));
 }
 
 #[tokio::test]

@@ -110,8 +110,13 @@ async fn every_format_gives_the_same() {
         ("logplex", packed(&logplex())),
         ("heroku-logs", [start, end].concat()),
     ];
+    let folder = folder_with(FILE);
     for (format, input) in inputs {
         let text = replay(&input, &[]).await.expect_success();
+        // The same from a file, whatever its name.
+        std::fs::write(folder.path().join("captured"), &input).unwrap();
+        let named = program().folder(folder.path()).args(["replay", "captured", "--app", "shop"]).run().await;
+        assert_eq!(timeless(&named.expect_success()), timeless(&text), "{format}");
         assert!(text.contains(&format!("({format})")), "{text}");
         let got: Vec<&str> = text.lines().take_while(|line| !line.is_empty()).collect();
         assert_eq!(got, want, "{format}");
