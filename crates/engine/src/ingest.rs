@@ -46,6 +46,8 @@ pub enum Taken {
     Done {
         /// Lines in it.
         lines: u64,
+        /// Frames in its body, those that could not be read included. Not known of a repetition, which is not read.
+        frames: Option<u64>,
     },
     /// It must be committed before it is answered: see [`Engine::keep`].
     Pending(Box<PendingBatch>),
@@ -57,6 +59,7 @@ pub struct PendingBatch {
     unnamed: Option<Unnamed>,
     done: oneshot::Receiver<Result<(), Refused>>,
     lines: u64,
+    frames: u64,
     /// The body, where somebody watches the log; shown once it is kept, for one that is refused comes again.
     watched: Option<(Arc<App>, Bytes, Share)>,
 }
@@ -75,6 +78,12 @@ impl PendingBatch {
         self.submission.since = begun;
         self
     }
+
+    /// Frames in its body, those that could not be read included.
+    #[must_use]
+    pub fn frames(&self) -> u64 {
+        self.frames
+    }
 }
 
 impl Engine {
@@ -91,7 +100,7 @@ impl Engine {
         if frame_id.is_some_and(|id| lock(&shared.frames).contains(app.id, id)) {
             shared.stats.batches_duplicate.up();
             lock(&app.live.totals).counts.duplicates += 1;
-            return Taken::Done { lines: 0 };
+            return Taken::Done { lines: 0, frames: None };
         }
         let book = Arc::clone(&app.book);
         let now = shared.clock.now();
@@ -100,11 +109,11 @@ impl Engine {
         findings.clear();
         findings.want_host = app.origin == AppOrigin::Adopted && app.host_hint.is_none();
         findings.totals.counts.batches = 1;
-        {
+        let frames = {
             let mut recorder = lock(&app.live.recorder);
             let mut with = Reading { matcher: &book.matcher, app: &app.rules, now, recorder: Some(&mut recorder) };
-            read_body(body, share, findings, cache, &mut with, app);
-        }
+            read_body(body, share, findings, cache, &mut with, app)
+        };
         findings.totals.close_bucket();
         if let Some(host) = findings.host.take() {
             shared.hint(app, host);
@@ -119,7 +128,7 @@ impl Engine {
             if shared.tail.is_watched() {
                 shared.tail.offer(app.id, &app.name, share, body, lines);
             }
-            return Taken::Done { lines };
+            return Taken::Done { lines, frames: Some(frames) };
         }
         let unnamed = frame_id.is_none().then(|| lock(&shared.answered).begin(app.id, body, now));
         let frame_ids = match (frame_id, &unnamed) {
@@ -128,6 +137,7 @@ impl Engine {
             (None, None) => Vec::new(),
         };
         let mut pending = pending(findings, app, &book, (frame_ids, unnamed), now, lines);
+        pending.frames = frames;
         pending.watched = shared.tail.is_watched().then(|| (Arc::clone(app), body.clone(), share));
         Taken::Pending(pending)
     }
@@ -137,7 +147,7 @@ impl Engine {
     /// # Errors
     /// When it is not, within [`COMMIT_WAIT_MAX`]; the gap is remembered, so that counts over it are lower bounds.
     pub async fn keep(&self, pending: Box<PendingBatch>) -> Result<u64, Refused> {
-        let PendingBatch { submission, unnamed, done, lines, watched } = *pending;
+        let PendingBatch { submission, unnamed, done, lines, frames: _, watched } = *pending;
         let shared = &*self.shared;
         // If the requester goes away meanwhile, this future is dropped, and the gap must be remembered all the same.
         let (app, arrived) = (submission.app.id, submission.arrived);
@@ -278,11 +288,11 @@ fn pending(
         since: tokio::time::Instant::now(),
         reply,
     };
-    Box::new(PendingBatch { submission, unnamed, done, lines, watched: None })
+    Box::new(PendingBatch { submission, unnamed, done, lines, frames: 0, watched: None })
 }
 
 /// Walks a body. The ring gets it whole when it is sound, else message by message.
-/// Of a share only the lines that count are read at all, and kept.
+/// Of a share only the lines that count are read at all, and kept. Returns how many frames there were.
 fn read_body(
     body: &Bytes,
     share: Share,
@@ -290,13 +300,15 @@ fn read_body(
     cache: &mut StampCache,
     with: &mut Reading<'_>,
     app: &App,
-) {
+) -> u64 {
     let whole_body = share == Share::ALL;
     let mut sound = true;
     let mut pieces = Pieces::default();
     let walk = frames(body);
     let bare = walk.is_bare();
+    let mut count = 0;
     for frame in walk {
+        count += 1;
         let raw = match frame {
             Frame::Message(raw) => raw,
             Frame::Bad(reason) => {
@@ -326,6 +338,7 @@ fn read_body(
             .filter(|raw| whole_body || message(raw, cache).is_ok_and(|message| counts(share, &message)))
             .for_each(|raw| ring.push_message(raw));
     }
+    count
 }
 
 /// Whether a line is this drain's to count. A drain tells of its own losses late: what it lost while it counted is news.

@@ -87,6 +87,10 @@ counters! {
     batches_accepted,
     /// Batches seen before and counted once.
     batches_duplicate,
+    /// Batches answered 204 whose content type is not Logplex's, or missing.
+    batches_odd_content_type,
+    /// Batches answered 204 whose Logplex-Msg-Count is not the number of their frames.
+    batches_odd_msg_count,
     /// Batches answered 503: too much waiting to be committed.
     batches_overloaded,
     /// Batches answered 503: the store was away.

@@ -41,6 +41,8 @@ pub const TOKEN_BYTES_MAX: usize = 128;
 const FRAME_ID_BYTES_MAX: usize = 100;
 /// Tokens whose expected credentials are remembered, of those that have proved themselves.
 const KNOWN_MAX: usize = 4_096;
+/// What Logplex says that a delivery is.
+const CONTENT_TYPE: &[u8] = b"application/logplex-1";
 /// The user name of drain URLs that name their app.
 pub const DRAIN_USER: &str = "drain";
 
@@ -91,7 +93,7 @@ pub fn is_astray<B>(request: &Request<B>) -> bool {
     request.method() == Method::POST
         && (headers.contains_key("logplex-drain-token")
             || headers.contains_key("logplex-msg-count")
-            || headers.get(header::CONTENT_TYPE).is_some_and(|kind| kind.as_bytes() == b"application/logplex-1"))
+            || headers.get(header::CONTENT_TYPE).is_some_and(|kind| kind.as_bytes() == CONTENT_TYPE))
         && !request.uri().path().starts_with("/api/v1/")
 }
 
@@ -366,21 +368,25 @@ impl Drain {
         begun: Instant,
     ) -> StatusCode {
         let frame_id = header_text(headers, "logplex-frame-id", FRAME_ID_BYTES_MAX);
-        let lines = match self.engine.take_share(app, share, frame_id, body) {
-            Taken::Done { lines } => lines,
-            Taken::Pending(pending) => match Box::pin(self.engine.keep(pending.since(begun))).await {
-                Ok(lines) => lines,
-                Err(refused) => {
-                    let stats = self.engine.stats();
-                    match refused {
-                        Refused::Overloaded => stats.batches_overloaded.up(),
-                        Refused::StoreAway => stats.batches_store_away.up(),
+        let (lines, frames) = match self.engine.take_share(app, share, frame_id, body) {
+            Taken::Done { lines, frames } => (lines, frames),
+            Taken::Pending(pending) => {
+                let frames = pending.frames();
+                match Box::pin(self.engine.keep(pending.since(begun))).await {
+                    Ok(lines) => (lines, Some(frames)),
+                    Err(refused) => {
+                        let stats = self.engine.stats();
+                        match refused {
+                            Refused::Overloaded => stats.batches_overloaded.up(),
+                            Refused::StoreAway => stats.batches_store_away.up(),
+                        }
+                        self.turned_away(app, &refused.to_string());
+                        return StatusCode::SERVICE_UNAVAILABLE;
                     }
-                    self.turned_away(app, &refused.to_string());
-                    return StatusCode::SERVICE_UNAVAILABLE;
                 }
-            },
+            }
         };
+        self.count_oddities(headers, frames);
         if !(keys.settings.on_dyno && self.is_own_log(app, body)) {
             self.lines.fetch_add(lines, Relaxed);
             self.deliveries.fetch_add(1, Relaxed);
@@ -391,6 +397,21 @@ impl Drain {
             );
         }
         StatusCode::NO_CONTENT
+    }
+
+    /// Counts what Logplex would have written otherwise. It is no reason to lose a line, but what stands between Logplex and
+    /// here may be worth a look.
+    fn count_oddities(&self, headers: &HeaderMap, frames: Option<u64>) {
+        let stats = self.engine.stats();
+        if headers.get(header::CONTENT_TYPE).is_none_or(|kind| kind.as_bytes() != CONTENT_TYPE) {
+            stats.batches_odd_content_type.up();
+        }
+        let said = headers.get("logplex-msg-count").map(|said| said.to_str().ok().and_then(|said| said.parse().ok()));
+        if let (Some(said), Some(frames)) = (said, frames)
+            && said != Some(frames)
+        {
+            stats.batches_odd_msg_count.up();
+        }
     }
 
     /// Whether this is the log that our own words go to. Writing a line for each delivery of it would never end.

@@ -66,6 +66,8 @@ struct Snapshot {
     /// Batches by answer.
     batches: [(&'static str, u64); 8],
     duplicates: u64,
+    /// Accepted batches by what is odd of them.
+    odd: [(&'static str, u64); 2],
     deliveries: Vec<(String, &'static str, u64)>,
     queues: [(&'static str, u64); 3],
     commits: (Vec<u64>, f64),
@@ -178,6 +180,10 @@ impl Snapshot {
                 ("fault", stats.batches_faulty.get()),
             ],
             duplicates: stats.batches_duplicate.get(),
+            odd: [
+                ("content_type", stats.batches_odd_content_type.get()),
+                ("msg_count", stats.batches_odd_msg_count.get()),
+            ],
             deliveries: engine.delivery_results(),
             queues: [
                 ("drain_requests", stats.batches_in_progress.get()),
@@ -296,6 +302,11 @@ impl Snapshot {
             self.batches.iter().map(|(result, n)| ([("result", *result)], *n)),
         )?;
         out.counter("dynowatch_batches_duplicate", "Accepted batches that had been counted before", self.duplicates)?;
+        out.counters(
+            "dynowatch_batches_odd",
+            "Accepted batches that are not as Logplex writes them, by what is odd",
+            self.odd.iter().map(|(what, n)| ([("what", *what)], *n)),
+        )?;
         out.gauge("dynowatch_drain_on", "1 when the drain takes deliveries", i64::from(self.report.drain_on))
     }
 

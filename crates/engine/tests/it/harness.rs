@@ -489,7 +489,7 @@ impl Stage {
     pub(crate) async fn post_to(&mut self, app: &Arc<App>, id: Option<&str>, lines: &[String]) -> Result<u64, Refused> {
         let engine = self.engine();
         match engine.take(app, id, &bytes::Bytes::from(lines.concat())) {
-            Taken::Done { lines } => Ok(lines),
+            Taken::Done { lines, .. } => Ok(lines),
             Taken::Pending(pending) => engine.keep(pending).await,
         }
     }

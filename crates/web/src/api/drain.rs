@@ -50,6 +50,10 @@ pub(crate) struct Batches {
     accepted: u64,
     /// Of these, seen before and counted once.
     duplicate: u64,
+    /// Of these, with a content type that is not Logplex's, or with none.
+    odd_content_type: u64,
+    /// Of these, with a Logplex-Msg-Count that is not the number of their frames.
+    odd_msg_count: u64,
     /// 401: the credential was missing or wrong. Logplex drops such a batch for good.
     unauthorized: u64,
     /// 413.
@@ -94,6 +98,8 @@ pub(crate) async fn show(State(web): State<Arc<Web>>) -> Result<Json<DrainInfo>,
         batches: Batches {
             accepted: stats.batches_accepted.get(),
             duplicate: stats.batches_duplicate.get(),
+            odd_content_type: stats.batches_odd_content_type.get(),
+            odd_msg_count: stats.batches_odd_msg_count.get(),
             unauthorized: stats.batches_unauthorized.get(),
             too_large: stats.batches_too_large.get(),
             disabled: stats.batches_disabled.get(),

@@ -8,23 +8,36 @@ use crate::site::{SECRET, frame, h12};
 
 #[tokio::test]
 async fn accepted_deliveries() {
+    // Name, headers, whether content type and count are odd.
     let headers = [
         (
             "as Logplex sends it",
             "Content-Type: application/logplex-1\r\nLogplex-Msg-Count: 3\r\nLogplex-Frame-Id: 09C557EAFCFB6CF2740EE62F62971098\r\nUser-Agent: Logplex/v49\r\n",
+            [0, 0],
         ),
-        ("no content type", "Logplex-Msg-Count: 3\r\n"),
-        ("another content type", "Content-Type: text/html; charset=latin-1\r\n"),
-        ("a count that disagrees", "Content-Type: application/logplex-1\r\nLogplex-Msg-Count: 999\r\n"),
-        ("a count that is none", "Logplex-Msg-Count: many\r\n"),
-        ("a frame id that is none", "Logplex-Frame-Id: \r\n"),
-        ("an overlong frame id", &format!("Logplex-Frame-Id: {}\r\n", "f".repeat(500))),
+        ("no content type", "Logplex-Msg-Count: 3\r\n", [1, 0]),
+        ("another content type", "Content-Type: text/html; charset=latin-1\r\n", [1, 0]),
+        ("a count that disagrees", "Content-Type: application/logplex-1\r\nLogplex-Msg-Count: 999\r\n", [0, 1]),
+        ("a count that is none", "Logplex-Msg-Count: many\r\n", [1, 1]),
+        ("a frame id that is none", "Logplex-Frame-Id: \r\n", [1, 0]),
+        ("an overlong frame id", &format!("Logplex-Frame-Id: {}\r\n", "f".repeat(500)), [1, 0]),
     ];
     let served = Served::open().await;
-    for (i, (name, more)) in headers.into_iter().enumerate() {
+    let stats = served.site.engine.stats();
+    let odd = || [stats.batches_odd_content_type.get(), stats.batches_odd_msg_count.get()];
+    for (i, (name, more, wants)) in headers.into_iter().enumerate() {
+        let before = odd();
         assert_eq!(served.deliver(more, batch().as_bytes()).await, 204, "{name}");
         assert_eq!(served.lines("shop"), 3 * (i as u64 + 1), "{name}");
+        assert_eq!(odd(), [before[0] + wants[0], before[1] + wants[1]], "{name}");
     }
+    // Frames that cannot be read were counted by Logplex as well, and what comes again was counted the first time.
+    let (broken, before) = ([b"11 hello world".as_slice(), batch().as_bytes()].concat(), odd());
+    for _ in 0..2 {
+        let typed = "Content-Type: application/logplex-1\r\nLogplex-Msg-Count: 4\r\nLogplex-Frame-Id: f4\r\n";
+        assert_eq!((served.deliver(typed, &broken).await, odd()), (204, before));
+    }
+    assert!(served.site.local("/metrics").await.text.contains("dynowatch_batches_odd_total{what=\"msg_count\"} 2"));
     let lower = format!("logplex-drain-token: {DRAIN_TOKEN}\r\nlogplex-msg-count: 3\r\nlogplex-frame-id: FRAME\r\n");
     let old_path = format!("/api/internal/heroku-log-drain?drain_token={CREDENTIAL}");
     let before = served.lines("shop");
@@ -36,7 +49,7 @@ async fn accepted_deliveries() {
         );
     }
     assert_eq!(served.lines("shop"), before + 9);
-    assert_eq!(served.site.engine.stats().batches_accepted.get(), 10);
+    assert_eq!(stats.batches_accepted.get(), 12);
 }
 
 /// An answer has nothing that a simple client would stumble over.
