@@ -1,7 +1,7 @@
 // A running dynowatch for a spec: the demo of the real program, and a real Chromium before it. `cargo xtask browser` says
 // in the environment where both programs are.
 import { execFile, spawn } from "node:child_process";
-import { randomBytes, randomUUID } from "node:crypto";
+import { createHmac, randomBytes, randomUUID } from "node:crypto";
 import { once } from "node:events";
 import { mkdtemp, readFile, rm } from "node:fs/promises";
 import { createRequire } from "node:module";
@@ -208,6 +208,19 @@ export async function signIn(site, page, name = "ada", password = "four words of
   await page.locator("input[name=again]").fill(password);
   await page.locator("main button[type=submit]").click();
   await page.waitForURL("**/settings/security");
+}
+
+// How long a code of an authenticator stands.
+export const STEP_MS = 30_000;
+
+// The code for a key, RFC 6238 by hand; `back` steps ago.
+export function code(key, back = 0) {
+  const digits = [...key].map((letter) => "ABCDEFGHIJKLMNOPQRSTUVWXYZ234567".indexOf(letter).toString(2).padStart(5, "0")).join("");
+  const seed = Buffer.from(digits.match(/.{8}/g).map((byte) => parseInt(byte, 2)));
+  const step = Buffer.alloc(8);
+  step.writeBigUInt64BE(BigInt(Math.floor(Date.now() / STEP_MS) - back));
+  const mac = createHmac("sha1", seed).update(step).digest();
+  return String((mac.readUInt32BE(mac.at(-1) & 15) & 0x7fffffff) % 1_000_000).padStart(6, "0");
 }
 
 // Pages of an account of Heroku, as the fake one has them.

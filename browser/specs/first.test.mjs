@@ -1,8 +1,7 @@
 // The first hour of someone new: an empty folder, an app, its first line, its first alert; an account with an authenticator.
 import assert from "node:assert/strict";
-import { createHmac } from "node:crypto";
 import { after, before, test } from "node:test";
-import { browser, instance, open, post, violations } from "../lib/site.mjs";
+import { STEP_MS, browser, code, instance, open, post, violations } from "../lib/site.mjs";
 
 let site, chromium;
 
@@ -13,18 +12,6 @@ after(async () => {
   await chromium?.close();
   await site?.stop();
 });
-
-const STEP_MS = 30_000;
-
-// RFC 6238 by hand; `back` steps ago.
-function code(key, back = 0) {
-  const digits = [...key].map((letter) => "ABCDEFGHIJKLMNOPQRSTUVWXYZ234567".indexOf(letter).toString(2).padStart(5, "0")).join("");
-  const seed = Buffer.from(digits.match(/.{8}/g).map((byte) => parseInt(byte, 2)));
-  const step = Buffer.alloc(8);
-  step.writeBigUInt64BE(BigInt(Math.floor(Date.now() / STEP_MS) - back));
-  const mac = createHmac("sha1", seed).update(step).digest();
-  return String((mac.readUInt32BE(mac.at(-1) & 15) & 0x7fffffff) % 1_000_000).padStart(6, "0");
-}
 
 test("from an empty folder to the first alert seen", async () => {
   const page = await open(chromium);
