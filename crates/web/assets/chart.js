@@ -6,6 +6,7 @@
   const { one, all, notice } = dynowatch;
   const SERIES_COLOURED = 6;
   const SAMPLES_FOR_A_LINE = 20;
+  const WHOLE = Array.from({ length: 10 }, (_, i) => [1, 2, 5].map((n) => n * 10 ** i)).flat();
   const charts = new Map();
   let current = null;
 
@@ -15,9 +16,10 @@
     return getComputedStyle(probe).color;
   };
   const faded = (rgb, alpha) => rgb.startsWith("rgb(") ? rgb.replace("rgb(", "rgba(").replace(")", ", " + alpha + ")") : rgb.replace(")", " / " + alpha + ")");
+  const short = (value) => value.toFixed(1).replace(/\.0$/, "");
   const shown = (value) => value == null ? "no data"
-    : Math.abs(value) >= 1e6 ? (value / 1e6).toFixed(1) + " M"
-    : Math.abs(value) >= 1e4 ? (value / 1e3).toFixed(1) + " k"
+    : Math.abs(value) >= 1e6 ? short(value / 1e6) + " M"
+    : Math.abs(value) >= 1e4 ? short(value / 1e3) + " k"
     : Number.isInteger(value) || Math.abs(value) >= 100 ? String(Math.round(value)) : value.toFixed(2);
   const zone = document.documentElement.dataset.zone || "UTC";
   const clock = new Intl.DateTimeFormat("en-GB", { timeZone: zone, day: "numeric", month: "short", hour: "2-digit", minute: "2-digit", timeZoneName: "short" });
@@ -52,6 +54,8 @@
   function options(chart, width, height) {
     const { data } = chart;
     const quiet = colour("quiet"), line = colour("line");
+    // There is no half of a restart: labels of counts are whole.
+    const whole = data.series.every((s) => s.values.every((v) => v == null || Number.isInteger(v)));
     const axis = { stroke: quiet, grid: { stroke: line, width: 1 }, ticks: { show: false }, font: "11px system-ui, sans-serif" };
     const stacked = data.series.map((s, i) => s.drawn === "stacked" ? i : -1).filter((i) => i >= 0);
     return {
@@ -69,7 +73,7 @@
       axes: [
         // Beyond four hours from one to the next, labels are a day and a time.
         { ...axis, size: 28, space: (u, at, min, max, width) => ((max - min) / width * 70 > 4 * 3600 ? 100 : 70), values: (u, ticks, at, space, step) => ticks.map((tick) => (step >= 86400 ? dayClock : step * 4 >= 86400 ? bothClock : hourClock).format(new Date(tick * 1000)).replace(",", "")) },
-        { ...axis, size: 52, space: 34, values: (u, ticks) => ticks.map((tick) => tick == null ? "" : shown(tick)), label: (data.log ? "log " : "") + data.unit, labelSize: 14, labelFont: "11px system-ui, sans-serif" },
+        { ...axis, size: 52, space: 26, ...(data.log ? { splits: powers, filter: (u, splits) => splits } : whole ? { incrs: WHOLE } : {}), values: (u, ticks) => ticks.map((tick) => tick == null ? "" : shown(tick)), label: (data.log ? "log " : "") + data.unit, labelSize: 14, labelFont: "11px system-ui, sans-serif" },
       ],
       series: [{}, ...data.series.map((series, i) => style(chart, series, i))],
       bands: stacked.slice(1).map((i, at) => ({ series: [i + 1, stacked[at] + 1], fill: faded(paint(data, data.series[i], i), 0.55) })),
@@ -83,6 +87,7 @@
   }
   // Ends of a logarithmic axis are powers of ten: its labels are 1, 10, 100.
   const power = (to, value) => 10 ** to(Math.log10(value));
+  const powers = (u, at, min, max) => Array.from({ length: Math.round(Math.log10(max / min)) + 1 }, (_, i) => min * 10 ** i);
   function top(data, max) {
     const limits = data.series.filter((s) => s.drawn === "limit").flatMap((s) => s.values).filter((v) => v != null);
     return Math.max(max ?? 0, ...limits, 0) * 1.06 || 1;

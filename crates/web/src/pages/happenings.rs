@@ -12,7 +12,7 @@ use crate::router::Web;
 use crate::show::{masked, visible};
 
 /// Places of the strip; what falls into the same one is one mark with a number.
-const PLACES: i64 = 72;
+const PLACES: i64 = 48;
 /// Rows of the table under the strip.
 const ROWS_MAX: usize = 200;
 
@@ -135,7 +135,7 @@ fn count(happenings: &[Happening]) -> String {
     ];
     let said = kinds.into_iter().filter(|(kind, ..)| of(*kind) > 0).map(|(kind, one, many)| {
         let n = of(kind);
-        format!("{} {n} {}", shape(kind), if n == 1 { one } else { many })
+        format!("{}\u{a0}{n} {}", shape(kind), if n == 1 { one } else { many })
     });
     let all = said.collect::<Vec<_>>().join(", ");
     if all.is_empty() { "nothing".to_owned() } else { all }

@@ -27,7 +27,7 @@ impl Scale {
         let all = || plain.clone().chain(stacked.iter().flatten()).flatten().copied().filter(|value| value.is_finite());
         let top = all().fold(0.0_f64, f64::max) * 1.06;
         let least = all().filter(|value| *value > 0.0).fold(f64::INFINITY, f64::min).max(0.1);
-        Self { top: if top > 0.0 { top } else { 1.0 }, log_from: (data.log && least < top).then_some(least) }
+        Self { top: if top > 0.0 { top } else { 1.06 }, log_from: (data.log && least < top).then_some(least) }
     }
 
     fn y(&self, value: f64) -> f64 {

@@ -128,7 +128,7 @@ fn chart(web: &Web, span: Span, now: Timestamp, plan: Plan, answers: Vec<Asked>,
     let mut data = Data {
         x: (0..slots).map(|i| span.from.as_seconds() + i * step_s).collect(),
         step_s,
-        unit: plan.unit,
+        unit: if plan.what.is_count() { per(step_s) } else { plan.unit },
         log: false,
         series,
         events: events.to_vec(),
@@ -141,6 +141,22 @@ fn chart(web: &Web, span: Span, now: Timestamp, plan: Plan, answers: Vec<Asked>,
     let (title, summary) = words::words(plan.what, &data);
     let (about, addon) = (visible(&masked(&web.engine, &plan.about)), plan.addon);
     Chart { id: plan.id, what: plan.what, about, title, summary, data, addon }
+}
+
+/// What a count of a bucket is, as a unit: buckets grow with the range.
+fn per(step_s: i64) -> &'static str {
+    match step_s {
+        60 => "a minute",
+        300 => "in 5 min",
+        600 => "in 10 min",
+        1_800 => "in 30 min",
+        3_600 => "an hour",
+        14_400 => "in 4 h",
+        21_600 => "in 6 h",
+        43_200 => "in 12 h",
+        86_400 => "a day",
+        _ => "",
+    }
 }
 
 /// The series of one part: named, masked, the highest in colour.

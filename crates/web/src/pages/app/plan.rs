@@ -52,6 +52,13 @@ pub(crate) enum What {
     Level,
 }
 
+impl What {
+    /// Whether its values are counted in a bucket, so that they grow with the bucket.
+    pub(crate) fn is_count(self) -> bool {
+        matches!(self, Self::Throughput | Self::Errors | Self::Restarts)
+    }
+}
+
 /// What the series of a part are called.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Named {
