@@ -60,7 +60,7 @@ pub(crate) async fn show(
         html! { label.facet { span { (label) } input type="text" name=(name) value=(value) autocomplete="off" spellcheck="false"; } }
     };
     let content = html! {
-        (places(true))
+        (places("/settings/audit", true))
         (filter_bar("/settings/audit", &html! {
             (field("actor", "Who", &asked.actor))
             (field("action", "What (its beginning)", &asked.action))

@@ -95,10 +95,10 @@ pub(crate) fn part(web: &Web, zone: &Zone, changes: &[Change]) -> Markup {
                 tbody {
                     @for (entry, words) in changes {
                         tr {
-                            td { (moment(zone, entry.at)) }
-                            td { (words) }
-                            td { (outside(web, &entry.actor)) }
-                            td { (outside(web, &entry.address)) }
+                            td data-of="When" { (moment(zone, entry.at)) }
+                            td data-of="What" { (words) }
+                            td data-of="By" { (outside(web, &entry.actor)) }
+                            td data-of="From" { (outside(web, &entry.address)) }
                         }
                     }
                 }

@@ -112,7 +112,7 @@ fn question(viewer: &Viewer, person: &User, change: &Change<'_>, token: &str, er
             input type="hidden" name="challenge" value=(token);
             @for (name, value) in change.params { input type="hidden" name=(name) value=(value); }
             (proof_field(person, error))
-            p { button type="submit" { "Confirm" } " " a href="/settings/security" { "Do nothing" } }
+            p.buttons { button.primary type="submit" { "Confirm" } a href="/settings/security" { "Do nothing" } }
         }
     };
     let status = if error.is_some() { StatusCode::FORBIDDEN } else { StatusCode::OK };

@@ -109,8 +109,8 @@ pub(crate) fn outside(web: &Web, text: &str) -> String {
     visible(&masked(&web.engine, text))
 }
 
-/// The places of the settings.
-pub(crate) fn places(is_superadmin: bool) -> Markup {
+/// The places of the settings, with the one that is shown.
+pub(crate) fn places(here: &str, is_superadmin: bool) -> Markup {
     let all = [
         ("/settings/security", "Your account", false),
         ("/settings/users", "People", true),
@@ -118,8 +118,8 @@ pub(crate) fn places(is_superadmin: bool) -> Markup {
         ("/settings/audit", "Audit log", true),
     ];
     html! {
-        nav aria-label="Settings" {
-            @for (path, name, only) in all { @if is_superadmin || !only { a href=(path) { (name) } " " } }
+        nav.chips aria-label="Settings" {
+            @for (path, name, only) in all { @if is_superadmin || !only { a href=(path) aria-current=[(path == here).then_some("page")] { (name) } } }
         }
     }
 }

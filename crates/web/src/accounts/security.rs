@@ -91,17 +91,19 @@ pub(crate) async fn show(
     let changed = changes::after(store, &me.person.name, now - changes::SHOWN_FOR).await?;
     let since = came.since.map(Timestamp::from_micros);
     let content = html! {
-        (places(viewer.may(Role::Superadmin)))
+        (places(HERE, viewer.may(Role::Superadmin)))
         p { "You are " strong { (me.person.name) } ", " (me.person.role.as_str()) "." }
         @if !viewer.is_fresh {
             p.note { "To change something here, " a href={ "/step-up?next=" (HERE) } { "sign in again" } " first." }
         }
         (changes::notice(&changed, since, &own_path(&came.next)))
-        (sign_ins(&viewer, &look.zone, &sessions, me.signed_in.session))
-        (password_part(&viewer, &me.person))
-        (authenticator_part(&web, &viewer, &look.zone, &me.person, codes))
-        (changes::part(&web, &look.zone, &changed))
-        (preferences_part(&viewer))
+        section.flow { (sign_ins(&viewer, &look.zone, &sessions, me.signed_in.session)) }
+        div.cards {
+            @if me.person.password_hash.is_some() { section.card.flow { (password_part(&viewer)) } }
+            section.card.flow { (authenticator_part(&web, &viewer, &look.zone, &me.person, codes)) }
+            section.card.flow { (preferences_part(&viewer)) }
+        }
+        section.flow { (changes::part(&web, &look.zone, &changed)) }
         form method="post" action="/sign-out" { (viewer.csrf_field()) p { button type="submit" { "Sign out" } } }
     };
     Ok(page("Your account", &content))
@@ -138,17 +140,15 @@ fn sign_ins(viewer: &Viewer, zone: &Zone, sessions: &[Session], here: Uuid) -> M
     }
 }
 
-fn password_part(viewer: &Viewer, person: &User) -> Markup {
+fn password_part(viewer: &Viewer) -> Markup {
     html! {
-        @if person.password_hash.is_some() {
-            h2 { "Password" }
-            form method="post" action={ (HERE) "/password" } {
-                (viewer.csrf_field())
-                (Field { autocomplete: "current-password", ..Field::new("current", "Present password", "password") }.show())
-                (Field { autocomplete: "new-password", help: "At least 8 characters, better 15: four words are good.", ..Field::new("password", "New password", "password") }.show())
-                (Field { autocomplete: "new-password", ..Field::new("again", "The same again", "password") }.show())
-                p { button type="submit" { "Change the password" } " All your other sign-ins end." }
-            }
+        h2 { "Password" }
+        form method="post" action={ (HERE) "/password" } {
+            (viewer.csrf_field())
+            (Field { autocomplete: "current-password", ..Field::new("current", "Present password", "password") }.show())
+            (Field { autocomplete: "new-password", help: "At least 8 characters, better 15: four words are good.", ..Field::new("password", "New password", "password") }.show())
+            (Field { autocomplete: "new-password", ..Field::new("again", "The same again", "password") }.show())
+            p { button type="submit" { "Change the password" } " All your other sign-ins end." }
         }
     }
 }
@@ -331,7 +331,7 @@ fn enrolment(web: &Web, viewer: &Viewer, person: &User, seed: &[u8], error: Opti
         form method="post" action={ (HERE) "/authenticator/confirm" } {
             (viewer.csrf_field())
             (code.show())
-            p { button type="submit" { "Take it into use" } " All your other sign-ins end." }
+            p { button.primary type="submit" { "Take it into use" } " All your other sign-ins end." }
         }
     };
     let status = if error.is_some() { StatusCode::UNPROCESSABLE_ENTITY } else { StatusCode::OK };

@@ -198,7 +198,7 @@ fn code_form(token: &str, error: Option<&str>, status: StatusCode) -> Response {
         form method="post" action="/sign-in/code" {
             input type="hidden" name="challenge" value=(token);
             (code.show())
-            p { button.primary type="submit" { "Sign in" } " " a href="/sign-in" { "Begin again" } }
+            p.buttons { button.primary type="submit" { "Sign in" } a href="/sign-in" { "Begin again" } }
         }
     };
     page_with(status, "Your code", &content)
@@ -292,7 +292,7 @@ fn again_form(web: &Web, viewer: &Viewer, person: &User, next: &str, error: Opti
                 (viewer.csrf_field())
                 input type="hidden" name="next" value=(next);
                 (proof_field(person, error))
-                p { button type="submit" { "Go on" } " " a href=(next) { "Just look" } }
+                p.buttons { button.primary type="submit" { "Go on" } a href=(next) { "Just look" } }
             }
         }
         @if let Some(oidc) = web.accounts.oidc.as_ref().filter(|_| !can_prove) {

@@ -20,6 +20,7 @@ use super::form::{Field, Fields, moment, page, places, see_other};
 use crate::auth::token_hash;
 use crate::pages::error::PageError;
 use crate::pages::look::Look;
+use crate::pages::parts::copyable;
 use crate::router::Web;
 use crate::show::visible;
 use crate::viewer::{SuperadminOnly, Viewer};
@@ -49,7 +50,7 @@ pub(crate) async fn show(
 ) -> Result<Response, PageError> {
     let (tokens, now) = (web.engine.store().api_tokens().await?, web.engine.now());
     let content = html! {
-        (places(true))
+        (places(HERE, true))
         (endings(&tokens, now))
         @if tokens.is_empty() { p { "No tokens yet." } } @else {
             table {
@@ -69,7 +70,7 @@ pub(crate) async fn show(
             }
             p.field { label for="apps" { "Only for these apps" } input id="apps" name="apps" type="text" autocomplete="off"; small.help { "Names with blanks between; empty means all." } }
             (Field { value: &TOKEN_DAYS.to_string(), ..Field::new("days", "Good for this many days", "number") }.show())
-            p { button type="submit" { "Make it" } }
+            p { button.primary type="submit" { "Make it" } }
         }
     };
     Ok(page("Tokens", &content))
@@ -166,7 +167,7 @@ pub(crate) async fn create(
     web.engine.store().create_api_token(&new, Some(&confirmed), &act, now).await?;
     let content = html! {
         p { "This is shown once. Send it as " code { "Authorization: Bearer TOKEN" } "." }
-        pre.command { code { (token) } }
+        (copyable(&token))
         p { a href=(HERE) { "I have it" } }
     };
     Ok(done("A new token", &content))

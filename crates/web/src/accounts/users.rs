@@ -21,6 +21,7 @@ use super::form::{Field, Fields, moment, page, places, see_other};
 use super::new_link;
 use crate::pages::error::PageError;
 use crate::pages::look::Look;
+use crate::pages::parts::copyable;
 use crate::router::Web;
 use crate::viewer::{SuperadminOnly, Viewer};
 use crate::zone::Zone;
@@ -35,7 +36,7 @@ pub(crate) async fn show(
 ) -> Result<Response, PageError> {
     let users = web.engine.store().users().await?;
     let content = html! {
-        (places(true))
+        (places(HERE, true))
         table {
             thead { tr { th scope="col" { "Name" } th scope="col" { "Role" } th scope="col" { "State" } th scope="col" { "Authenticator" } th scope="col" { "Last signed in" } th scope="col" { "" } } }
             tbody { @for user in &users { (row(&viewer, &look.zone, user)) } }
@@ -45,7 +46,7 @@ pub(crate) async fn show(
             (viewer.csrf_field())
             (Field { help: "Small letters, digits, and - _ . @ +, as in ada.", ..Field::new("name", "Name", "text") }.show())
             (role_field(Role::Viewer, false))
-            p { button type="submit" { "Invite" } }
+            p { button.primary type="submit" { "Invite" } }
         }
         dl {
             dt { "viewer" } dd { "looks" }
@@ -60,7 +61,7 @@ pub(crate) async fn show(
 fn role_field(present: Role, in_table: bool) -> Markup {
     html! {
         p.field {
-            label { span.visually-hidden[in_table] { "Role " } select name="role" {
+            label { span.visually-hidden[in_table] { "Role" } select name="role" {
                 @for role in Role::ALL { option value=(role.as_str()) selected[role == present] { (role.as_str()) } }
             } }
         }
@@ -145,7 +146,7 @@ fn link_page(web: &Web, zone: &Zone, name: &str, secret: &SecretString, until: T
     let base = web.engine.public_url().as_ref().clone().unwrap_or_default();
     let content = html! {
         p { "Send this link to " strong { (name) } " by a way that only they read. It opens once, until " (moment(zone, until)) ", and is shown this once." }
-        pre.command { code { (base) "/setup/" (secret.expose_secret()) } }
+        (copyable(&format!("{base}/setup/{}", secret.expose_secret())))
         @if base.is_empty() { p { "The address of this instance goes before it: " code { "public_url" } " is not set." } }
         p { a href=(HERE) { "Back to the people" } }
     };

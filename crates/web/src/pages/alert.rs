@@ -58,7 +58,7 @@ pub(crate) async fn show(
                 }
                 aside aria-label="About this alert" {
                     div #alert-facts { (facts(&view, row)) }
-                    (guidance(row))
+                    div #alert-guidance { (guidance(row)) }
                     (close_it(row, &title))
                 }
             }

@@ -14,7 +14,7 @@ use serde::Deserialize;
 use super::error::PageError;
 use super::palette::encoded;
 use super::partial;
-use super::parts::{State, chips, empty, facet, filter_bar, glyph, older};
+use super::parts::{State, chips, empty, facet, folded_filter_bar, glyph, older};
 use super::range::PRESETS;
 use super::shell::Head;
 use super::view::View;
@@ -120,7 +120,7 @@ fn worst_first(rows: &[AlertRow]) -> Vec<&AlertRow> {
 
 fn open_alerts(view: &View, rows: &[&AlertRow]) -> Markup {
     html! {
-        @if rows.is_empty() { (empty("Nothing is firing.", &html! { "What is over stands below. Whether anything is seen at all, " a href="/" { "Now" } " shows." })) }
+        @if rows.is_empty() { (empty("Nothing is firing.", &html! { "What is over stands under " a href="/alerts?state=resolved" { "Resolved" } ". Whether anything is seen at all, " a href="/" { "Now" } " shows." })) }
         @else { (table(view, rows)) }
     }
 }
@@ -174,7 +174,7 @@ fn facets(view: &View, asked: &Asked) -> Markup {
     let rules = view.web.engine.rules().iter().map(|rule| rule.name.clone()).collect();
     let severities = Severity::ALL.iter().rev().map(|one| one.as_str().to_owned()).collect();
     let times = PRESETS.iter().map(|(name, _)| ((*name).to_owned(), format!("last {name}"))).collect::<Vec<_>>();
-    filter_bar(
+    folded_filter_bar(
         "/alerts",
         &html! {
             @if !asked.state.is_empty() { input type="hidden" name="state" value=(asked.state); }
@@ -183,7 +183,7 @@ fn facets(view: &View, asked: &Asked) -> Markup {
             (facet("rule", "Rule", &same(rules), &asked.rule))
             (facet("within", "Fired", &times, &asked.within))
         },
-        asked.is_narrowed(),
+        &[("severity", &asked.severity), ("app", &asked.app), ("rule", &asked.rule), ("last", &asked.within)],
     )
 }
 

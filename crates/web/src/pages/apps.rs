@@ -55,7 +55,7 @@ pub(crate) async fn show(view: View, query: Result<Query<Asked>, QueryRejection>
     Ok(view.page(&Head::new("Apps", "/apps"), &html! {
         div.title-row { h1 { "Apps" } @if all > 0 { p.quiet { (all) @if all == 1 { " app" } @else { " apps" } ", worst first" } } }
         @if all > 0 { (filter_bar("/apps", &field, !needle.is_empty())) }
-        @if all == 0 { (empty("No app yet.", &html! { "An app is here once its log arrives." br; a.button href="/connect" { "Connect an app" } })) }
+        @if all == 0 { (empty("No app yet.", &html! { "An app is here once its log arrives." br; a.button.primary href="/connect" { "Connect an app" } })) }
         @else if rows.is_empty() { (empty("No app has that in its name.", &html! { a href="/apps" { "All apps" } })) }
         @else { (age_note(&view, &numbers)) (table(&view, &rows, &of_account)) }
         @if rows.len() > APPS_MAX { p.quiet { (APPS_MAX) " of " (rows.len()) " are shown: narrow by name." } }
@@ -73,6 +73,7 @@ fn table(view: &View, rows: &[AppRow], of_account: &HashMap<AppId, HerokuApp>) -
                         th scope="row" {
                             a.row href={ "/apps/" (encoded(&row.app.name)) } { (view.outside(&row.app.name)) }
                             @if let Some(host) = &row.app.host_hint { " " span.quiet { (view.outside(host)) } }
+                            @if row.numbers.rpm.is_some() { span.narrow { (number(row.numbers.rpm, "rpm")) @if let Some(share) = row.numbers.now.failed_percent() { " · " (failed(Some(share))) } } }
                             @for note in of_account.get(&row.app.id).map(Note::of).unwrap_or_default() { " " (note.markup()) }
                         }
                         td.state-cell { (state(row.state, &if row.open > 0 { format!("{} open", row.open) } else { word(row.state).to_owned() })) }

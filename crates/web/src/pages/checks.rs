@@ -32,7 +32,7 @@ use self::words::{shown, state, took, urgency, why};
 use super::error::PageError;
 use super::palette::encoded;
 use super::partial;
-use super::parts::{State, empty, facet, filter_bar, glyph, strip};
+use super::parts::{State, empty, facet, folded_filter_bar, glyph, strip};
 use super::rules::make_button;
 use super::shell::Head;
 use super::view::View;
@@ -197,14 +197,14 @@ fn facets(statuses: &[CheckStatus], asked: &Asked) -> Markup {
     let states: Vec<_> = states.into_iter().map(|((_, name), n)| choice((name, n))).collect();
     let apps: Vec<_> = apps.into_iter().map(choice).collect();
     let kinds: Vec<_> = kinds.into_iter().map(choice).collect();
-    filter_bar(
+    folded_filter_bar(
         "/checks",
         &html! {
             (facet("state", "State", &states, &asked.state))
             (facet("app", "App", &apps, &asked.app))
             (facet("kind", "Kind", &kinds, &asked.kind))
         },
-        asked.is_narrowed(),
+        &[("state", &asked.state), ("app", &asked.app), ("kind", &asked.kind)],
     )
 }
 

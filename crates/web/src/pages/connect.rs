@@ -41,10 +41,13 @@ pub(crate) async fn show(view: View, Query(asked): Query<Asked>) -> Result<Html<
     let named = is_app_name(app);
     let topics = [Topic::Connect(app.to_owned())];
     let mut head = Head::new("Connect an app", "/settings").below(&[("/settings", "Settings")]);
-    if named {
+    let at = if named { at_heroku(&view, app).await? } else { None };
+    // There is nothing to add and nothing to wait for.
+    let on_fir = at.as_ref().is_some_and(|at| at.facts.fir);
+    if named && !on_fir {
         head = head.live(&topics);
     }
-    let one_click = if named { one_click(&view, app).await? } else { None };
+    let one_click = at.map(|at| one_click(&view, app, &at));
     let of_account = of_account(&view).await?;
     let arrived = if named {
         arrivals(&view, app).await?
@@ -58,9 +61,12 @@ pub(crate) async fn show(view: View, Query(asked): Query<Asked>) -> Result<Html<
             ol.timeline {
                 li.flow { h2 { "Which app" } (which(&view, app, named, &of_account)) }
                 @if named {
-                    @match &one_click { Some(part) => li.flow { h2 { "Its drain" } (part) details { summary { "Or by a command" } (one_command(&view, app)) } }, None => li { h2 { "One command" } (one_command(&view, app)) } }
-                    li { h2 { "Its first line" } div #arrivals role="status" { (arrived) } }
-                    li { h2 { "Who is told" } (receivers(&view)) }
+                    @if on_fir { li.flow { h2 { "Its drain" } p { (state(State::Info, "Fir, no Logplex drain")) ". " (FIR_NOTICE) } } }
+                    @else {
+                        @match &one_click { Some(part) => li.flow { h2 { "Its drain" } (part) details { summary { "Or by a command" } (one_command(&view, app)) } }, None => li { h2 { "One command" } (one_command(&view, app)) } }
+                        li { h2 { "Its first line" } div #arrivals role="status" { (arrived) } }
+                        li { h2 { "Who is told" } (receivers(&view)) }
+                    }
                 }
             }
         },
@@ -113,18 +119,19 @@ fn has_drain(at: &HerokuApp) -> bool {
     at.drains.iter().any(|drain| drain.ours && drain.gone_at.is_none())
 }
 
-/// The drain by a button; `None` where that cannot be: no key, or the account does not have the app.
-async fn one_click(view: &View, app: &str) -> Result<Option<Markup>, PageError> {
+/// The app as the account has it; `None` where a button cannot help: no key, or the account does not have the app.
+async fn at_heroku(view: &View, app: &str) -> Result<Option<HerokuApp>, PageError> {
     if !view.web.engine.is_heroku_connected() {
         return Ok(None);
     }
-    let Some(at) = view.web.engine.known_heroku_app(app).await?.filter(|at| at.gone_at.is_none()) else {
-        return Ok(None);
-    };
+    Ok(view.web.engine.known_heroku_app(app).await?.filter(|at| at.gone_at.is_none()))
+}
+
+/// The drain by a button.
+fn one_click(view: &View, app: &str, at: &HerokuApp) -> Markup {
     let drains = format!("/apps/{}/drains", encoded(app));
-    Ok(Some(html! {
-        @if at.facts.fir { p { (state(State::Info, "Fir")) " " (FIR_NOTICE) } }
-        @else if has_drain(&at) {
+    html! {
+        @if has_drain(at) {
             p { (state(State::Up, "It has a drain to here.")) " " a href=(drains) { "Its log drains" } }
         } @else if view.viewer.may(Role::Operator) {
             form method="post" action=(drains) {
@@ -134,7 +141,7 @@ async fn one_click(view: &View, app: &str) -> Result<Option<Markup>, PageError> 
             }
             p.quiet { "It is added with the key of the Heroku account, and signed for this app alone." }
         } @else { p.quiet { "An operator adds it here with one click." } }
-    }))
+    }
 }
 
 /// The command. It holds a password, so only operators see it whole; everyone sees how to make it.

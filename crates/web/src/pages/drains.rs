@@ -105,7 +105,7 @@ async fn known(view: &View, app: &HerokuApp) -> Result<Known, PageError> {
 /// What is the same for everyone who looks.
 async fn standing(view: &View, app: &HerokuApp) -> Result<Markup, PageError> {
     if app.facts.fir {
-        return Ok(html! { p { (state(State::Info, "Fir")) " " (FIR_NOTICE) } });
+        return Ok(html! { p { (state(State::Info, "Fir, no Logplex drain")) ". " (FIR_NOTICE) } });
     }
     let known = known(view, app).await?;
     let AppDrains { app, rotation, .. } = &known.drains;
@@ -228,7 +228,7 @@ fn runtime_metrics(view: &View, app: &HerokuApp, href: &str) -> Markup {
     html! {
         section #runtime-metrics.flow {
             h2 { "Memory and load of dynos" }
-            p { (state(how, word)) " Heroku writes them into the log when " code { "log-runtime-metrics" } " is on. A dyno follows at its next restart." }
+            p { (state(how, word)) ". Heroku writes them into the log when " code { "log-runtime-metrics" } " is on. A dyno follows at its next restart." }
             form method="post" action={ (href) "/runtime-metrics" } {
                 (view.viewer.csrf_field())
                 input type="hidden" name="enabled" value=(enabled);

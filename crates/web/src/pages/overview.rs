@@ -259,7 +259,7 @@ fn connect() -> Markup {
         "Connect an app",
         &html! {
             "A Heroku app sends its log here once it has a drain: one command, and the first line shows on this page."
-            br; a.button href="/connect" { "Connect an app" }
+            br; a.button.primary href="/connect" { "Connect an app" }
         },
     )
 }
@@ -380,7 +380,7 @@ fn foot_part(view: &View, now: &Now) -> Markup {
             span { (state(drains, &format!("drains {delivering}/{drained} delivering"))) }
             a href="/deliveries" { (state(messages.0, &messages.1)) }
             span { (state(is_well(report.metrics_written), metrics)) }
-            span.quiet { "dynowatch since " (view.ago(report.started_at)) }
+            span.quiet { "dynowatch started " (view.ago(report.started_at)) }
         }
         details.instance { summary { "The drain in numbers" } (drain_health(view)) }
     }

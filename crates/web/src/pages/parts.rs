@@ -235,6 +235,21 @@ pub(crate) fn filter_bar(action: &str, facets: &Markup, narrowed: bool) -> Marku
     }
 }
 
+/// The same, folded on a phone, where it would push the list from the first screen. `named` says by what it is narrowed.
+pub(crate) fn folded_filter_bar(action: &str, facets: &Markup, named: &[(&str, &str)]) -> Markup {
+    let given: Vec<String> = named
+        .iter()
+        .filter(|(_, value)| !value.is_empty())
+        .map(|(name, value)| format!("{name} {}", visible(value)))
+        .collect();
+    html! {
+        details.fold {
+            summary { @if given.is_empty() { "Narrow the list" } @else { "Narrowed: " (given.join(", ")) } }
+            (filter_bar(action, facets, !given.is_empty()))
+        }
+    }
+}
+
 /// A few choices as links: address, words, and whether it is this one.
 pub(crate) fn chips<'a>(label: &str, choices: impl IntoIterator<Item = (String, &'a str, bool)>) -> Markup {
     html! {

@@ -257,8 +257,8 @@ fn page(view: &View, old: Option<&str>, name: &str, body: &Value, problems: &[Pr
             (other_problems(problems, &keys))
             @if old.is_none() { (form::field(&NAME, name, problems)) }
             (kinds(is_webhook))
-            fieldset { legend { "Slack" } div.pair { (set(&SLACK)) } }
-            fieldset { legend { "Webhook" } div.pair { (set(&WEBHOOK)) } }
+            fieldset.of-slack { legend { "Slack" } div.pair { (set(&SLACK)) } }
+            fieldset.of-webhook { legend { "Webhook" } div.pair { (set(&WEBHOOK)) } }
             p.hint { "Secrets stay in the environment of dynowatch; here stand the names of their variables." }
             div.buttons { button.primary type="submit" { @if old.is_some() { "Save" } @else { "Make the receiver" } } a href="/receivers" { "Cancel" } }
         }

@@ -83,7 +83,7 @@ pub(crate) async fn list(view: View, Query(asked): Query<Asked>) -> Result<Html<
                         tr {
                             th scope="row" { a.row href={ "/rules/" (encoded(&rule.name)) } { (visible(&rule.name)) } @if open > 0 { " " span.tag.down { (open) " firing" } } }
                             td.wide.means { (prose(first_sentence(&rule.guidance.meaning))) }
-                            td { (rule.condition) " " span.quiet { (rule.severity.as_str()) } }
+                            td { (breakable(&rule.condition.to_string())) " " span.quiet { (rule.severity.as_str()) } }
                             td.wide { (sends_to(rule)) }
                             td.wide.quiet { (origin_words(rule.origin)) }
                             td { (state_of(&view, rule, &overrides)) }
@@ -152,7 +152,7 @@ fn in_words(view: &View, rule: &Rule) -> Markup {
     html! {
         section.card {
             h2 { "Fires when" }
-            p.release { (rule.condition) }
+            p.release { (breakable(&rule.condition.to_string())) }
             dl.facts {
                 @for (name, value) in rows.iter().filter(|(_, value)| !value.is_empty()) { dt { (name) } dd { (view.outside(value)) } }
                 dt { "Severity" } dd { (rule.severity.as_str()) }
@@ -178,6 +178,7 @@ fn where_from(rule: &Rule) -> Markup {
                 },
                 Origin::Store => p { "It was made in the console and lives in the database." },
             }
+            @if rule.enabled { p { "To switch it off for an hour from a terminal:" } (copyable(&format!("dynowatch rules disable {} --for 1h", shell_word(&rule.name)))) }
         }
     }
 }
@@ -195,8 +196,6 @@ fn actions(view: &View, rule: &Rule, overrides: &[RuleOverride]) -> Markup {
                     @else if rule.enabled { button type="submit" name="to" value="off" { "Switch off for 1 h" } }
                 }
             }
-        } @else if rule.enabled {
-            (copyable(&format!("dynowatch rules disable {} --for 1h", shell_word(&rule.name))))
         }
     }
 }
@@ -238,8 +237,13 @@ fn state_of(view: &View, rule: &Rule, overrides: &[RuleOverride]) -> Markup {
         (_, true) => state(State::Maintenance, "switched off"),
         (true, false) if unknown_since(&view.web, rule).is_some() => state(State::Unknown, "unknown"),
         (true, false) => state(State::Up, "on"),
-        (false, false) => state(State::Unknown, "off"),
+        (false, false) => html! { span.quiet { "off" } },
     }
+}
+
+/// Names of metrics may be broken where their words end, not within one.
+fn breakable(condition: &str) -> Markup {
+    html! { @for part in condition.split_inclusive(['.', '_']) { (visible(part)) @if part.ends_with(['.', '_']) { wbr; } } }
 }
 
 fn sends_to(rule: &Rule) -> Markup {

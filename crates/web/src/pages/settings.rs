@@ -198,7 +198,7 @@ pub(crate) async fn data(view: View) -> Result<Html<String>, PageError> {
         p { "The store is " @match engine { Engine::Sqlite => "SQLite", Engine::Postgres => "Postgres" } ". It holds " (grouped(counts.firing)) " open alerts and " (grouped(counts.resolved)) " that are over." }
         table.data {
             thead { tr { th scope="col" { "What" } th scope="col" { "Kept for" } th.wide scope="col" { "Bound" } } }
-            tbody { @for (what, kept, bound) in &rows { tr { th scope="row" { (what) } td { (kept) } td.wide.quiet { (bound) } } } }
+            tbody { @for (what, kept, bound) in &rows { tr { th scope="row" { (what) span.narrow.quiet { (bound) } } td.short { (kept) } td.wide.quiet { (bound) } } } }
         }
         p { "Text of log lines is masked whenever it leaves the store: in messages, on pages, in the API. " code { "dynowatch backup" } " copies the whole store, and moves it to the other engine." }
     }))

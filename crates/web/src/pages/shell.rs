@@ -244,7 +244,7 @@ fn foot(view: &View) -> Markup {
         footer {
             p { "As of " (view.moment(view.now)) ". " a href=(view.here) { "Load again" } }
             nav aria-label="For machines" { a href="/readyz" { "Readiness" } a href="/metrics" { "Metrics" } a href="/api/v1/openapi.json" { "API" } }
-            p { "dynowatch " (VERSION) " · " button.link type="button" data-help hidden { "Keys" } }
+            p { "dynowatch " (VERSION) span.for-keys { " · " button.link type="button" data-help hidden { "Keys" } } }
         }
     }
 }

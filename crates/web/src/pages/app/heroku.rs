@@ -129,12 +129,12 @@ fn addons(view: &View, at: &HerokuApp) -> Markup {
         @if !at.addons.is_empty() {
             h3 { "Add-ons" }
             table.data {
-                thead { tr { th scope="col" { "Add-on" } th scope="col" { "Plan" } th scope="col" { "State" } th.wide scope="col" { "Config vars" } } }
+                thead { tr { th scope="col" { "Add-on" } th.wide scope="col" { "Plan" } th scope="col" { "State" } th.wide scope="col" { "Config vars" } } }
                 tbody {
                     @for addon in &at.addons {
                         tr {
-                            th scope="row" { (view.outside(&addon.name)) }
-                            td { (text(&addon.plan)) }
+                            th scope="row" { (view.outside(&addon.name)) span.narrow.quiet { (text(&addon.plan)) } }
+                            td.wide { (text(&addon.plan)) }
                             td { @if let Some(gone) = addon.gone_at { (state(State::Unknown, "gone")) " " (view.ago(gone)) } @else { (addon_state(view, &addon.state)) } }
                             td.wide { @for (i, name) in addon.config_vars.iter().enumerate() { @if i > 0 { ", " } code { (view.outside(name)) } } }
                         }

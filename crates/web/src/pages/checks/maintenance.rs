@@ -65,7 +65,7 @@ pub(crate) async fn list(view: View) -> Result<Html<String>, PageError> {
         p.quiet { "In a window checks run on and are recorded, and nobody is told. The time counts neither as up nor as down." }
         @if windows.is_empty() { (empty("No window is planned.", &html! { "One is made here, or stands in the configuration file under " code { "[[maintenance]]" } "." })) } @else {
             table.data.windows {
-                thead { tr { th scope="col" { "State" } th scope="col" { "Window" } th scope="col" { "When" } th.wide scope="col" { "From" } th scope="col" { span.visually-hidden { "What may be done" } } } }
+                thead { tr { th scope="col" { "State" } th scope="col" { "Window" } th.wide scope="col" { "When" } th.wide scope="col" { "From" } th scope="col" { span.visually-hidden { "What may be done" } } } }
                 tbody { @for window in windows { (row(&view, window, objects.iter().any(|object| object.name == window.name))) } }
             }
         }
@@ -75,6 +75,12 @@ pub(crate) async fn list(view: View) -> Result<Html<String>, PageError> {
 fn row(view: &View, window: &MaintenanceWindow, of_console: bool) -> Markup {
     let (open, next) = (window.open_at(view.now), window.next_after(view.now));
     let base = format!("/checks/maintenance/{}", encoded(&window.name));
+    let when = html! {
+        @if let Some(span) = &open { "until " (view.moment_ago(span.until)) }
+        @else if let Some(span) = &next { "from " (view.moment(span.from)) " for " (lasted(span.until.since(span.from))) }
+        @else if let When::Once { until, .. } = &window.when { "until " (view.moment(*until)) }
+        @if !matches!(window.when, When::Once { .. }) { span.why { (again(&window.when)) } }
+    };
     html! {
         tr {
             td.state-cell {
@@ -86,14 +92,10 @@ fn row(view: &View, window: &MaintenanceWindow, of_console: bool) -> Markup {
             }
             th scope="row" {
                 @if of_console && view.viewer.may(Role::Operator) { a.row href={ (base) "/edit" } { (visible(&window.name)) } } @else { (visible(&window.name)) }
-                span.why { "for " (scope(&window.scope)) @if !window.reason.is_empty() { ". " (view.outside(&window.reason)) } }
+                span.why { "for " (scope(&window.scope)) @if !window.reason.is_empty() { " · " (view.outside(&window.reason)) } }
+                div.narrow { (when) }
             }
-            td {
-                @if let Some(span) = &open { "until " (view.moment_ago(span.until)) }
-                @else if let Some(span) = &next { "from " (view.moment(span.from)) " for " (lasted(span.until.since(span.from))) }
-                @else if let When::Once { until, .. } = &window.when { "until " (view.moment(*until)) }
-                @if !matches!(window.when, When::Once { .. }) { span.why { (again(&window.when)) } }
-            }
+            td.wide { (when) }
             td.wide.quiet { @if of_console { "console" } @else { "file" } }
             td { @if open.is_some() && of_console && view.viewer.may(Role::Operator) && matches!(window.when, When::Once { .. }) { (button(view, &format!("{base}/end"), "End it now", "")) } }
         }
@@ -263,7 +265,8 @@ fn page(view: &View, old: Option<&str>, name: &str, body: &Value, problems: &[Pr
             fieldset {
                 legend { "For whom" }
                 (choice("scope", scope_of(body), &[("checks", "Checks"), ("apps", "Checks of apps"), ("all", "All checks")]))
-                div.pair { (set(&CHECKS)) (set(&APPS)) }
+                div.of-checks { (set(&CHECKS)) }
+                div.of-apps { (set(&APPS)) }
             }
             (when(body, problems))
             div.pair { (set(&FOR)) (set(&ZONE)) (set(&REASON)) }
@@ -313,25 +316,25 @@ fn when(body: &Value, problems: &[Problem]) -> Markup {
             legend { "When" }
             (choice("when", now, &[("once", "Once"), ("weekly", "Each week"), ("cron", "By cron")]))
             div.pair {
-                div.field {
+                div.field.of-once {
                     label for="at" { "Once, from" }
                     input #at type="datetime-local" name="at" value=(at("once")) aria-describedby="at-about" aria-invalid=[(!wrong("at", "once").is_empty()).then_some("true")];
                     div #at-about { (said(&wrong("at", "once"))) p.hint { "In the time zone below" } }
                 }
-                div.field {
+                div.field.of-weekly {
                     label for="time" { "Each week, from" }
                     input #time type="text" name="time" value=(at("weekly")) autocomplete="off" aria-describedby="time-about" aria-invalid=[(!wrong("at", "weekly").is_empty()).then_some("true")];
                     div #time-about { (said(&wrong("at", "weekly"))) p.hint { "As in " code { "23:30" } } }
                 }
             }
-            div.field {
+            div.field.of-weekly {
                 span.label #weekly-label { "On" }
                 div.choices role="group" aria-labelledby="weekly-label" {
                     @for day in DAYS { label { input type="checkbox" name="weekly" value=(day) checked[has(day)]; (day) } }
                 }
                 (said(&wrong("weekly", "weekly")))
             }
-            (form::field(&CRON, text("cron"), problems))
+            div.of-cron { (form::field(&CRON, text("cron"), problems)) }
         }
     }
 }

@@ -90,7 +90,7 @@ async fn no_call_is_open() {
     let mut vic = join(&mut ada, "vic", "viewer").await;
     ada.get("/settings/tokens").await;
     let made = ada.confirm("/settings/tokens", &[("name", "reader"), ("read", "yes"), ("days", "7")], PASSWORD).await;
-    let reader = format!("dw_{}", between(&made.text, "<code>dw_", "</code>"));
+    let reader = format!("dw_{}", between(&made.text, "<code><span>dw_", "</span>"));
     for (method, path) in routes("api_routes") {
         let answer = site.ask(method.clone(), &path, REMOTE, &[], "{}").await;
         assert_eq!(answer.status, UNAUTHORIZED, "nobody: {method} {path}");
@@ -124,7 +124,7 @@ async fn a_token_and_a_sign_in_do_not_add_up() {
     ada.set_up("ada").await;
     ada.get("/settings/tokens").await;
     let made = ada.confirm("/settings/tokens", &[("name", "reader"), ("read", "yes"), ("days", "7")], PASSWORD).await;
-    let reader = format!("Bearer dw_{}", between(&made.text, "<code>dw_", "</code>"));
+    let reader = format!("Bearer dw_{}", between(&made.text, "<code><span>dw_", "</span>"));
     ada.get("/settings/tokens").await;
     let csrf = ada.csrf.clone();
     let own =

@@ -79,7 +79,7 @@ async fn shut_out_is_out_at_once_but_never_the_last_superadmin() {
     let made = bob
         .confirm("/settings/tokens", &[("name", "bobs"), ("read", "yes"), ("days", "7")], &format!("{PASSWORD} 3"))
         .await;
-    let token = between(&made.text, "<code>dw_", "</code>").to_owned();
+    let token = between(&made.text, "<code><span>dw_", "</span>").to_owned();
     let token = format!("dw_{token}");
     assert_eq!(site.api_as(&token, Method::GET, "/api/v1/apps", "").await.status, OK);
     let (ada_id, bob_id) = (id_of(&site, "ada").await, id_of(&site, "bob").await);

@@ -21,7 +21,7 @@ async fn tokens_have_scopes_apps_and_an_end() {
         let mut fields = vec![("name", name), ("apps", apps), ("days", "90")];
         fields.extend(scopes.into_iter().map(|scope| (scope, "yes")));
         let page = ada.confirm("/settings/tokens", &fields, PASSWORD).await;
-        made.push(format!("dw_{}", between(&page.text, "<code>dw_", "</code>")));
+        made.push(format!("dw_{}", between(&page.text, "<code><span>dw_", "</span>")));
         assert!(!ada.get("/settings/tokens").await.text.contains(made.last().unwrap().as_str()), "shown once");
     }
     let [reader, worker] = made.as_slice() else { panic!("two tokens") };
