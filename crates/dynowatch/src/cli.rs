@@ -71,8 +71,9 @@ enum Command {
     Demo(demo::Args),
     /// Say what the rules would have done with a log file: alerts, messages, what was held back
     ///
-    /// Reads the output of `heroku logs`, raw Logplex bodies, or syslog lines; it tells them apart by itself, and reads
-    /// gzip as well. The log's own stamps are the clock. Nothing is stored, nothing is sent, no secret is needed.
+    /// Reads the output of `heroku logs` (with the colours of a terminal, too), raw Logplex bodies, or syslog lines; it tells
+    /// them apart by itself, and reads gzip as well. The log's own stamps are the clock. Nothing is stored, nothing is sent,
+    /// no secret is needed.
     Replay(replay::Args),
     /// Make drain URLs, and see whether an instance takes what a drain sends
     #[command(subcommand)]

@@ -7,6 +7,7 @@
 //! it went on.
 
 mod clock;
+mod colours;
 mod happening;
 mod metrics;
 

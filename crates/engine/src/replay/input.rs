@@ -6,6 +6,8 @@ use std::io::{self, Read};
 use dynowatch_logplex::{FRAME_BYTES_MAX, Format, Frame, Malformed, complete_prefix, detect, entries};
 use flate2::read::MultiGzDecoder;
 
+use super::colours::uncoloured;
+
 /// How much is read at a time.
 const CHUNK_BYTES: usize = 1 << 20;
 /// How much is looked at to tell the format.
@@ -39,6 +41,8 @@ pub struct Input {
     is_cut: bool,
     format: Format,
     buffer: Vec<u8>,
+    /// The piece that was handed out last, where its colours had to go.
+    plain: Vec<u8>,
     /// Bytes at the start of the buffer that were handed out.
     taken: usize,
     /// Place of the buffer's first byte in the (unpacked) file.
@@ -66,7 +70,8 @@ impl Input {
         };
         let mut buffer = Vec::with_capacity(CHUNK_BYTES + SLACK_BYTES);
         let first = from.by_ref().take(bytes_max.min(DETECT_BYTES as u64)).read_to_end(&mut buffer)?;
-        let format = detect(&buffer);
+        let mut plain = Vec::new();
+        let format = detect(if uncoloured(&buffer, &mut plain) { &plain } else { &buffer });
         let taken = if buffer.starts_with(BYTE_ORDER_MARK) { BYTE_ORDER_MARK.len() } else { 0 };
         Ok(Self {
             from,
@@ -74,6 +79,7 @@ impl Input {
             is_cut: false,
             format,
             buffer,
+            plain,
             taken,
             at: 0,
             skip: Skip::Nothing,
@@ -112,7 +118,7 @@ impl Input {
                     return Ok(None);
                 }
                 self.taken = self.buffer.len();
-                return Ok(Some(Piece::Entries(&self.buffer)));
+                return Ok(Some(Piece::Entries(self.piece())));
             }
             self.fill()?;
             if self.skip != Skip::Nothing {
@@ -123,13 +129,20 @@ impl Input {
             if whole > 0 {
                 self.taken = whole;
                 self.note_broken_count(whole);
-                return Ok(self.buffer.get(..whole).map(Piece::Entries));
+                return Ok(Some(Piece::Entries(self.piece())));
             }
             if self.buffer.len() > FRAME_BYTES_MAX + SLACK_BYTES {
                 self.skip = self.too_long();
                 return Ok(Some(Piece::LeftOut(Malformed::Oversized)));
             }
         }
+    }
+
+    /// What is handed out: the bytes that were taken, without colours.
+    fn piece(&mut self) -> &[u8] {
+        let taken = self.buffer.get(..self.taken).unwrap_or_default();
+        let is_painted = self.format == Format::HerokuLogs && uncoloured(taken, &mut self.plain);
+        if is_painted { &self.plain } else { taken }
     }
 
     fn drop_taken(&mut self) {

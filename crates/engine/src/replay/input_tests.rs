@@ -84,6 +84,34 @@ fn gzip_members_in_a_row_are_one_file() {
     assert_eq!((format, seen), (Format::HerokuLogs, vec![format!("{BARE}one"), format!("{BARE}two")]));
 }
 
+/// As `heroku logs` paints on a terminal: heads, and what the router says; `script` adds a line and the returns.
+#[test]
+fn colours_of_a_terminal_are_taken_off() {
+    const ROUTER: &str = "2026-05-07T08:00:00+00:00 heroku[router]: ";
+    let own = "the app's \u{1b}[31mred\u{1b}[39m";
+    let text = format!(
+        "Script started on 2026-05-07\r\n\u{1b}[32m{}\u{1b}[39m \u{1b}[2mat=\u{1b}[22m\u{1b}[31merror\u{1b}[39m \u{1b}[2mcode=\u{1b}[22m\u{1b}[1m\u{1b}[31mH12\u{1b}[39m\u{1b}[22m\r\n\u{1b}[36m{}\u{1b}[39m one\r\n{BARE}{own}\n\u{1b}[36m{}\u{1b}[39m last",
+        ROUTER.trim_end(),
+        BARE.trim_end(),
+        BARE.trim_end()
+    );
+    let want = [
+        "Script started on 2026-05-07".to_owned(),
+        format!("{ROUTER}at=error code=H12"),
+        format!("{BARE}one"),
+        format!("{BARE}{own}"),
+        format!("{BARE}last"),
+    ];
+    for step in [1, 7, 1 << 16] {
+        let (format, seen, _) = read_all(text.as_bytes(), step);
+        assert_eq!((format, seen.as_slice()), (Format::HerokuLogs, want.as_slice()), "{step}");
+    }
+    // A frame is what Heroku sent: nothing is taken off.
+    let painted = frame("\u{1b}[31mred\u{1b}[39m");
+    let (format, seen, _) = read_all(painted.as_bytes(), 7);
+    assert!(format == Format::Logplex && seen[0].ends_with("\u{1b}[31mred\u{1b}[39m"), "{seen:?}");
+}
+
 #[test]
 fn a_byte_order_mark_is_no_part_of_the_first_line() {
     let (_, seen, _) = read_all(format!("\u{feff}{BARE}one\n").as_bytes(), 100);

@@ -35,6 +35,22 @@ fn heroku_logs() -> String {
     text
 }
 
+/// The same as it is shown on a terminal.
+fn painted_logs() -> String {
+    let mut text = String::from("$ heroku logs --app shop\r\n");
+    for (minute, source, process, line) in lines() {
+        let head = format!("2026-05-07T08:0{minute}:12.000000+00:00 {source}[{process}]:");
+        let line = match process {
+            "router" => line
+                .replace("at=error", "\u{1b}[2mat=\u{1b}[22m\u{1b}[31merror\u{1b}[39m")
+                .replace("status=503", "\u{1b}[2mstatus=\u{1b}[22m\u{1b}[31m503\u{1b}[39m"),
+            _ => line,
+        };
+        text.push_str(&format!("\u{1b}[1m\u{1b}[32m{head}\u{1b}[39m\u{1b}[22m {line}\r\n"));
+    }
+    text
+}
+
 fn syslog() -> String {
     let line = |(minute, source, process, line): (u32, &str, &str, String)| {
         format!("<158>1 2026-05-07T08:0{minute}:12.000000+00:00 host {source} {process} - {line}\n")
@@ -109,6 +125,7 @@ async fn every_format_gives_the_same() {
         ("heroku-logs", heroku_logs().into_bytes()),
         ("logplex", packed(&logplex())),
         ("heroku-logs", [start, end].concat()),
+        ("heroku-logs", painted_logs().into_bytes()),
     ];
     let folder = folder_with(FILE);
     for (format, input) in inputs {
