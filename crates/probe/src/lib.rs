@@ -1,6 +1,6 @@
 //! Runs a check once, and says what it found. One module a kind: `web`, `redis`, `postgres`, `tcp` (TLS, too), `dns`; what
-//! they share is the way out (`outbound`, [`address`]), the judging of certificates ([`certificate`]), and the record of a
-//! run (`trace`, [`transcript`]).
+//! they share is the way out (`outbound`), the judging of certificates ([`certificate`]), and the record of a run (`trace`,
+//! [`transcript`]). Which addresses it may dial is `dynowatch_domain::address`'s.
 //!
 //! Every run has one total deadline, dials one address per connection, keeps no connection, and writes credentials into
 //! nothing. What a check is and what its outcomes mean is `domain`'s; when it runs, what is stored and who is told is
