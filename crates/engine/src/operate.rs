@@ -22,8 +22,13 @@ use crate::{Engine, test_notice};
 pub const OWN_APP: &str = "dynowatch";
 /// Where lines of apps beyond the limit are counted.
 pub const OTHER_APP: &str = "other";
-/// Apps that are no app of the team's.
-const OURS: [&str; 2] = [OWN_APP, OTHER_APP];
+/// Apps that stand for something else: this instance itself, and those beyond the limit.
+const STAND_INS: [&str; 2] = [OWN_APP, OTHER_APP];
+
+/// Whether an app of that name is no app of the team's.
+pub(crate) fn is_stand_in(name: &str) -> bool {
+    STAND_INS.contains(&name)
+}
 
 /// What an operator asked for and cannot have.
 #[derive(Debug, thiserror::Error)]
@@ -72,7 +77,7 @@ impl Engine {
         }
         let shared = &*self.shared;
         let now = shared.clock.now();
-        if self.apps_are_full() {
+        if self.apps_are_full(0) {
             shared.stats.apps_overflowed.up();
             return self.app_named(OTHER_APP).await;
         }
@@ -97,7 +102,7 @@ impl Engine {
         }
         let shared = &*self.shared;
         let now = shared.clock.now();
-        let name = if !OURS.contains(&name) && self.apps_are_full() {
+        let name = if !is_stand_in(name) && self.apps_are_full(0) {
             shared.stats.apps_overflowed.up();
             if let Some(other) = self.apps().by_name(OTHER_APP) {
                 return Ok(Arc::clone(other));
@@ -112,11 +117,11 @@ impl Engine {
         directory.by_id(app.id).cloned().ok_or_else(|| StoreError::NotFound(format!("app {}", app.name)))
     }
 
-    /// Whether no further app may be made. Those of dynowatch itself take no place of anybody's.
-    fn apps_are_full(&self) -> bool {
+    /// Whether no further app may be made, when so many more are under way. Stand-ins take no place of anybody's.
+    pub(crate) fn apps_are_full(&self, under_way: usize) -> bool {
         let apps = self.apps();
-        let ours = OURS.iter().filter(|name| apps.by_name(name).is_some()).count();
-        apps.len().saturating_sub(ours) >= self.shared.limits.apps
+        let stand_ins = STAND_INS.iter().filter(|name| apps.by_name(name).is_some()).count();
+        apps.len().saturating_sub(stand_ins) + under_way >= self.shared.limits.apps
     }
 
     /// Gives an app another name. Its alerts, windows and drains stay its own.

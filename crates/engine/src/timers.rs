@@ -19,7 +19,7 @@ use dynowatch_store::levels::LevelRow;
 
 use crate::apps::lock;
 use crate::evaluate::{Input, gone};
-use crate::operate::{OTHER_APP, OWN_APP};
+use crate::operate::is_stand_in;
 use crate::rules::RuleBook;
 use crate::{Engine, Shared};
 
@@ -445,12 +445,7 @@ async fn judge(shared: &Shared, now: Timestamp) -> Result<(), StoreError> {
     apply_in_pieces(shared, inputs).await
 }
 
-/// Apps that stand for something else: this instance itself, and those beyond the limit. Their silence means nothing.
-fn is_stand_in(name: &str) -> bool {
-    name == OWN_APP || name == OTHER_APP
-}
-
-/// An absence without a precondition is also judged where there is not a single bucket.
+/// An absence without a precondition is also judged where there is not a single bucket. The silence of a stand-in means nothing.
 fn add_silent_apps(shared: &Shared, levels: &[Arc<Rule>], by_key: &mut BTreeMap<Key, Vec<Bucket>>) {
     let by_app_alone = |rule: &Rule| rule.group_by.iter().all(|by| *by == GroupBy::App);
     for rule in levels

@@ -321,9 +321,7 @@ impl Engine {
         let facts = merge::facts(app, None);
         let id = match self.adopted_as(account, app, adopted).await? {
             Some(id) => id,
-            None if self.apps().by_name(&app.name).is_none()
-                && self.apps().len() + report.new.len() >= self.shared.limits.apps =>
-            {
+            None if self.apps().by_name(&app.name).is_none() && self.apps_are_full(report.new.len()) => {
                 self.shared.stats.apps_overflowed.up();
                 return Err(HerokuProblem::Conflict(format!("{}: limits.apps is reached; it is left out", app.name)));
             }

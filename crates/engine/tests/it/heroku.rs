@@ -581,9 +581,12 @@ async fn apps_beyond_the_limit_cost_no_requests() {
     let engine = stage.engine();
     // An app that was named after its token: any of the account's may be it.
     engine.app_of_token("d.unknown").await.unwrap();
+    // Our own takes no place of theirs.
+    engine.app_named("dynowatch").await.unwrap();
     engine.connect_heroku(Some(account(&fake)));
     engine.heroku_pass().await.unwrap();
     assert!(fake.asked().len() <= 95, "{}: no more than what is saved up", fake.asked().len());
+    assert_eq!(engine.apps().len(), 4 + 1);
     // Half an hour of four apps, and one look at each of the others.
     pass(&mut stage, 1_800).await;
     let looked = fake.count("/log-drains");
