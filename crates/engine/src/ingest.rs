@@ -136,8 +136,7 @@ impl Engine {
             (None, Some(unnamed)) => unnamed.frame_ids(now),
             (None, None) => Vec::new(),
         };
-        let mut pending = pending(findings, app, &book, (frame_ids, unnamed), now, lines);
-        pending.frames = frames;
+        let mut pending = pending(findings, app, &book, (frame_ids, unnamed), now, (lines, frames));
         pending.watched = shared.tail.is_watched().then(|| (Arc::clone(app), body.clone(), share));
         Taken::Pending(pending)
     }
@@ -212,7 +211,7 @@ impl Engine {
             findings.own(&with, kind, text);
             // It has no sender that would repeat it; with an id, trying its commit again cannot count it twice.
             let ids = (vec![RandomIds.new_id(now).to_string()], None);
-            findings.must_commit().then(|| pending(&mut findings, &app, &book, ids, now, 0))
+            findings.must_commit().then(|| pending(&mut findings, &app, &book, ids, now, (0, 0)))
         };
         if let Some(pending) = pending
             && let Err(refused) = self.keep(pending).await
@@ -273,7 +272,7 @@ fn pending(
     book: &Arc<RuleBook>,
     (frame_ids, unnamed): (Vec<String>, Option<Unnamed>),
     now: Timestamp,
-    lines: u64,
+    (lines, frames): (u64, u64),
 ) -> Box<PendingBatch> {
     let (reply, done) = oneshot::channel();
     let submission = Submission {
@@ -288,7 +287,7 @@ fn pending(
         since: tokio::time::Instant::now(),
         reply,
     };
-    Box::new(PendingBatch { submission, unnamed, done, lines, frames: 0, watched: None })
+    Box::new(PendingBatch { submission, unnamed, done, lines, frames, watched: None })
 }
 
 /// Walks a body. The ring gets it whole when it is sound, else message by message.

@@ -97,10 +97,10 @@ counters! {
     batches_store_away,
     /// Batches answered 503: their body broke off, or was not there in time.
     batches_incomplete,
-    /// 1 while the store refuses what must be kept because its disk or database is full, now.
-    store_full,
     /// Batches answered 500: a fault of ours.
     batches_faulty,
+    /// 1 while the store refuses what must be kept because its disk or database is full, now.
+    store_full,
     /// Requests of pages answered 500 because of a panic.
     faults_page,
     /// Requests of programs, the API's above all, answered 500 because of a panic.
@@ -157,6 +157,13 @@ counters! {
 const LATE: Duration = Duration::from_millis(250);
 
 impl Stats {
+    /// Batches answered 503 or 500, which Logplex sends again.
+    #[must_use]
+    pub fn batches_sent_again(&self) -> u64 {
+        let all = [&self.batches_overloaded, &self.batches_store_away, &self.batches_incomplete, &self.batches_faulty];
+        all.into_iter().map(Counter::get).sum()
+    }
+
     /// Counts a run by how long after its time it began.
     pub(crate) fn check_lag(&self, lag: Duration) {
         if lag > LATE {

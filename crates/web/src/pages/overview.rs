@@ -389,14 +389,10 @@ fn foot_part(view: &View, now: &Now) -> Markup {
 fn drain_health(view: &View) -> Markup {
     let (stats, counts) = (view.web.engine.stats(), all_counts(&view.web.engine));
     let malformed: u64 = counts.malformed.iter().sum();
-    let refused = stats.batches_overloaded.get()
-        + stats.batches_store_away.get()
-        + stats.batches_incomplete.get()
-        + stats.batches_faulty.get();
     let rows = [
         ("Batches accepted", stats.batches_accepted.get(), false),
         ("Refused with 401 (lost)", stats.batches_unauthorized.get(), true),
-        ("Refused with 503 or 500 (sent again)", refused, true),
+        ("Refused with 503 or 500 (sent again)", stats.batches_sent_again(), true),
         ("Refused with 413 (lost)", stats.batches_too_large.get(), true),
         ("Lines", counts.lines(), false),
         ("Frames that could not be read", malformed, true),

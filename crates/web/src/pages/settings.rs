@@ -113,10 +113,6 @@ pub(crate) async fn health(view: View) -> Result<Html<String>, PageError> {
     let streams = view.web.events.stats();
     let number = |label, value: u64, limit| Stat { label, value: Some(grouped(value)), limit, ..Stat::default() };
     let waiting = report.oldest_pending_age().map(coarse);
-    let refused = stats.batches_overloaded.get()
-        + stats.batches_store_away.get()
-        + stats.batches_incomplete.get()
-        + stats.batches_faulty.get();
     let malformed: u64 = counts.malformed.iter().sum();
     let head = Head::new("Health of this instance", "/settings").below(&[("/settings", "Settings")]);
     Ok(view.page(&head, &html! {
@@ -127,7 +123,7 @@ pub(crate) async fn health(view: View) -> Result<Html<String>, PageError> {
             div.stats {
                 (number("Batches accepted", stats.batches_accepted.get(), None).markup())
                 (number("Lines", counts.lines(), None).markup())
-                (number("Refused, sent again", refused, Some("503 and 500: Logplex sends them twice more")).markup())
+                (number("Refused, sent again", stats.batches_sent_again(), Some("503 and 500: Logplex sends them twice more")).markup())
                 (number("Refused, lost", stats.batches_unauthorized.get() + stats.batches_too_large.get(), Some("401 and 413")).markup())
                 (number("Frames not readable", malformed, None).markup())
             }
