@@ -3,48 +3,41 @@
 //!
 //! What each answer makes Logplex do is in `docs/drain.md`; in short: 2xx is delivered, 4xx drops the batch for good, 5xx
 //! is tried twice more. So one odd line never costs a batch, and "later" is always 503.
+//!
+//! Which requests are deliveries is `target`'s, who may deliver `credentials`', reading what they sent `body`'s.
 
-use std::borrow::Cow;
-use std::future::poll_fn;
-use std::pin::pin;
+mod body;
+mod credentials;
+mod target;
+
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
-use std::sync::{Arc, Mutex, OnceLock, PoisonError};
-use std::task::Poll;
+use std::sync::{Arc, OnceLock};
 
 use arc_swap::ArcSwap;
-use bytes::{Bytes, BytesMut};
-use dynowatch_domain::app_name::is_app_name;
+use bytes::Bytes;
 use dynowatch_domain::drain_rotation::Share;
 use dynowatch_domain::signal::Kind;
 use dynowatch_engine::ingest::COMMIT_WAIT_MAX;
 use dynowatch_engine::stats::Counter;
 use dynowatch_engine::{App, Engine, MARK_BYTES_MAX, MARK_PARAM, Refused, Taken};
 use dynowatch_store::StoreError;
-use hashbrown::HashMap;
-use hmac::{Hmac, KeyInit, Mac};
-use http::{HeaderMap, HeaderValue, Method, Request, Response, StatusCode, header};
-use http_body_util::BodyExt;
-use hyper::body::{Body, Incoming};
-use secrecy::{ExposeSecret, SecretString};
-use sha2::Sha256;
-use subtle::{Choice, ConstantTimeEq};
-use tokio::sync::{Semaphore, SemaphorePermit};
+use http::{HeaderMap, HeaderValue, Request, Response, StatusCode, header};
+use hyper::body::Incoming;
+use secrecy::SecretString;
 use tokio::time::Instant;
 
+use self::body::{Unread, read_body};
+pub use self::credentials::{DRAIN_USER, TOKEN_BYTES_MAX, app_subject, credential_text};
+use self::credentials::{Denied, Keys, Subject, header_text, token_of};
+pub use self::target::{Target, is_astray};
 use crate::faults::{Panicked, caught};
 use crate::show::visible;
 use crate::sparing::Sparing;
 
-/// The longest drain token that is read.
-pub const TOKEN_BYTES_MAX: usize = 128;
 /// The longest Frame-Id that is read; Logplex writes 32 digits.
 const FRAME_ID_BYTES_MAX: usize = 100;
-/// Tokens whose expected credentials are remembered, of those that have proved themselves.
-const KNOWN_MAX: usize = 4_096;
 /// What Logplex says that a delivery is.
 const CONTENT_TYPE: &[u8] = b"application/logplex-1";
-/// The user name of drain URLs that name their app.
-pub const DRAIN_USER: &str = "drain";
 
 /// What the endpoint needs to know.
 #[derive(Debug, Default)]
@@ -74,99 +67,6 @@ pub struct Drain {
     deliveries: AtomicU64,
 }
 
-/// Settings and what follows from them, replaced together.
-struct Keys {
-    settings: DrainSettings,
-    macs: Vec<Hmac<Sha256>>,
-    room: Semaphore,
-    /// Expected credentials by subject, for subjects that have proved themselves.
-    known: Mutex<HashMap<String, Arc<[Credential]>>>,
-}
-
-type Credential = [u8; 64];
-
-/// Whether a request is a delivery by what Logplex alone says, wherever it goes. Answered "not found" it would be lost
-/// without anybody knowing, so the drain refuses it where it can be counted, logged and told.
-#[must_use]
-pub fn is_astray<B>(request: &Request<B>) -> bool {
-    let headers = request.headers();
-    request.method() == Method::POST
-        && (headers.contains_key("logplex-drain-token")
-            || headers.contains_key("logplex-msg-count")
-            || headers.get(header::CONTENT_TYPE).is_some_and(|kind| kind.as_bytes() == CONTENT_TYPE))
-        && !request.uri().path().starts_with("/api/v1/")
-}
-
-/// A path that belongs to the drain.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Target<'a> {
-    /// The app follows from the drain token.
-    Token,
-    /// The app stands in the path, whose percent signs are read.
-    App(Cow<'a, str>),
-}
-
-impl<'a> Target<'a> {
-    /// Whether a request is a delivery to the drain.
-    #[must_use]
-    pub fn of(method: &Method, path: &'a str) -> Option<Self> {
-        if method != Method::POST {
-            return None;
-        }
-        // With and without a slash at the end: a delivery that went astray over it would be dropped for good.
-        match path.strip_suffix('/').unwrap_or(path) {
-            "/drain" | "/api/internal/heroku-log-drain" => Some(Self::Token),
-            path => path.strip_prefix("/drain/").map(|name| Self::App(unescaped(name))),
-        }
-    }
-}
-
-/// A part of a path with its percent signs read. What is not UTF-8 then is no name, and stays as it is.
-fn unescaped(part: &str) -> Cow<'_, str> {
-    let digit = |at: usize| part.as_bytes().get(at).and_then(|&b| char::from(b).to_digit(16));
-    let mut bytes = Vec::new();
-    let (mut at, mut copied) = (0, 0);
-    while let Some(percent) = memchr::memchr(b'%', part.as_bytes().get(at..).unwrap_or_default()) {
-        at += percent;
-        match (digit(at + 1), digit(at + 2)) {
-            (Some(high), Some(low)) => {
-                bytes.extend_from_slice(part.as_bytes().get(copied..at).unwrap_or_default());
-                bytes.extend(u8::try_from(high * 16 + low));
-                at += 3;
-                copied = at;
-            }
-            _ => at += 1,
-        }
-    }
-    if copied == 0 {
-        return Cow::Borrowed(part);
-    }
-    bytes.extend_from_slice(part.as_bytes().get(copied..).unwrap_or_default());
-    String::from_utf8(bytes).map_or(Cow::Borrowed(part), Cow::Owned)
-}
-
-/// Why a delivery is not authentic. Nothing of it is told to the sender.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Denied {
-    NoToken,
-    NoCredential,
-    WrongCredential,
-    BadAppName,
-    WrongPath,
-}
-
-impl Denied {
-    fn as_str(self) -> &'static str {
-        match self {
-            Self::NoToken => "no Logplex-Drain-Token header",
-            Self::NoCredential => "no drain_token in the URL, or no basic authentication",
-            Self::WrongCredential => "the credential does not fit its drain and any configured secret",
-            Self::BadAppName => "the path names no possible app",
-            Self::WrongPath => "the path is none of the drain's",
-        }
-    }
-}
-
 impl Drain {
     /// The endpoint of an engine.
     #[must_use]
@@ -191,8 +91,7 @@ impl Drain {
     /// Whether the endpoint would take a delivery at all.
     #[must_use]
     pub fn is_on(&self) -> bool {
-        let keys = self.settings.load();
-        keys.settings.enabled && !keys.macs.is_empty()
+        self.settings.load().is_on()
     }
 
     /// The password of a subject, made with the newest secret; `None` while the drain is closed.
@@ -249,7 +148,7 @@ impl Drain {
         // One deadline for all of it: Logplex hangs up after five seconds.
         let begun = Instant::now();
         let keys = self.settings.load_full();
-        if !keys.settings.enabled || keys.macs.is_empty() {
+        if !keys.is_on() {
             return StatusCode::NOT_IMPLEMENTED;
         }
         let (head, body) = request.into_parts();
@@ -478,96 +377,6 @@ impl Drop for InProgress<'_> {
     }
 }
 
-/// Who proved to be who.
-enum Subject<'a> {
-    Token(&'a str),
-    App(&'a str),
-}
-
-impl Keys {
-    fn new(settings: DrainSettings) -> Self {
-        let macs = settings
-            .secrets
-            .iter()
-            .filter_map(|secret| Hmac::new_from_slice(secret.expose_secret().as_bytes()).ok())
-            .collect();
-        let room = Semaphore::new(settings.requests_max.clamp(1, Semaphore::MAX_PERMITS));
-        Self { settings, macs, room, known: Mutex::default() }
-    }
-
-    /// A place among the deliveries that are worked on at once; `None` when there was none for too long.
-    async fn place(&self, until: Instant) -> Option<SemaphorePermit<'_>> {
-        if let Ok(place) = self.room.try_acquire() {
-            return Some(place);
-        }
-        Box::pin(tokio::time::timeout_at(until, self.room.acquire())).await.ok()?.ok()
-    }
-
-    fn authenticate<'a>(
-        &self,
-        target: &'a Target<'a>,
-        query: Option<&str>,
-        headers: &'a HeaderMap,
-    ) -> Result<Subject<'a>, Denied> {
-        match target {
-            Target::Token => {
-                let token = token_of(headers).ok_or(Denied::NoToken)?;
-                let given = query
-                    .and_then(|query| query.split('&').find_map(|pair| pair.strip_prefix("drain_token=")))
-                    .ok_or(Denied::NoCredential)?;
-                self.check(token, given.as_bytes()).then_some(Subject::Token(token)).ok_or(Denied::WrongCredential)
-            }
-            Target::App(name) => {
-                if !is_app_name(name) {
-                    return Err(Denied::BadAppName);
-                }
-                let given = basic_password(headers).ok_or(Denied::NoCredential)?;
-                self.check(&app_subject(name), &given).then_some(Subject::App(name)).ok_or(Denied::WrongCredential)
-            }
-        }
-    }
-
-    /// Whether `given` is the subject's credential under any secret. Every secret is compared, in constant time.
-    fn check(&self, subject: &str, given: &[u8]) -> bool {
-        let known = self.known.lock().unwrap_or_else(PoisonError::into_inner).get(subject).cloned();
-        let expected =
-            known.clone().unwrap_or_else(|| self.macs.iter().map(|mac| credential(mac.clone(), subject)).collect());
-        let fits: bool = expected.iter().fold(Choice::from(0), |fits, one| fits | one[..].ct_eq(given)).into();
-        if fits && known.is_none() {
-            let mut known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
-            if known.len() < KNOWN_MAX {
-                known.insert(subject.to_owned(), expected);
-            }
-        }
-        fits
-    }
-}
-
-/// What the credential of a drain URL that names its app is made of.
-#[must_use]
-pub fn app_subject(app_name: &str) -> String {
-    format!("app:{app_name}")
-}
-
-/// The credential of a subject (a drain token, or [`app_subject`]) under one secret: lower-case hex HMAC-SHA256.
-#[must_use]
-pub fn credential_text(secret: &SecretString, subject: &str) -> Option<String> {
-    let mac = Hmac::<Sha256>::new_from_slice(secret.expose_secret().as_bytes()).ok()?;
-    String::from_utf8(credential(mac, subject).to_vec()).ok()
-}
-
-fn credential(mut mac: Hmac<Sha256>, subject: &str) -> Credential {
-    mac.update(subject.as_bytes());
-    let mut hex = [0; 64];
-    data_encoding::HEXLOWER.encode_mut(&mac.finalize().into_bytes(), &mut hex);
-    hex
-}
-
-fn token_of(headers: &HeaderMap) -> Option<&str> {
-    // A token of this form would share its credential with a drain URL that names an app.
-    header_text(headers, "logplex-drain-token", TOKEN_BYTES_MAX).filter(|token| !token.starts_with("app:"))
-}
-
 /// What tells this drain from another one of its app, if its URL has it.
 fn mark_of(query: Option<&str>) -> Option<&str> {
     let values = query?.split('&').filter_map(|pair| pair.strip_prefix(MARK_PARAM)?.strip_prefix('='));
@@ -576,134 +385,10 @@ fn mark_of(query: Option<&str>) -> Option<&str> {
         .find(|mark| (1..=MARK_BYTES_MAX).contains(&mark.len()) && mark.bytes().all(|b| b.is_ascii_alphanumeric()))
 }
 
-fn header_text<'a>(headers: &'a HeaderMap, name: &'static str, bytes_max: usize) -> Option<&'a str> {
-    headers.get(name)?.to_str().ok().filter(|text| !text.is_empty() && text.len() <= bytes_max)
-}
-
-fn basic_password(headers: &HeaderMap) -> Option<Vec<u8>> {
-    let value = headers.get(header::AUTHORIZATION)?.as_bytes();
-    let (scheme, encoded) = value.split_at_checked(6)?;
-    if !scheme.eq_ignore_ascii_case(b"basic ") || encoded.len() > 1_024 {
-        return None;
-    }
-    let decoded = data_encoding::BASE64.decode(encoded.trim_ascii()).ok()?;
-    let colon = decoded.iter().position(|&b| b == b':')?;
-    (decoded.get(..colon) == Some(DRAIN_USER.as_bytes())).then(|| decoded.get(colon + 1..).unwrap_or_default().to_vec())
-}
-
-/// Why a body was not read to its end.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Unread {
-    TooLong,
-    Incomplete,
-}
-
-impl Unread {
-    fn as_str(self) -> &'static str {
-        match self {
-            Self::TooLong => "the body is longer than drain.body_bytes_max: answered 413, Logplex drops it for good",
-            Self::Incomplete => {
-                "the body broke off, or was not there within 4 s: answered 503, Logplex tries twice more"
-            }
-        }
-    }
-
-    fn status(self) -> StatusCode {
-        match self {
-            Self::TooLong => StatusCode::PAYLOAD_TOO_LARGE,
-            Self::Incomplete => StatusCode::SERVICE_UNAVAILABLE,
-        }
-    }
-}
-
-/// Reads a whole body. One that came in one piece is not copied.
-async fn read_body(mut body: Incoming, bytes_max: u64, until: Instant) -> Result<Bytes, Unread> {
-    let said = body.size_hint().exact();
-    if said.is_some_and(|said| said > bytes_max) {
-        return Err(Unread::TooLong);
-    }
-    let read = async {
-        let mut first = Bytes::new();
-        let mut rest: Option<BytesMut> = None;
-        while let Some(frame) = body.frame().await {
-            // The sender went away: whatever we answer, nobody reads it, and it will send the batch again.
-            let Ok(data) = frame.map_err(|_| Unread::Incomplete)?.into_data() else { continue };
-            if first.is_empty() && rest.is_none() {
-                first = data;
-                continue;
-            }
-            let all = rest.get_or_insert_with(|| {
-                let room = said.unwrap_or(0).min(bytes_max);
-                let mut all = BytesMut::with_capacity(usize::try_from(room).unwrap_or(0).max(first.len() + data.len()));
-                all.extend_from_slice(&first);
-                all
-            });
-            if (all.len() + data.len()) as u64 > bytes_max {
-                return Err(Unread::TooLong);
-            }
-            all.extend_from_slice(&data);
-        }
-        if first.len() as u64 > bytes_max { Err(Unread::TooLong) } else { Ok(rest.map_or(first, BytesMut::freeze)) }
-    };
-    let mut read = pin!(read);
-    // Mostly it is all there already, and no timer is needed.
-    if let Some(read) = poll_fn(|context| Poll::Ready(now(read.as_mut().poll(context)))).await {
-        return read;
-    }
-    tokio::time::timeout_at(until, read).await.unwrap_or(Err(Unread::Incomplete))
-}
-
-fn now<T>(poll: Poll<T>) -> Option<T> {
-    match poll {
-        Poll::Ready(value) => Some(value),
-        Poll::Pending => None,
-    }
-}
-
 /// An answer without a body, plain enough for Logplex's client.
 #[must_use]
 pub fn plain<B: Default>(status: StatusCode) -> Response<B> {
     let mut response = Response::new(B::default());
     *response.status_mut() = status;
     response
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn paths() {
-        let app = |name: &'static str| Some(Target::App(Cow::Borrowed(name)));
-        let cases = [
-            ("/drain", Some(Target::Token)),
-            ("/drain/", Some(Target::Token)),
-            ("/api/internal/heroku-log-drain", Some(Target::Token)),
-            ("/api/internal/heroku-log-drain/", Some(Target::Token)),
-            ("/drain/shop", app("shop")),
-            ("/drain/shop/", app("shop")),
-            ("/drain/sh%6Fp", app("shop")),
-            ("/drain/%73hop%2", app("shop%2")),
-            ("/drain/a%2fb", app("a/b")),
-            ("/drain/%c3%bc", app("ü")),
-            ("/drain/%ff", app("%ff")),
-            ("/drain/%zz%", app("%zz%")),
-            ("/drains", None),
-            ("/", None),
-            ("/api/internal/heroku-log-drain/x", None),
-        ];
-        for (path, want) in cases {
-            assert_eq!(Target::of(&Method::POST, path), want, "{path}");
-            assert_eq!(Target::of(&Method::GET, path), None, "{path}");
-        }
-    }
-
-    #[tokio::test]
-    async fn who_waits_too_long_for_a_place_gets_none() {
-        let keys = Keys::new(DrainSettings { requests_max: 1, ..DrainSettings::default() });
-        let first = keys.place(Instant::now()).await;
-        assert!(first.is_some() && keys.place(Instant::now()).await.is_none());
-        drop(first);
-        assert!(keys.place(Instant::now()).await.is_some());
-    }
 }
