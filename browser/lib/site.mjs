@@ -192,6 +192,8 @@ const axe = await readFile(createRequire(import.meta.url).resolve("axe-core/axe.
 // What axe finds serious or critical in a page. axe is not of the page: open it with `bypassCSP`, since its policy keeps
 // other scripts out.
 export async function violations(page) {
+  // What is half faded in has a contrast that nobody reads by.
+  await page.emulateMedia({ reducedMotion: "reduce" });
   await page.evaluate(axe);
   const { violations } = await page.evaluate(() => window.axe.run(document, { resultTypes: ["violations"] }));
   const bad = violations.filter(({ impact }) => ["serious", "critical"].includes(impact));

@@ -292,11 +292,9 @@
       chart.plot.dataset.state = "drawn";
       draw(chart);
     } catch {
-      // What was drawn stays; the page's freshness says that the server is away.
-      if (!chart.data) {
-        chart.plot.dataset.state = "failed";
-        one("p", chart.plot).textContent = "This chart could not be loaded. Its values are in the table below.";
-      }
+      // What stands there stays, be it the picture that came with the page; the page's freshness says that the server is
+      // away, and its next values are asked for as if nothing had been.
+      chart.plot.dataset.state = "failed";
     }
   }
 
