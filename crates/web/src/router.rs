@@ -209,6 +209,7 @@ fn page_routes() -> Vec<Route> {
         ("POST", "/lines/reveal", post(pages::line::reveal)),
         ("GET",  "/alerts",      get(pages::alerts::show)),
         ("GET",  "/alerts/{id}", get(pages::alert::show)),
+        ("POST", "/alerts/{id}/resolve", post(pages::alert::resolve)),
         ("GET",  "/deliveries",  get(pages::deliveries::show)),
         ("GET",  "/checks",                       get(pages::checks::list)),
         ("GET",  "/checks/new",                   get(pages::checks::edit::new)),

@@ -5,9 +5,10 @@ use std::sync::Arc;
 
 use axum::extract::rejection::PathRejection;
 use axum::extract::{Path, State as Shared};
-use axum::response::Html;
+use axum::response::{Html, Redirect};
 use dynowatch_domain::AlertId;
-use dynowatch_domain::evidence::{EvidenceLine, Role};
+use dynowatch_domain::account::Role;
+use dynowatch_domain::evidence::{EvidenceLine, Role as LineRole};
 use dynowatch_domain::rule::Severity;
 use dynowatch_engine::checks::alerts::RULE_PREFIX;
 use dynowatch_store::alerts::{Alert, AlertRow, AlertState};
@@ -19,11 +20,13 @@ use super::error::PageError;
 use super::palette::encoded;
 use super::partial;
 use super::parts::{copyable, is_link, prose, reference, verdict};
+use super::rules::refused;
 use super::shell::Head;
 use super::view::View;
 use crate::events::Topic;
 use crate::router::Web;
 use crate::show::{decision, measured, resolved_because, shell_word, visible};
+use crate::viewer::OperatorOnly;
 
 /// Messages whose attempts are shown; a long storm has many.
 const MESSAGES_MAX: usize = 20;
@@ -36,8 +39,7 @@ pub(crate) async fn show(
     view: View,
     id: Result<Path<String>, PathRejection>,
 ) -> Result<Html<String>, PageError> {
-    let id: Option<AlertId> = id.ok().and_then(|Path(id)| id.parse().ok());
-    let id = id.ok_or_else(|| PageError::not_found("There is no such alert: the link is cut off or was changed."))?;
+    let id = alert_id(id)?;
     let alert = web.engine.store().alert(id).await?;
     let messages = with_attempts(&web, &alert.deliveries, MESSAGES_MAX).await?;
     let row = &alert.row;
@@ -59,7 +61,7 @@ pub(crate) async fn show(
                 aside aria-label="About this alert" {
                     div #alert-facts { (facts(&view, row)) }
                     div #alert-guidance { (guidance(row)) }
-                    (close_it(row, &title))
+                    div #alert-close { (close_it(&view, row)) }
                 }
             }
         },
@@ -76,7 +78,30 @@ pub(crate) async fn live(view: &View, id: AlertId) -> Result<Markup, PageError> 
         (partial("alert-evidence", &evidence(view, id, &alert.evidence)))
         (partial("alert-why", &why(view, &alert)))
         (partial("alert-messages", &messages_section(view, &alert, &messages)))
+        (partial("alert-close", &close_it(view, &alert.row)))
     })
+}
+
+/// Closes it, whatever its condition says. One that is over stays as it is, and what has fired since under its key is not
+/// touched: who pressed had not seen it.
+pub(crate) async fn resolve(
+    Shared(web): Shared<Arc<Web>>,
+    OperatorOnly(viewer): OperatorOnly,
+    id: Result<Path<String>, PathRejection>,
+) -> Result<Redirect, PageError> {
+    let id = alert_id(id)?;
+    let AlertRow { key, app_name, state, .. } = web.engine.store().alert(id).await?.row;
+    if state == AlertState::Firing {
+        let by = viewer.actor();
+        let was_open = web.engine.close_alert(&key.show(&app_name).to_string(), &by).await.map_err(refused)?;
+        tracing::info!(by = by.name, alert = %id, was_open, "alert closed");
+    }
+    Ok(Redirect::to(&format!("/alerts/{id}")))
+}
+
+fn alert_id(id: Result<Path<String>, PathRejection>) -> Result<AlertId, PageError> {
+    let id = id.ok().and_then(|Path(id)| id.parse().ok());
+    id.ok_or_else(|| PageError::not_found("There is no such alert: the link is cut off or was changed."))
 }
 
 /// The verdict, and below it what a thumb reaches for.
@@ -100,6 +125,7 @@ fn top(view: &View, row: &AlertRow) -> Markup {
             @if let Some(runbook) = details.runbook.as_ref().filter(|runbook| is_link(runbook)) { a.button.primary href=(runbook) rel="noreferrer noopener" { "Runbook" } }
             a.button href="#evidence" { "Evidence" }
             a.button href="#why" { "Why" }
+            @if row.state == AlertState::Firing && view.viewer.may(Role::Operator) { a.button href="#alert-close" { "Close it" } }
             @if let Some(check) = row.key.rule.strip_prefix(RULE_PREFIX) { a.button href={ "/checks/" (encoded(check)) } { "The check" } }
             a.button href={ "/alerts?app=" (encoded(&row.app_name)) } { "This app" }
         }
@@ -142,20 +168,31 @@ fn guidance(row: &AlertRow) -> Markup {
     }
 }
 
-fn close_it(row: &AlertRow, title: &str) -> Markup {
+fn close_it(view: &View, row: &AlertRow) -> Markup {
+    let told = row.told && row.details.send_resolved;
     html! {
-        @if row.state == AlertState::Firing {
+        @if let (AlertState::Firing, Some(id)) = (row.state, row.id) {
             section.card {
                 h2 { "Close it" }
-                p { "It closes by itself when its condition has been false for long enough. To close it now:" }
-                (copyable(&format!("dynowatch alerts resolve {}", shell_word(title))))
+                p { "It closes by itself when its condition has been false for long enough. Closed now, it opens again when its rule fires anew." }
+                @if view.viewer.may(Role::Operator) {
+                    form method="post" action={ "/alerts/" (id) "/resolve" } {
+                        (view.viewer.csrf_field())
+                        button type="submit" { "Close this alert" }
+                    }
+                    p.quiet { @if told { "Who was told of it is told that it is over." } @else { "Nobody is told." } }
+                } @else {
+                    p { "From a terminal:" }
+                    (copyable(&format!("dynowatch alerts resolve {}", shell_word(&view.outside(&row.key.show(&row.app_name).to_string())))))
+                }
             }
         }
     }
 }
 
 fn evidence(view: &View, alert: AlertId, lines: &[EvidenceLine]) -> Markup {
-    let (matches, around): (Vec<_>, Vec<_>) = lines.iter().enumerate().partition(|(_, line)| line.role == Role::Match);
+    let (matches, around): (Vec<_>, Vec<_>) =
+        lines.iter().enumerate().partition(|(_, line)| line.role == LineRole::Match);
     let log_line = |(place, line): &(usize, &EvidenceLine)| log_line(view, alert, *place, line);
     html! {
         section #evidence {
@@ -180,13 +217,13 @@ fn log_line(view: &View, alert: AlertId, place: usize, line: &EvidenceLine) -> M
     let process = String::from_utf8_lossy(&line.process);
     let text = String::from_utf8_lossy(&line.text);
     html! {
-        li.matched[line.role == Role::Match] {
+        li.matched[line.role == LineRole::Match] {
             div.from {
                 time datetime=(line.at) title=(line.at) { (view.look.zone.clock(line.at)) } " " span { (line.source.as_str()) "[" (view.outside(&process)) "]" }
                 @match line.role {
-                    Role::Match => {},
-                    Role::SameDyno => { " · same dyno" },
-                    Role::SameRequest => { " " span.tag.info { "same request" } },
+                    LineRole::Match => {},
+                    LineRole::SameDyno => { " · same dyno" },
+                    LineRole::SameRequest => { " " span.tag.info { "same request" } },
                 }
                 a.about href={ "/lines?alert=" (alert) "&n=" (place) } aria-label="About this line" { "⋯" }
             }

@@ -5,10 +5,13 @@ use std::time::Duration;
 use dynowatch_domain::Clock as _;
 use dynowatch_domain::account::audit::Actor;
 use dynowatch_domain::delivery::{Next, Outcome};
+use dynowatch_store::audit::AuditFilter;
 use dynowatch_store::objects::ObjectKind;
 use http::StatusCode;
 
-use crate::site::{Site, app_line, request, settled};
+use crate::accounts::join;
+use crate::browser::Browser;
+use crate::site::{Site, app_line, h12, request, settled};
 
 /// A page's text: one line for each block.
 pub(crate) fn text(html: &str) -> String {
@@ -78,6 +81,39 @@ async fn an_alert_that_is_over() {
     let site = eventful().await;
     let id = site.get("/api/v1/alerts?state=resolved").await["items"][0]["id"].as_str().unwrap().to_owned();
     insta::assert_snapshot!("alert_over", settled(&site, &text(&site.local(&format!("/alerts/{id}")).await.text)));
+}
+
+#[tokio::test]
+async fn an_operator_closes_an_alert() {
+    let site = eventful().await;
+    let mut ada = Browser::new(&site);
+    ada.set_up("ada").await;
+    let mut bob = join(&mut ada, "bob", "operator").await;
+    let mut vic = join(&mut ada, "vic", "viewer").await;
+    let id = site.get("/api/v1/alerts?rule=h12").await["items"][0]["id"].as_str().unwrap().to_owned();
+    let (page, form) = (format!("/alerts/{id}"), format!("/alerts/{id}/resolve"));
+    let seen = vic.get(&page).await.text;
+    assert!(!seen.contains(&form) && text(&seen).contains("dynowatch alerts resolve 'h12/shop'"), "{seen}");
+    assert_eq!(vic.post(&form, &[]).await.status, StatusCode::FORBIDDEN);
+    assert!(bob.get(&page).await.text.contains(&form), "a button");
+    let answer = bob.post(&form, &[]).await;
+    assert_eq!((answer.status, answer.header("location")), (StatusCode::SEE_OTHER, page.as_str()), "{}", answer.text);
+    let seen = bob.get(&page).await.text;
+    assert!(seen.contains("closed by user:bob") && !seen.contains(&form), "{seen}");
+    let filter = AuditFilter { action: Some("alert.resolve".into()), ..AuditFilter::default() };
+    let entries = site.engine.store().audit_entries(&filter, 1).await.unwrap();
+    assert_eq!((entries[0].actor.as_str(), entries[0].subject.as_str()), ("user:bob", "h12/shop"));
+    // Who still has the old page open does not close what fired since.
+    site.clock.advance(Duration::from_secs(600));
+    let again: String = (0..4).map(|second| h12(&format!("2026-05-07T08:17:{second:02}Z"))).collect();
+    site.post("shop", again.as_bytes()).await;
+    assert_eq!(bob.post(&form, &[]).await.status, StatusCode::SEE_OTHER);
+    let newest = site.get("/api/v1/alerts?rule=h12&state=firing").await;
+    assert_ne!(newest["items"][0]["id"].as_str().unwrap(), id, "another one, which goes on");
+    for (id, status) in [("x", 404), ("019e0178-2a00-7000-8000-0000000000aa", 404)] {
+        bob.get("/alerts").await;
+        assert_eq!(bob.post(&format!("/alerts/{id}/resolve"), &[]).await.status.as_u16(), status, "{id}");
+    }
 }
 
 #[tokio::test]
