@@ -33,3 +33,42 @@ fn words(panic: &PanicHookInfo<'_>) -> String {
     let text = ENGINE.get().map_or_else(|| mask(text).into_owned(), |engine| engine.masker().mask(text).into_owned());
     text.chars().take(WORDS_CHARS_MAX).collect()
 }
+
+#[cfg(test)]
+mod tests {
+    use std::io::Write;
+    use std::sync::{Arc, Mutex};
+
+    use super::*;
+
+    #[derive(Clone, Default)]
+    struct Log(Arc<Mutex<Vec<u8>>>);
+
+    impl Write for Log {
+        fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
+            self.0.lock().unwrap().extend_from_slice(bytes);
+            Ok(bytes.len())
+        }
+
+        fn flush(&mut self) -> std::io::Result<()> {
+            Ok(())
+        }
+    }
+
+    #[test]
+    fn a_panic_is_logged_without_secrets() {
+        let log = Log::default();
+        let writer = log.clone();
+        let subscriber = tracing_subscriber::fmt().with_ansi(false).with_writer(move || writer.clone()).finish();
+        log_masked();
+        tracing::subscriber::with_default(subscriber, || {
+            let said = format!("no user in postgres://ann:s3cr3tpassw0rd@db.example/app {}", "x".repeat(2_000));
+            std::panic::catch_unwind(|| panic!("{said}")).unwrap_err();
+            std::panic::catch_unwind(|| std::panic::panic_any(7)).unwrap_err();
+        });
+        let said = String::from_utf8(log.0.lock().unwrap().clone()).unwrap();
+        assert!(said.contains("no user in postgres://") && said.contains("panics.rs:"), "{said}");
+        assert!(said.contains("panicked: it said nothing") && !said.contains("s3cr3t"), "{said}");
+        assert!(said.lines().all(|line| line.chars().count() < WORDS_CHARS_MAX + 300), "{said}");
+    }
+}
