@@ -2,7 +2,7 @@
 // its page is open.
 import assert from "node:assert/strict";
 import { after, before, test } from "node:test";
-import { PHONE, browser, demo, firing, open } from "../lib/site.mjs";
+import { PHONE, browser, demo, firing, open, signIn } from "../lib/site.mjs";
 
 let site, chromium;
 
@@ -115,4 +115,23 @@ test("the page rides out a restart of the console, and says so", async () => {
   } finally {
     await own.stop();
   }
+});
+
+test("an operator closes an alert on its page, and whoever else looks sees it", async () => {
+  const path = await firing(site);
+  const page = await open(chromium, PHONE);
+  await signIn(site, page);
+  const other = await page.context().newPage();
+  for (const one of [page, other]) {
+    await one.goto(site.url + path);
+    await one.locator("#fresh[data-state=live]").waitFor();
+  }
+  await page.getByRole("link", { name: "Close it" }).tap();
+  await page.getByRole("button", { name: "Close this alert" }).tap();
+  await page.locator("#alert-facts", { hasText: "closed by user:ada" }).waitFor();
+  assert.match(await page.locator(".verdict").innerText(), /resolved/i);
+  await other.locator("#alert-close:not(:has(form))").waitFor({ state: "attached" });
+  assert.match(await other.locator(".verdict").innerText(), /resolved/i);
+  assert.deepEqual(page.problems, []);
+  await page.context().close();
 });

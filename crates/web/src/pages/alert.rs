@@ -78,7 +78,8 @@ pub(crate) async fn live(view: &View, id: AlertId) -> Result<Markup, PageError> 
         (partial("alert-evidence", &evidence(view, id, &alert.evidence)))
         (partial("alert-why", &why(view, &alert)))
         (partial("alert-messages", &messages_section(view, &alert, &messages)))
-        (partial("alert-close", &close_it(view, &alert.row)))
+        // What changes is made once for all who look; the way to close it is each one's own, until there is nothing to close.
+        @if alert.row.state != AlertState::Firing { (partial("alert-close", &html! {})) }
     })
 }
 
@@ -125,7 +126,7 @@ fn top(view: &View, row: &AlertRow) -> Markup {
             @if let Some(runbook) = details.runbook.as_ref().filter(|runbook| is_link(runbook)) { a.button.primary href=(runbook) rel="noreferrer noopener" { "Runbook" } }
             a.button href="#evidence" { "Evidence" }
             a.button href="#why" { "Why" }
-            @if row.state == AlertState::Firing && view.viewer.may(Role::Operator) { a.button href="#alert-close" { "Close it" } }
+            @if row.state == AlertState::Firing { a.button href="#alert-close" { "Close it" } }
             @if let Some(check) = row.key.rule.strip_prefix(RULE_PREFIX) { a.button href={ "/checks/" (encoded(check)) } { "The check" } }
             a.button href={ "/alerts?app=" (encoded(&row.app_name)) } { "This app" }
         }
@@ -176,9 +177,11 @@ fn close_it(view: &View, row: &AlertRow) -> Markup {
                 h2 { "Close it" }
                 p { "It closes by itself when its condition has been false for long enough. Closed now, it opens again when its rule fires anew." }
                 @if view.viewer.may(Role::Operator) {
-                    form method="post" action={ "/alerts/" (id) "/resolve" } {
-                        (view.viewer.csrf_field())
-                        button type="submit" { "Close this alert" }
+                    div.buttons {
+                        form method="post" action={ "/alerts/" (id) "/resolve" } {
+                            (view.viewer.csrf_field())
+                            button type="submit" { "Close this alert" }
+                        }
                     }
                     p.quiet { @if told { "Who was told of it is told that it is over." } @else { "Nobody is told." } }
                 } @else {
