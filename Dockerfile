@@ -4,7 +4,8 @@ FROM rust:1.95.0-bookworm AS build
 ENV RUSTUP_TOOLCHAIN=1.95.0
 WORKDIR /src
 COPY . .
-RUN cargo build --release --locked
+# As `cargo xtask release` builds it: along a profile of the main job.
+RUN RUSTFLAGS=-Cprofile-use=/src/deploy/rust-1.95.0.profdata cargo build --release --locked
 
 FROM debian:bookworm-slim
 # Roots for TLS to Slack and to Postgres; nothing else is needed at run time.

@@ -27,7 +27,7 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use anyhow::{Context, Result, bail, ensure};
 
-use crate::command;
+use crate::{command, release};
 use client::Plan;
 use process::Server;
 use report::{Run, Table};
@@ -93,6 +93,9 @@ pub(crate) struct Options {
     /// Not the referee, though it is there
     #[arg(long)]
     no_referee: bool,
+    /// Measure this program, instead of the one that `cargo xtask release` builds
+    #[arg(long, value_name = "PROGRAM")]
+    server: Option<PathBuf>,
     /// Seed of the workload
     #[arg(long, default_value_t = 1)]
     seed: u64,
@@ -122,7 +125,7 @@ pub(crate) fn run(options: &Options) -> Result<ExitCode> {
     }
     let target = target_folder()?;
     if cfg!(debug_assertions) {
-        return run_in_release(&target);
+        return run_in_release(options, &target);
     }
     let bench = Bench::new(options, &target)?;
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
@@ -139,23 +142,27 @@ fn run_checks(options: &Options) -> Result<ExitCode> {
     command::status(&mut bench)
 }
 
-fn target_folder() -> Result<PathBuf> {
+/// Cargo's folder for what it builds.
+pub(crate) fn target_folder() -> Result<PathBuf> {
     let metadata = cargo_metadata::MetadataCommand::new().no_deps().current_dir(command::root()).exec()?;
     Ok(metadata.target_directory.into_std_path_buf())
 }
 
-/// Builds the server and this program in release and starts over there: a debug load client would be the bottleneck.
-/// Two builds, so that no feature of xtask's dependencies gets into the measured binary.
-fn run_in_release(target: &Path) -> Result<ExitCode> {
-    for package in ["dynowatch", "xtask"] {
-        println!("xtask: building {package} (release)");
-        let built = command::status(command::cargo().args(["build", "--release", "--locked", "--package", package]))?;
-        if built != ExitCode::SUCCESS {
-            return Ok(built);
-        }
+/// Builds the server as it is shipped and this program in release, and starts over there: a debug load client would be the
+/// bottleneck. Two builds, so that no feature of xtask's dependencies gets into the measured binary.
+fn run_in_release(options: &Options, target: &Path) -> Result<ExitCode> {
+    let server = options.server.clone().map_or_else(release::build, Ok)?;
+    println!("xtask: building xtask (release)");
+    let built = command::status(command::cargo().args(["build", "--release", "--locked", "--package", "xtask"]))?;
+    if built != ExitCode::SUCCESS {
+        return Ok(built);
     }
     let mut again = Command::new(target.join("release/xtask"));
-    command::status(again.args(std::env::args_os().skip(1)).current_dir(command::root()))
+    again.args(std::env::args_os().skip(1)).current_dir(command::root());
+    if options.server.is_none() {
+        again.arg("--server").arg(server);
+    }
+    command::status(&mut again)
 }
 
 /// Everything a run needs to know.
@@ -169,8 +176,8 @@ pub(crate) struct Bench<'a> {
 
 impl<'a> Bench<'a> {
     fn new(options: &'a Options, target: &Path) -> Result<Self> {
-        let dynowatch = target.join("release/dynowatch");
-        ensure!(dynowatch.is_file(), "{} is missing; `cargo xtask bench` builds it", dynowatch.display());
+        let dynowatch = options.server.clone().unwrap_or_else(|| target.join("shipped/release/dynowatch"));
+        ensure!(dynowatch.is_file(), "{} is missing; `cargo xtask release` builds it", dynowatch.display());
         let folder = target.join("bench");
         std::fs::create_dir_all(&folder)?;
         let now_s = SystemTime::now().duration_since(UNIX_EPOCH)?.as_secs();

@@ -15,6 +15,7 @@ mod browser;
 mod check;
 mod command;
 mod packages;
+mod release;
 mod services;
 mod test;
 mod tidy;
@@ -50,6 +51,10 @@ enum Task {
     Services,
     /// Lines per CPU-second beside what the machine can do, memory, latency (Linux; release builds)
     Bench(bench::Options),
+    /// The program as it is shipped: a release build along a profile of the main job; prints where it is
+    Release,
+    /// That profile anew, after changes of the hot path or of the compiler (needs llvm-profdata; two release builds)
+    Profile,
     /// The demo in a debug build: four simulated apps, alerts within a minute
     Dev,
 }
@@ -65,6 +70,8 @@ fn main() -> ExitCode {
         Some(Task::Budgets) => browser::budgets(),
         Some(Task::Services) => services::run(),
         Some(Task::Bench(options)) => bench::run(&options),
+        Some(Task::Release) => release::run(),
+        Some(Task::Profile) => release::profile(),
         Some(Task::Dev) => dev(),
     };
     outcome.unwrap_or_else(|error| {

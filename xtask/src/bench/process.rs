@@ -16,7 +16,10 @@ const LOOK_EVERY: Duration = Duration::from_millis(300);
 const START_LOOKS_MAX: u32 = 300;
 const QUIET_LOOKS_MAX: u32 = 100;
 
-/// A server of ours. Killed when dropped.
+/// How long a server may take to end by itself.
+const END_LOOKS_MAX: u32 = 150;
+
+/// A server of ours. Told to end when dropped, so that it may write what it has counted; killed if it does not.
 pub(crate) struct Server {
     child: Child,
     pub(crate) address: SocketAddr,
@@ -108,6 +111,13 @@ impl Server {
 
 impl Drop for Server {
     fn drop(&mut self) {
+        let told = Command::new("kill").arg(self.pid().to_string()).status();
+        for _ in 0..told.map_or(0, |_| END_LOOKS_MAX) {
+            if !matches!(self.child.try_wait(), Ok(None)) {
+                return;
+            }
+            std::thread::sleep(Duration::from_millis(100));
+        }
         // Both fail only when it has ended by itself; then there is nothing left to do.
         let _ = self.child.kill();
         let _ = self.child.wait();
