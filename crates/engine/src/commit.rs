@@ -1,6 +1,7 @@
 //! The group commit. Batches in which something matched wait here together: what they changed is worked out and stored in
 //! one transaction, and only then are they answered. At once when it is quiet; under load at most one commit per
-//! [`COMMIT_PAUSE_MAX`], unless for [`SETTLE`] every request in flight has been waiting for it anyway.
+//! [`COMMIT_PAUSE_MAX`], unless for [`SETTLE`] every request in flight has been waiting for it anyway, or as many wait as
+//! usually do.
 //!
 //! Owns the keys held in memory. They are a cache: each carries the version it had in the store, and the store returns
 //! what another process has written since.
@@ -39,6 +40,9 @@ pub const COMMIT_PAUSE_MAX: Duration = Duration::from_millis(20);
 /// answer and its connection's next request nothing is in flight for a moment; a commit begun in it would miss that
 /// request, and commits cost more than all else.
 const SETTLE: Duration = Duration::from_millis(1);
+/// Once so many wait as the commit before this one held, all that are in flight, nobody else is waited for: to fall idle each
+/// time costs more than a commit that now and then holds fewer. One commit in so many waits all the same, to learn of more.
+const LEARN_EVERY: u32 = 16;
 /// Batches in one commit.
 const COMMIT_BATCHES_MAX: usize = 256;
 /// The pause before a commit is tried again.
@@ -132,20 +136,27 @@ type Mark = (AppId, Vec<EvidenceLine>, AlertId);
 /// Takes batches from the queue until it is closed, then returns.
 pub(crate) async fn run(shared: Arc<Shared>, mut queue: mpsc::Receiver<Submission>) {
     let mut last_commit: Option<Instant> = None;
+    let (mut usual, mut commits) = (0_usize, 0_u32);
     while let Some(first) = queue.recv().await {
+        commits = commits.wrapping_add(1);
+        // One alone tells nothing: the others may be on their way with what holds no match.
+        let enough = if usual < 2 || commits.is_multiple_of(LEARN_EVERY) { COMMIT_BATCHES_MAX } else { usual };
         let mut batch = vec![first];
-        gather_more(&shared, &mut queue, &mut batch, last_commit.map(|at| at + COMMIT_PAUSE_MAX)).await;
+        gather_more(&shared, &mut queue, &mut batch, last_commit.map(|at| at + COMMIT_PAUSE_MAX), enough).await;
+        usual = batch.len();
         commit_until_kept(&shared, batch).await;
         last_commit = Some(Instant::now());
     }
 }
 
-/// Adds what else waits, or comes before the pause after the last commit is over.
+/// Adds what else waits, or comes before the pause after the last commit is over; with `enough` of them, all that are in
+/// flight, the pause ends at once.
 async fn gather_more(
     shared: &Shared,
     queue: &mut mpsc::Receiver<Submission>,
     batch: &mut Vec<Submission>,
     pause_until: Option<Instant>,
+    enough: usize,
 ) {
     loop {
         while batch.len() < COMMIT_BATCHES_MAX
@@ -159,6 +170,9 @@ async fn gather_more(
         };
         let all_wait = |batch: &[Submission]| batch.len() as u64 >= shared.stats.batches_in_progress.get();
         let settling = all_wait(batch);
+        if settling && batch.len() >= enough {
+            return;
+        }
         match tokio::time::timeout_at(if settling { until.min(now + SETTLE) } else { until }, queue.recv()).await {
             Ok(Some(next)) => batch.push(next),
             Ok(None) => return,
@@ -557,4 +571,51 @@ fn context(shared: &Shared, app: AppId, matches: &NewMatches, evidence: &[Eviden
     let directory = shared.apps.load();
     let Some(app) = directory.by_id(app) else { return Vec::new() };
     lock(&app.live.ring).context(&Wanted { request_id: &matches.request_id, dyno: &matches.dyno, matches: evidence })
+}
+
+#[cfg(test)]
+mod tests {
+    use std::pin::pin;
+    use std::task::{Context, Waker};
+
+    use super::*;
+    use crate::bed::Bed;
+
+    /// Whether two batches, all that are in flight, are committed without waiting for others, when so many are enough.
+    async fn is_at_once(enough: usize) -> bool {
+        let bed = Bed::with(|_options| {}).await;
+        let shared = &bed.engine.shared;
+        let app = Arc::clone(bed.engine.apps().by_name("shop").unwrap());
+        let submission = || Submission {
+            app: Arc::clone(&app),
+            book: Arc::clone(&app.book),
+            frame_ids: Vec::new(),
+            keys: Vec::new(),
+            releases: Vec::new(),
+            losses: Vec::new(),
+            totals: BatchTotals::default(),
+            arrived: bed.engine.now(),
+            since: Instant::now(),
+            reply: oneshot::channel().0,
+        };
+        shared.stats.batches_in_progress.up();
+        shared.stats.batches_in_progress.up();
+        let (sender, mut queue) = mpsc::channel(4);
+        sender.send(submission()).await.unwrap();
+        let mut batch = vec![submission()];
+        let pause_until = Some(Instant::now() + Duration::from_secs(3_600));
+        let at_once = {
+            let mut gathering = pin!(gather_more(shared, &mut queue, &mut batch, pause_until, enough));
+            gathering.as_mut().poll(&mut Context::from_waker(Waker::noop())).is_ready()
+        };
+        assert_eq!(batch.len(), 2);
+        at_once
+    }
+
+    #[tokio::test]
+    async fn nobody_waits_for_more_than_there_usually_are() {
+        for (enough, at_once) in [(1, true), (2, true), (3, false), (COMMIT_BATCHES_MAX, false)] {
+            assert_eq!(is_at_once(enough).await, at_once, "{enough}");
+        }
+    }
 }
