@@ -177,7 +177,10 @@ pub(crate) struct Bench<'a> {
 impl<'a> Bench<'a> {
     fn new(options: &'a Options, target: &Path) -> Result<Self> {
         let dynowatch = options.server.clone().unwrap_or_else(|| target.join("shipped/release/dynowatch"));
-        ensure!(dynowatch.is_file(), "{} is missing; `cargo xtask release` builds it", dynowatch.display());
+        // Whole, since servers run in folders of their own.
+        let dynowatch = dynowatch
+            .canonicalize()
+            .with_context(|| format!("{} is missing; `cargo xtask release` builds it", dynowatch.display()))?;
         let folder = target.join("bench");
         std::fs::create_dir_all(&folder)?;
         let now_s = SystemTime::now().duration_since(UNIX_EPOCH)?.as_secs();
