@@ -123,7 +123,7 @@ pub(crate) fn run(options: &Options) -> Result<ExitCode> {
     if options.checks {
         return run_checks(options);
     }
-    let target = target_folder()?;
+    let target = command::target_folder()?;
     if cfg!(debug_assertions) {
         return run_in_release(options, &target);
     }
@@ -142,27 +142,19 @@ fn run_checks(options: &Options) -> Result<ExitCode> {
     command::status(&mut bench)
 }
 
-/// Cargo's folder for what it builds.
-pub(crate) fn target_folder() -> Result<PathBuf> {
-    let metadata = cargo_metadata::MetadataCommand::new().no_deps().current_dir(command::root()).exec()?;
-    Ok(metadata.target_directory.into_std_path_buf())
-}
-
 /// Builds the server as it is shipped and this program in release, and starts over there: a debug load client would be the
 /// bottleneck. Two builds, so that no feature of xtask's dependencies gets into the measured binary.
 fn run_in_release(options: &Options, target: &Path) -> Result<ExitCode> {
-    let server = options.server.clone().map_or_else(release::build, Ok)?;
+    if options.server.is_none() {
+        release::build()?;
+    }
     println!("xtask: building xtask (release)");
     let built = command::status(command::cargo().args(["build", "--release", "--locked", "--package", "xtask"]))?;
     if built != ExitCode::SUCCESS {
         return Ok(built);
     }
     let mut again = Command::new(target.join("release/xtask"));
-    again.args(std::env::args_os().skip(1)).current_dir(command::root());
-    if options.server.is_none() {
-        again.arg("--server").arg(server);
-    }
-    command::status(&mut again)
+    command::status(again.args(std::env::args_os().skip(1)).current_dir(command::root()))
 }
 
 /// Everything a run needs to know.
@@ -176,7 +168,7 @@ pub(crate) struct Bench<'a> {
 
 impl<'a> Bench<'a> {
     fn new(options: &'a Options, target: &Path) -> Result<Self> {
-        let dynowatch = options.server.clone().unwrap_or_else(|| target.join("shipped/release/dynowatch"));
+        let dynowatch = options.server.clone().unwrap_or_else(|| release::program(target));
         // Whole, since servers run in folders of their own.
         let dynowatch = dynowatch
             .canonicalize()

@@ -59,8 +59,7 @@ pub(crate) fn run_unless_skipped() -> Result<ExitCode> {
 /// Takes the pictures into `target/pictures`.
 pub(crate) fn pictures() -> Result<ExitCode> {
     let bench = Bench::new()?;
-    let metadata = cargo_metadata::MetadataCommand::new().no_deps().current_dir(command::root()).exec()?;
-    let folder = metadata.target_directory.join("pictures");
+    let folder = command::target_folder()?.join("pictures");
     let mut node = bench.node();
     command::status(node.arg("pictures.mjs").arg(folder))
 }
@@ -126,8 +125,7 @@ fn build(profile: &str, what: &[&str]) -> Result<PathBuf> {
     }
     let built = command::status(&mut cargo)?;
     ensure!(built == ExitCode::SUCCESS, "`cargo build {}` failed", what.join(" "));
-    let metadata = cargo_metadata::MetadataCommand::new().no_deps().current_dir(command::root()).exec()?;
-    Ok(metadata.target_directory.join(profile).into_std_path_buf())
+    Ok(command::target_folder()?.join(profile))
 }
 
 fn chromium() -> Result<PathBuf> {

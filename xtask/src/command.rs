@@ -11,6 +11,12 @@ pub(crate) fn root() -> PathBuf {
     xtask.parent().map_or(xtask.clone(), PathBuf::from)
 }
 
+/// Cargo's folder for what it builds.
+pub(crate) fn target_folder() -> Result<PathBuf> {
+    let metadata = cargo_metadata::MetadataCommand::new().no_deps().current_dir(root()).exec()?;
+    Ok(metadata.target_directory.into_std_path_buf())
+}
+
 /// `cargo`, in the workspace's root.
 ///
 /// `cargo run` hands its child variables that describe the xtask package. Build scripts that watch them (ring's

@@ -9,7 +9,10 @@ use std::process::{Command, ExitCode};
 
 use anyhow::{Context, Result, bail, ensure};
 
-use crate::{bench, command};
+use crate::command;
+
+/// The folder of its build, within cargo's.
+const SHIPPED: &str = "shipped";
 
 /// The compiler in use: names of functions in a profile differ from one version to the next.
 struct Compiler {
@@ -30,14 +33,19 @@ pub(crate) fn build() -> Result<PathBuf> {
     let profile = Compiler::find()?.profile();
     ensure!(profile.is_file(), "{} is missing: `cargo xtask profile` makes it", profile.display());
     println!("xtask: building dynowatch (release, along {})", profile.display());
-    build_with(&format!("-Cprofile-use={}", profile.display()), "shipped")
+    build_with(&format!("-Cprofile-use={}", profile.display()), SHIPPED)
+}
+
+/// Where [`build`] puts it.
+pub(crate) fn program(target: &Path) -> PathBuf {
+    built(&target.join(SHIPPED))
 }
 
 /// Builds a program that counts how often it takes each branch, puts it through the bench, and keeps what it counted.
 pub(crate) fn profile() -> Result<ExitCode> {
     let compiler = Compiler::find()?;
     let merge = compiler.llvm_profdata()?;
-    let raw = bench::target_folder()?.join("profile/raw");
+    let raw = command::target_folder()?.join("profile/raw");
     println!("xtask: building dynowatch (release, counting)");
     let counting = build_with(&format!("-Cprofile-generate={}", raw.display()), "profile")?;
     // Build scripts and macros counted as well, and an earlier run may have.
@@ -57,15 +65,19 @@ pub(crate) fn profile() -> Result<ExitCode> {
 }
 
 fn build_with(flag: &str, folder: &str) -> Result<PathBuf> {
-    let target = bench::target_folder()?.join(folder);
+    let target = command::target_folder()?.join(folder);
     // Encoded, so that a folder's name may hold a blank. The caller's own flags stay.
     let callers = std::env::var("RUSTFLAGS").unwrap_or_default();
     let flags: Vec<&str> = callers.split_whitespace().chain([flag]).collect();
     let mut build = command::cargo();
     build.args(["build", "--release", "--locked", "--package", "dynowatch", "--target-dir"]).arg(&target);
-    let built = command::status(build.env("CARGO_ENCODED_RUSTFLAGS", flags.join("\u{1f}")))?;
-    ensure!(built == ExitCode::SUCCESS, "the build failed");
-    Ok(target.join("release/dynowatch"))
+    let ended = command::status(build.env("CARGO_ENCODED_RUSTFLAGS", flags.join("\u{1f}")))?;
+    ensure!(ended == ExitCode::SUCCESS, "the build failed");
+    Ok(built(&target))
+}
+
+fn built(folder: &Path) -> PathBuf {
+    folder.join("release/dynowatch")
 }
 
 impl Compiler {
